@@ -1,0 +1,135 @@
+//! The checked configuration: what a Corefile means.
+//!
+//! `corefile` turns text into a tree with places; this module turns the tree into values, one file per directive,
+//! and refuses what it cannot mean with the place and the mend. It knows names and options, and nothing of how
+//! they are served.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::Selector;
+
+/// A whole Corefile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Its server blocks, in the file's order.
+    pub blocks: Vec<ServerBlock>,
+}
+
+/// One server block: the zones that it serves, where, and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerBlock {
+    /// Its keys: a zone and a port each. CIDR keys are already expanded to reverse zones.
+    pub keys: Vec<ZoneKey>,
+    /// `bind`: the addresses to listen on; empty means all.
+    pub bind: Vec<IpAddr>,
+    /// `bufsize`: the largest EDNS payload size to honour, in bytes, 512 to 4096; `None` honours the client's.
+    pub bufsize: Option<u16>,
+    /// `errors`: failures are logged.
+    pub errors: bool,
+    /// `log`: rules for query logging, in order; the first that matches a name decides.
+    pub log: Vec<LogRule>,
+    /// `kubernetes`: the view that this block answers from.
+    pub kubernetes: Option<Kubernetes>,
+}
+
+/// A key of a server block.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ZoneKey {
+    /// The zone: lower case, with the trailing dot; `.` is the root.
+    pub zone: String,
+    /// The port to serve it on.
+    pub port: u16,
+}
+
+/// A rule of the `log` directive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRule {
+    /// Queries at or below this name (lower case, trailing dot) are logged.
+    pub name: String,
+    /// The line's format, with `{common}` and `{combined}` already expanded.
+    pub format: String,
+    /// The classes of answer that are logged.
+    pub classes: LogClasses,
+}
+
+/// Classes of answers, as the `log` directive names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct LogClasses {
+    /// `all`
+    pub all: bool,
+    /// `success`: an answer with data, or a delegation.
+    pub success: bool,
+    /// `denial`: NXDOMAIN and NODATA.
+    pub denial: bool,
+    /// `error`: everything else.
+    pub error: bool,
+}
+
+/// A `kubernetes` directive: one view of one cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kubernetes {
+    /// The zones that the view is authoritative for: lower case, trailing dot, at least one not reverse.
+    pub zones: Vec<String>,
+    /// Where the cluster's objects come from.
+    pub source: Source,
+    /// `namespaces`: only these are exposed; empty means all.
+    pub namespaces: Vec<String>,
+    /// `labels`: only Services, EndpointSlices and Pods that it selects are seen.
+    pub labels: Option<Selector>,
+    /// `pods`
+    pub pods: PodMode,
+    /// `endpoint_pod_names`: endpoints without a hostname are named after their pod.
+    pub endpoint_pod_names: bool,
+    /// `ttl`, in seconds, 0 to 3600, default 5.
+    pub ttl_secs: u32,
+    /// `startup_timeout`: how long the sockets wait for the first listing, default 5 s.
+    pub startup_timeout: Duration,
+}
+
+/// Where a cluster's objects come from. Views with equal sources share one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The service account of the pod that podzone runs in.
+    InCluster,
+    /// `kubeconfig FILE [CONTEXT]`
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// The context; `None` is the file's current one.
+        context: Option<String>,
+    },
+    /// `endpoint URL`, with `tls CERT KEY CACERT` or without.
+    Endpoint {
+        /// The API server's URL.
+        url: String,
+        /// Client certificate, key and CA, all PEM files.
+        tls: Option<TlsFiles>,
+    },
+    /// `manifests DIR`: a folder of YAML and JSON files.
+    Manifests(PathBuf),
+}
+
+/// The files of `tls CERT KEY CACERT`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TlsFiles {
+    /// The client's certificate.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The certificate authority of the API server.
+    pub ca: PathBuf,
+}
+
+/// `pods disabled | insecure | verified`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PodMode {
+    /// No names below `pod.`: the default.
+    #[default]
+    Disabled,
+    /// Any dashed address below a namespace that exists resolves to that address.
+    Insecure,
+    /// Only addresses that a pod of the namespace has.
+    Verified,
+}

@@ -1,0 +1,33 @@
+//! podzone: a DNS server for Kubernetes.
+//!
+//! It watches Services and EndpointSlices, keeps the cluster's zone in memory, and answers so that every pod behind
+//! a Service, of a Deployment as much as of a StatefulSet, has a name that equals its own FQDN.
+//!
+//! ```text
+//!  Kubernetes API          source     model       zone          answer        net
+//!  or manifest files  ──▶  watch  ──▶ cluster ──▶ records  ──▶  bytes in, ──▶ UDP, TCP
+//!                          decode     joins       published     bytes out
+//! ```
+//!
+//! Data flows from left to right and never back. Everything left of `zone` runs at the pace of the cluster's
+//! changes, everything right of it at the pace of queries. A Corefile (`corefile`, `config`) says what is served;
+//! `cli` puts the parts together.
+//!
+//! What always holds, each kept where it is named:
+//! 1. Answering never awaits and never logs above trace (`answer`).
+//! 2. Records are born in one place, `zone::schema`; every other part consumes its deltas.
+//! 3. A name is never advertised before it resolves: a Service's targets and their addresses change in one step.
+//! 4. Not synced is never "no such name": until its first full listing, a zone's negative answers are SERVFAIL.
+//! 5. A relist never empties the zone: it is a mark-and-sweep against the live objects (`model::Cluster`).
+//! 6. A bad object, query, connection or Corefile never ends the process nor disturbs its neighbours.
+//! 7. The same query gets the same answer over UDP and TCP, truncation aside.
+
+pub mod answer;
+pub mod cli;
+pub mod config;
+pub mod corefile;
+pub mod model;
+pub mod net;
+pub mod source;
+pub mod telemetry;
+pub mod zone;

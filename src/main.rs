@@ -1,0 +1,3 @@
+//! The `podzone` program.
+
+fn main() {}

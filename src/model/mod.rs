@@ -1,0 +1,17 @@
+//! The cluster as plain data: what DNS needs of Services, EndpointSlices, Namespaces and Pods.
+//!
+//! Nothing here knows Kubernetes clients, DNS messages or tokio. Sources (see `source`) turn what they read into
+//! [`Event`]s; [`Cluster`] keeps the live objects and their joins; `zone` makes records of them.
+
+mod cluster;
+mod event;
+mod objects;
+mod selector;
+
+pub use cluster::{Change, Cluster, Filter, Visibility};
+pub use event::{Event, Kind};
+pub use objects::{
+    Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Labels, Namespace, Object, ObjectKey, Pod, Service,
+    ServiceKind, ServicePort,
+};
+pub use selector::{Selector, SelectorError};

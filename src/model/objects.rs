@@ -1,0 +1,182 @@
+//! Kubernetes objects, stripped to what DNS needs.
+//!
+//! Sources apply the API server's defaults (protocol `TCP`, empty port names), so that a manifest means what it
+//! would mean once applied.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::event::Kind;
+
+/// Labels of an object; needed only until its visibility to each view is decided.
+pub type Labels = BTreeMap<String, String>;
+
+/// Namespace and name; the namespace of a cluster-scoped object is empty.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// Namespace, or empty.
+    pub namespace: Box<str>,
+    /// Name within the namespace.
+    pub name: Box<str>,
+}
+
+impl ObjectKey {
+    /// Makes a key of a namespace (empty for cluster-scoped objects) and a name.
+    pub fn new(namespace: impl Into<Box<str>>, name: impl Into<Box<str>>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl std::fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.namespace.is_empty() {
+            f.write_str(&self.name)
+        } else {
+            write!(f, "{}/{}", self.namespace, self.name)
+        }
+    }
+}
+
+/// Any object of a [`Kind`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// A Namespace.
+    Namespace(Namespace),
+    /// A Service.
+    Service(Service),
+    /// An EndpointSlice.
+    EndpointSlice(EndpointSlice),
+    /// A Pod.
+    Pod(Pod),
+}
+
+impl Object {
+    /// The kind of the object.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Namespace(_) => Kind::Namespace,
+            Self::Service(_) => Kind::Service,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Pod(_) => Kind::Pod,
+        }
+    }
+}
+
+/// A Namespace: its existence is what makes the names below it answerable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+/// A Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// Its labels.
+    pub labels: Labels,
+    /// How its name resolves.
+    pub kind: ServiceKind,
+    /// `spec.ports`, in order.
+    pub ports: Vec<ServicePort>,
+}
+
+/// How a Service's name resolves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceKind {
+    /// `spec.clusterIPs` (or `spec.clusterIP` where that list is empty): one or two addresses, or none where the
+    /// API server has not given any.
+    ClusterIp(Vec<IpAddr>),
+    /// `spec.clusterIP: None`: the endpoints' own addresses.
+    Headless,
+    /// `spec.type: ExternalName`: an alias, as written.
+    ExternalName(Box<str>),
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePort {
+    /// Name; empty if unnamed.
+    pub name: Box<str>,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: Box<str>,
+    /// The port's number.
+    pub port: u16,
+}
+
+/// An EndpointSlice: addresses times ports of one Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSlice {
+    /// Namespace and name of the slice.
+    pub key: ObjectKey,
+    /// Its labels.
+    pub labels: Labels,
+    /// The value of the label `kubernetes.io/service-name`: the Service, in the slice's namespace; `None` (or
+    /// empty) for a slice that belongs to none.
+    pub service: Option<Box<str>>,
+    /// The endpoints, ready or not.
+    pub endpoints: Vec<Endpoint>,
+    /// The ports of all of them; empty means none are declared.
+    pub ports: Vec<EndpointPort>,
+}
+
+/// An endpoint of a slice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Its addresses.
+    pub addresses: Vec<EndpointAddress>,
+    /// `hostname`: set for a pod whose `subdomain` is the Service's name and whose `hostname` is set.
+    pub hostname: Option<Box<str>>,
+    /// `targetRef.name`, whatever the kind of the target and however long.
+    pub target_name: Option<Box<str>>,
+    /// `conditions.ready`; `None` is to be read as ready.
+    pub ready: Option<bool>,
+    /// `conditions.serving`; `None` is to be read as `ready`.
+    pub serving: Option<bool>,
+    /// `conditions.terminating`; `None` is to be read as not terminating.
+    pub terminating: Option<bool>,
+}
+
+impl Endpoint {
+    /// Whether the endpoint belongs into answers: `conditions.ready`, where nothing said means yes
+    /// (`EndpointConditions` in `k8s.io/api/discovery/v1`).
+    pub fn is_ready(&self) -> bool {
+        self.ready.unwrap_or(true)
+    }
+}
+
+/// An endpoint's address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EndpointAddress {
+    /// Address types `IPv4` and `IPv6`. IPv4-mapped IPv6 addresses are given as IPv4.
+    Ip(IpAddr),
+    /// Address type `FQDN`.
+    Name(Box<str>),
+}
+
+/// A port of an EndpointSlice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointPort {
+    /// Name; empty if unnamed.
+    pub name: Box<str>,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: Box<str>,
+    /// The port's number; `None` stands for all ports, of which DNS has no record.
+    pub port: Option<u16>,
+}
+
+/// A Pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// Its labels.
+    pub labels: Labels,
+    /// `status.podIP`, if it has one.
+    pub address: Option<IpAddr>,
+    /// Whether `metadata.deletionTimestamp` is set.
+    pub terminating: bool,
+}
