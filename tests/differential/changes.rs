@@ -1,6 +1,6 @@
 //! Random changes of a cluster, such as rollouts, failures and administrators make.
 
-use crate::cluster::{Cluster, Family, Kind};
+use crate::cluster::{Cluster, Family, Kind, NAMED};
 use crate::dice::Dice;
 
 /// The cluster after changes, by way of one in between where some Services are gone that come back.
@@ -67,10 +67,14 @@ fn retarget(dice: &mut Dice, cluster: &mut Cluster) {
 }
 
 fn move_slices(dice: &mut Dice, cluster: &mut Cluster) {
-    let services: Vec<(String, String)> =
-        cluster.services.iter().map(|it| (it.namespace.clone(), it.name.clone())).collect();
+    let services: Vec<(String, String)> = cluster
+        .services
+        .iter()
+        .filter(|it| it.name != NAMED)
+        .map(|it| (it.namespace.clone(), it.name.clone()))
+        .collect();
     for slice in &mut cluster.slices {
-        if slice.endpoints.len() > 40 || slice.service.is_none() || !dice.percent(10) {
+        if slice.endpoints.len() > 40 || slice.service.is_none() || slice.family == Family::Fqdn || !dice.percent(10) {
             continue;
         }
         let near: Vec<_> = services.iter().filter(|(namespace, _)| *namespace == slice.namespace).collect();
@@ -96,6 +100,9 @@ fn renumber_ports(dice: &mut Dice, cluster: &mut Cluster) {
 fn add(dice: &mut Dice, cluster: &mut Cluster) {
     for _ in 0..4 {
         let service = dice.pick(&cluster.services).clone();
+        if service.name == NAMED {
+            continue;
+        }
         let slice = cluster.slice_of(dice, &service);
         cluster.slices.push(slice);
     }

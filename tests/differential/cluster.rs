@@ -90,11 +90,14 @@ pub(crate) struct Pod {
     pub(crate) phase: &'static str,
 }
 
+/// The Services whose endpoints are names.
+pub(crate) const NAMED: &str = "named";
+
 const WORDS: [&str; 12] =
     ["web", "api", "db", "cache", "queue", "auth", "search", "mail", "dns", "ns", "svc", "grpc-frontend"];
 const PORT_NAMES: [&str; 8] = ["http", "https", "grpc", "metrics", "dns", "dns-tcp", "a", "quite-a-long-port"];
 const PROTOCOLS: [(u32, &str); 3] = [(70, "TCP"), (22, "UDP"), (8, "SCTP")];
-const TIERS: [(u32, Tier); 3] = [(55, Some("front")), (20, Some("back")), (25, None)];
+const TIERS: [(u32, Tier); 3] = [(70, Some("front")), (12, Some("back")), (18, None)];
 
 /// How large a cluster is.
 #[derive(Clone, Copy, Debug)]
@@ -134,7 +137,7 @@ impl Cluster {
         let portless = matches!(kind, Kind::Headless) && dice.percent(20);
         let ports = if portless { Vec::new() } else { service_ports(dice) };
         let service = Service { namespace: namespace.to_owned(), name, tier: dice.weighted(&TIERS), kind, ports };
-        let slices = dice.weighted(&[(10, 0), (50, 1), (25, 2), (15, 3)]);
+        let slices = dice.weighted(&[(5, 0), (52, 1), (27, 2), (16, 3)]);
         for _ in 0..slices {
             let slice = self.slice_of(dice, &service);
             self.slices.push(slice);
@@ -165,6 +168,7 @@ impl Cluster {
             self.slices.push(slice);
             self.services.push(service);
         }
+        self.add_named(dice);
         // The same port name over TCP and UDP needs two slices; and the endpoints of both are the same.
         let kind = Kind::Headless;
         let ports = vec![port("dns", "UDP", 53), port("dns-tcp", "TCP", 53)];
@@ -179,6 +183,21 @@ impl Cluster {
             self.slices.push(slice.clone());
         }
         self.services.push(twice);
+    }
+
+    /// Services whose endpoints are names. Each has one slice: CoreDNS takes slices in random order, and a CNAME
+    /// question gets the first endpoint's name, so that its answer would be chance.
+    fn add_named(&mut self, dice: &mut Dice) {
+        for (index, kind) in [(0, Kind::Headless), (1, Kind::ClusterIp(self.cluster_ips(dice)))] {
+            let (namespace, tier) = (self.namespaces[index].clone(), Some("front"));
+            let service = Service { namespace, name: NAMED.into(), tier, kind, ports: service_ports(dice) };
+            let mut slice = self.slice_of(dice, &service);
+            slice.family = Family::Fqdn;
+            slice.tier = tier;
+            slice.endpoints = (0..2).map(|_| self.endpoint(dice, Family::Fqdn)).collect();
+            self.slices.push(slice);
+            self.services.push(service);
+        }
     }
 
     /// Slices of Services that do not exist, and of none.
@@ -271,13 +290,13 @@ impl Cluster {
 
     /// A slice for a Service, alike in tier and ports as a rule.
     pub(crate) fn slice_of(&mut self, dice: &mut Dice, service: &Service) -> Slice {
-        let family = dice.weighted(&[(68, Family::V4), (28, Family::V6), (4, Family::Fqdn)]);
+        let family = dice.weighted(&[(70, Family::V4), (30, Family::V6)]);
         let ports = match dice.below(10) {
             0 => Vec::new(),
             1 => slice_ports(dice),
             _ => endpoint_ports(&service.ports),
         };
-        let count = dice.weighted(&[(8, 0), (30, 1), (30, 2), (20, 4), (12, 7)]);
+        let count = dice.weighted(&[(4, 0), (28, 1), (32, 2), (23, 4), (13, 7)]);
         let mut endpoints: Vec<Endpoint> = (0..count).map(|_| self.endpoint(dice, family)).collect();
         // Endpoints may appear in several slices of a Service.
         let of_same = |it: &&Slice| {
@@ -319,7 +338,7 @@ impl Cluster {
             addresses,
             hostname,
             target,
-            ready: dice.weighted(&[(65, Some(true)), (17, None), (18, Some(false))]),
+            ready: dice.weighted(&[(70, Some(true)), (16, None), (14, Some(false))]),
             serving: dice.weighted(&[(60, None), (30, Some(true)), (10, Some(false))]),
             terminating: dice.weighted(&[(70, None), (15, Some(true)), (15, Some(false))]),
         }

@@ -7,13 +7,15 @@ use crate::dice::Dice;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Configuration {
     pub(crate) name: &'static str,
-    /// `{k}` is the kubeconfig option, `{ns0}` and `{ns1}` are namespaces of the cluster.
+    /// `{k}` is the kubeconfig option, `{ns0}` to `{ns2}` are namespaces of the cluster.
     text: &'static str,
     /// Zones to ask names in, the first more often than the others.
     pub(crate) zones: &'static [&'static str],
     /// Whether namespaces that are made later are exposed.
     pub(crate) all_namespaces: bool,
     pub(crate) verifies_pods: bool,
+    /// Whether reverse zones are served.
+    pub(crate) reverse: bool,
 }
 
 impl Configuration {
@@ -22,7 +24,8 @@ impl Configuration {
         self.text
             .replace("{k}", &format!("kubeconfig {kubeconfig}"))
             .replace("{ns0}", &cluster.namespaces[0])
-            .replace("{ns1}", &cluster.namespaces[3])
+            .replace("{ns1}", &cluster.namespaces[1])
+            .replace("{ns2}", &cluster.namespaces[3])
     }
 
     pub(crate) fn pick_zone(&self, dice: &mut Dice) -> &'static str {
@@ -65,6 +68,7 @@ pub(crate) const ALL: [Configuration; 8] = [
         zones: &["cluster.local"],
         all_namespaces: true,
         verifies_pods: false,
+        reverse: true,
     },
     Configuration {
         name: "defaults",
@@ -79,6 +83,7 @@ cluster.local:{port} {
         zones: &["cluster.local"],
         all_namespaces: true,
         verifies_pods: false,
+        reverse: false,
     },
     Configuration {
         name: "labels, verified",
@@ -98,6 +103,7 @@ cluster.local:{port} in-addr.arpa:{port} ip6.arpa:{port} {
         zones: &["cluster.local"],
         all_namespaces: true,
         verifies_pods: true,
+        reverse: true,
     },
     Configuration {
         name: "several zones",
@@ -116,6 +122,7 @@ cluster.local:{port} in-addr.arpa:{port} ip6.arpa:{port} {
         zones: &["cluster.local", "other.example", "inner.cluster.local"],
         all_namespaces: true,
         verifies_pods: false,
+        reverse: true,
     },
     Configuration {
         name: "two blocks",
@@ -135,13 +142,14 @@ other.example:{port} ip6.arpa:{port} {
     kubernetes other.example ip6.arpa {
         {k}
         pods insecure
-        labels tier!=back
+        labels tier notin (back)
     }
 }
 ",
         zones: &["cluster.local", "other.example"],
         all_namespaces: true,
         verifies_pods: true,
+        reverse: true,
     },
     Configuration {
         name: "namespaces",
@@ -151,7 +159,7 @@ cluster.local:{port} in-addr.arpa:{port} ip6.arpa:{port} {
     errors
     kubernetes cluster.local in-addr.arpa ip6.arpa {
         {k}
-        namespaces {ns0} {ns1} nobody
+        namespaces {ns0} {ns1} {ns2} nobody
         pods verified
         endpoint_pod_names
         ttl 301
@@ -161,6 +169,7 @@ cluster.local:{port} in-addr.arpa:{port} ip6.arpa:{port} {
         zones: &["cluster.local"],
         all_namespaces: false,
         verifies_pods: true,
+        reverse: true,
     },
     // The block serves more than the plugin, and the nested zone is the primary one.
     Configuration {
@@ -178,6 +187,7 @@ cluster.local:{port} in-addr.arpa:{port} ip6.arpa:{port} {
         zones: &["cluster.local", "k8s.cluster.local"],
         all_namespaces: true,
         verifies_pods: false,
+        reverse: false,
     },
     Configuration {
         name: "narrow plugin",
@@ -187,7 +197,7 @@ local:{port} 10.in-addr.arpa:{port} {
     kubernetes cluster.local 128.10.in-addr.arpa {
         {k}
         endpoint_pod_names
-        namespaces {ns1} {ns0}
+        namespaces {ns1} {ns2} {ns0}
         labels tier
         ttl 300
     }
@@ -196,5 +206,6 @@ local:{port} 10.in-addr.arpa:{port} {
         zones: &["cluster.local", "local"],
         all_namespaces: false,
         verifies_pods: false,
+        reverse: true,
     },
 ];

@@ -169,13 +169,18 @@ impl Names {
         let elsewhere = cluster.services.iter().find(|it| it.name != service);
         // Enough to see every form of name; thousands would only be more of the same.
         for endpoint in slice.endpoints.iter().take(60) {
+            let there = slice.service.is_some() && endpoint.ready != Some(false);
             let pod = endpoint.target.as_ref().map(|(_, name)| name.clone());
-            let labels = endpoint.hostname.iter().cloned().chain(pod);
-            for label in labels.chain(endpoint.addresses.iter().map(|it| dashed(it))) {
-                // A dotted pod name is two labels; one that is too long is what the dots or a cut leave of it.
+            let named = endpoint.hostname.is_some() || pod.as_ref().is_some_and(|it| it.len() < 64);
+            let dashed: Vec<String> = endpoint.addresses.iter().map(|it| dashed(it)).collect();
+            let labels = endpoint.hostname.iter().cloned().map(|it| (it, true));
+            let labels = labels.chain(pod.map(|it| (it, endpoint.hostname.is_none())));
+            let labels = labels.chain(dashed.into_iter().map(|it| (it, !named || endpoint.hostname.is_none())));
+            for (label, right) in labels {
+                // A dotted pod name is two labels; one that is too long is what a cut leaves of it.
+                let right = right && label.len() < 64 && !label.contains('.');
                 let label = if label.len() > 63 { label[..63].to_owned() } else { label };
-                let there = slice.service.is_some() && endpoint.ready != Some(false);
-                let shape = if there { Shape::Endpoint } else { Shape::EndpointElsewhere };
+                let shape = if there && right { Shape::Endpoint } else { Shape::EndpointElsewhere };
                 self.add(shape, &base, format!("{label}.{base}"));
                 self.add(Shape::TooLong, &base, format!("_http._tcp.{label}.{base}"));
                 self.add(Shape::TooLong, &base, format!("a.b.c.{label}.{base}"));

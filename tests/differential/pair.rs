@@ -107,7 +107,10 @@ impl Client<'_> {
             std::thread::sleep(Duration::from_millis(300));
             let (ours, theirs) = self.ask(question);
             match verdict(question, configuration, &ours, &theirs, entries) {
-                Verdict::Equal => return lock().settled += 1,
+                Verdict::Equal => {
+                    eprintln!("settled late: {}", question.dig(self.pair.theirs.addr(), false));
+                    return lock().settled += 1;
+                }
                 Verdict::Explained(id) => return lock().explain(id),
                 Verdict::Different(_) if begin.elapsed() < SETTLES_WITHIN => {}
                 Verdict::Different(found) => {

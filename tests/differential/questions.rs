@@ -51,6 +51,10 @@ impl Question {
     pub(crate) fn random(dice: &mut Dice, names: &Names, configuration: &Configuration) -> Self {
         loop {
             let shape = dice.weighted(&Shape::WEIGHTS);
+            let reverse = matches!(shape, Shape::Reverse | Shape::ReverseVariant);
+            if reverse && !configuration.reverse && dice.percent(85) {
+                continue;
+            }
             let relative = names.pick(dice, shape);
             let zone = (!shape.is_absolute()).then(|| configuration.pick_zone(dice));
             let name = match zone {
@@ -63,7 +67,6 @@ impl Question {
             if name.split('.').any(|it| it.len() > 63 && !it.contains('\\')) || parse_name(&name).len() > 255 {
                 continue;
             }
-            let reverse = matches!(shape, Shape::Reverse | Shape::ReverseVariant);
             let rtype = if reverse && dice.percent(75) { dns::PTR } else { dice.weighted(&TYPES) };
             let rtype = match shape {
                 Shape::Port if dice.percent(50) => dns::SRV,
