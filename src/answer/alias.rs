@@ -50,13 +50,7 @@ pub fn follow(
 }
 
 /// The addresses of a name that a server is asked for on behalf of an alias; empty if there are none.
-pub fn resolve(
-    responder: &Responder,
-    view: &View,
-    name: &Name,
-    qtype: u16,
-    previous: &mut Vec<Name>,
-) -> Vec<Record> {
+pub fn resolve(responder: &Responder, view: &View, name: &Name, qtype: u16, previous: &mut Vec<Name>) -> Vec<Record> {
     let chase = Chase { responder, qtype };
     match view.zone_of(name.as_wire()) {
         Some((zone, _)) => chase.name(view, zone, name, previous).unwrap_or_default(),
@@ -99,7 +93,10 @@ impl Chase<'_> {
         let mut records = self.addresses(view, owner, entries.map(|entry| entry.address));
         for alias in selected.aliases() {
             // An alias to itself, or below itself, is a loop; so is one that came before.
-            if alias.is_at_or_below(name) || previous.len() > CHAIN_MAX || previous.contains(alias) || planted(Fault::AliasNotFollowed)
+            if alias.is_at_or_below(name)
+                || previous.len() > CHAIN_MAX
+                || previous.contains(alias)
+                || planted(Fault::AliasNotFollowed)
             {
                 continue;
             }
@@ -119,12 +116,7 @@ impl Chase<'_> {
         records
     }
 
-    fn addresses(
-        &self,
-        view: &View,
-        owner: Option<&[u8]>,
-        addresses: impl Iterator<Item = IpAddr>,
-    ) -> Vec<Record> {
+    fn addresses(&self, view: &View, owner: Option<&[u8]>, addresses: impl Iterator<Item = IpAddr>) -> Vec<Record> {
         addresses
             .filter(|address| address_type(*address) == self.qtype)
             .map(|address| Record {

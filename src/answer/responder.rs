@@ -81,9 +81,11 @@ impl Responder {
             let flags = message.finish(Rcode::BADVERS, Some(edns::write_badvers));
             return Some(Answered { query, block: None, rcode: Rcode::BADVERS, flags, failure: None });
         }
-        let block = query.question.as_ref().filter(|_| class_served).and_then(|question| {
-            self.route(question.folded(), question.qtype).filter(|block| block.handles)
-        });
+        let block = query
+            .question
+            .as_ref()
+            .filter(|_| class_served)
+            .and_then(|question| self.route(question.folded(), question.qtype).filter(|block| block.handles));
         let bufsize = block.and_then(|block| block.bufsize);
         let limit = match (transport, &query.edns) {
             (Transport::Tcp, _) => usize::from(u16::MAX),

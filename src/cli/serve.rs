@@ -1,7 +1,6 @@
 //! Serving: follow the clusters, wait for their first listing, open the sockets, answer.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -54,8 +53,7 @@ pub(super) fn serve(args: &Args) -> ExitCode {
 }
 
 fn try_serve(args: &Args) -> Result<(), Failure> {
-    let loaded =
-        config::load(&args.corefile(), args.port).map_err(|error| Failure::Configuration(error.into()))?;
+    let loaded = config::load(&args.corefile(), args.port).map_err(|error| Failure::Configuration(error.into()))?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -84,10 +84,8 @@ fn source_plan(source: Source, group: Vec<(Arc<View>, &Kubernetes)>) -> Result<S
     let first = group.first().and_then(|(_, kubernetes)| kubernetes.labels.clone());
     let shared = group.iter().all(|(_, kubernetes)| kubernetes.labels == first);
     let selector = first.filter(|_| shared).map(|selector| selector.to_string());
-    let views = group
-        .into_iter()
-        .map(|(view, kubernetes)| (view, Filter { labels: kubernetes.labels.clone() }))
-        .collect();
+    let views =
+        group.into_iter().map(|(view, kubernetes)| (view, Filter { labels: kubernetes.labels.clone() })).collect();
     let publisher = Publisher::new(views, kinds.clone());
     Ok(SourcePlan { source, kinds, selector, publisher })
 }

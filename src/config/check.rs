@@ -11,7 +11,7 @@ use super::{Config, ServerBlock, ZoneKey, bind, bufsize, errors, kubernetes, log
 use crate::corefile::{self, Diagnostic, Directive, Token};
 
 /// Directives that podzone serves, in the order in which CoreDNS sets them up.
-const SERVED: [&str; 5] = ["bufsize", "bind", "errors", "log", "kubernetes"];
+pub const SERVED: [&str; 5] = ["bufsize", "bind", "errors", "log", "kubernetes"];
 
 /// Checks all blocks.
 ///

@@ -20,6 +20,7 @@ mod reader;
 mod report;
 mod zone;
 
+pub use check::SERVED as DIRECTIVES;
 pub use error::ConfigError;
 pub use load::{Loaded, load, parse, parse_for};
 pub use log::COMMON_FORMAT;

@@ -247,20 +247,12 @@ impl Cluster {
     }
 
     /// The Services that have an address as a cluster IP.
-    pub fn services_with<'a>(
-        &'a self,
-        address: IpAddr,
-        filter: usize,
-    ) -> impl Iterator<Item = &'a Service> + use<'a> {
+    pub fn services_with<'a>(&'a self, address: IpAddr, filter: usize) -> impl Iterator<Item = &'a Service> + use<'a> {
         self.services_by_address.get(&address).filter_map(move |key| self.service(key, filter))
     }
 
     /// The namespaces of the pods that have an address, one for each pod.
-    pub fn pod_namespaces<'a>(
-        &'a self,
-        address: IpAddr,
-        filter: usize,
-    ) -> impl Iterator<Item = &'a str> + use<'a> {
+    pub fn pod_namespaces<'a>(&'a self, address: IpAddr, filter: usize) -> impl Iterator<Item = &'a str> + use<'a> {
         self.pods_by_address
             .get(&address)
             .filter(move |key| self.pods.live.get(*key).is_some_and(|live| live.visible.contains(filter)))

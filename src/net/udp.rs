@@ -7,9 +7,7 @@ use std::thread;
 use std::time::Instant;
 
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
-};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt};
 
 use super::{Exchange, SharedService};
 use crate::answer::Transport;
@@ -90,11 +88,9 @@ impl Worker {
             Some(Destination::V6(info)) => Some(ControlMessage::Ipv6PacketInfo(info)),
             None => None,
         };
-        let sent =
-            sendmsg(fd, &[IoSlice::new(&self.answer)], control.as_slice(), MsgFlags::empty(), Some(&peer));
+        let sent = sendmsg(fd, &[IoSlice::new(&self.answer)], control.as_slice(), MsgFlags::empty(), Some(&peer));
         if let Some(received) = watched {
-            let exchange =
-                Exchange { client: &client, transport: Transport::Udp, received, response: &self.answer };
+            let exchange = Exchange { client: &client, transport: Transport::Udp, received, response: &self.answer };
             self.service.observer.answered(&exchange, &answered);
         }
         sent?;

@@ -268,14 +268,7 @@ mod tests {
         let text = |text: &str| Piece::Text(text.into());
         assert_eq!(
             pieces("a {type} { b} {name}!"),
-            vec![
-                text("a "),
-                Piece::Value(Value::Type),
-                text(" { b}"),
-                text(" "),
-                Piece::Value(Value::Name),
-                text("!")
-            ]
+            vec![text("a "), Piece::Value(Value::Type), text(" { b}"), text(" "), Piece::Value(Value::Name), text("!")]
         );
     }
 

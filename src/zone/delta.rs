@@ -114,10 +114,8 @@ fn records_of(service: &Option<Arc<ServiceRecords>>) -> Vec<Record> {
 }
 
 fn pointer_records(address: IpAddr, targets: &Option<Arc<[Labels]>>) -> Vec<Record> {
-    let record = |target: &Labels| Record {
-        owner: Labels::default(),
-        data: Data::Ptr { address, target: target.clone() },
-    };
+    let record =
+        |target: &Labels| Record { owner: Labels::default(), data: Data::Ptr { address, target: target.clone() } };
     targets.iter().flat_map(|targets| targets.iter().map(record)).collect()
 }
 

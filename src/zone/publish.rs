@@ -35,10 +35,8 @@ struct Published {
 impl Publisher {
     /// Views of one cluster, with the filter that each sees it through; synced when all of `kinds` were listed.
     pub fn new(views: Vec<(Arc<View>, Filter)>, kinds: Vec<Kind>) -> Self {
-        let (views, filters) = views
-            .into_iter()
-            .map(|(view, filter)| (Published { view, followers: Vec::new() }, filter))
-            .unzip();
+        let (views, filters) =
+            views.into_iter().map(|(view, filter)| (Published { view, followers: Vec::new() }, filter)).unzip();
         Self { cluster: Cluster::new(filters), kinds, views }
     }
 

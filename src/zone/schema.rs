@@ -37,7 +37,8 @@ pub fn service_records<'a>(
     options: &ViewOptions,
 ) -> Option<ServiceRecords> {
     let key = service_key(&service.key.name, &service.key.namespace)?;
-    let empty = |root| ServiceRecords { key: key.clone(), root, endpoints: Endpoints::default(), ports: Box::default() };
+    let empty =
+        |root| ServiceRecords { key: key.clone(), root, endpoints: Endpoints::default(), ports: Box::default() };
     match &service.kind {
         ServiceKind::ExternalName(target) => {
             // An address as a name is no alias: findServices drops it, and with it the name. Ports and endpoints do
@@ -208,8 +209,7 @@ impl<'a> EndpointPairs<'a> {
             at += u32::try_from(entries[at as usize..].iter().take_while(|entry| entry.target == target).count())
                 .unwrap_or_default();
         }
-        let mut aliases: Vec<(u32, Name)> =
-            self.aliases.into_iter().map(|alias| (alias.target, alias.name)).collect();
+        let mut aliases: Vec<(u32, Name)> = self.aliases.into_iter().map(|alias| (alias.target, alias.name)).collect();
         aliases.dedup();
         Endpoints { labels: labels.into(), entries, aliases: aliases.into() }
     }
