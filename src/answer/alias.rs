@@ -38,7 +38,7 @@ pub enum Data {
 }
 
 /// The answer to a question of addresses at a name with aliases.
-pub fn follow(
+pub(super) fn follow(
     responder: &Responder,
     view: &View,
     zone: &Name,
@@ -50,7 +50,13 @@ pub fn follow(
 }
 
 /// The addresses of a name that a server is asked for on behalf of an alias; empty if there are none.
-pub fn resolve(responder: &Responder, view: &View, name: &Name, qtype: u16, previous: &mut Vec<Name>) -> Vec<Record> {
+pub(super) fn resolve(
+    responder: &Responder,
+    view: &View,
+    name: &Name,
+    qtype: u16,
+    previous: &mut Vec<Name>,
+) -> Vec<Record> {
     let chase = Chase { responder, qtype };
     match view.zone_of(name.as_wire()) {
         Some((zone, _)) => chase.name(view, zone, name, previous).unwrap_or_default(),

@@ -5,7 +5,7 @@ use super::rcode::Rcode;
 use crate::zone::faults::{Fault, planted};
 
 /// The smallest payload size that counts (RFC 6891 section 6.2.3), which is also the limit without EDNS.
-pub const PAYLOAD_OCTETS_MIN: u16 = 512;
+pub(super) const PAYLOAD_OCTETS_MIN: u16 = 512;
 /// The `DO` bit of an OPT record's flags (RFC 3225).
 const DO: u32 = 0x8000;
 
@@ -84,7 +84,7 @@ impl<'a> Edns<'a> {
 
 /// Writes the OPT record that says which version is spoken here. CoreDNS gives it no payload size
 /// (plugin/pkg/edns/edns.go, func Version).
-pub fn write_badvers(out: &mut Vec<u8>) {
+pub(super) fn write_badvers(out: &mut Vec<u8>) {
     write_opt(out, 0, u32::from(Rcode::BADVERS.0 >> 4) << 24, 0);
 }
 

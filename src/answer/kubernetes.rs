@@ -38,7 +38,12 @@ enum Ending {
 }
 
 /// Answers a question from a view; `None` if the name is in none of its zones.
-pub fn answer(responder: &Responder, view: &View, question: &Question<'_>, message: &mut Message<'_>) -> Option<Rcode> {
+pub(super) fn answer(
+    responder: &Responder,
+    view: &View,
+    question: &Question<'_>,
+    message: &mut Message<'_>,
+) -> Option<Rcode> {
     let (zone, zone_at) = view.zone_of(question.folded())?;
     let asked = Asked { view, zone, zone_at, question };
     let ending = match question.qtype {

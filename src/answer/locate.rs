@@ -11,7 +11,7 @@ use crate::zone::{Pods, View, name_servers};
 
 /// What stands at a name.
 #[derive(Debug)]
-pub enum Located<'n> {
+pub(super) enum Located<'n> {
     /// Nothing stands there, but the name exists: an apex, `svc`, `pod`, a namespace.
     Empty,
     /// There is no such name.
@@ -26,21 +26,21 @@ pub enum Located<'n> {
 
 /// A name at or below a Service.
 #[derive(Debug)]
-pub struct Found<'n> {
+pub(super) struct Found<'n> {
     records: Arc<ServiceRecords>,
     below: Below<'n>,
 }
 
 impl Found<'_> {
     /// What the name selects; the name was found, so there is something.
-    pub fn selected(&self) -> Option<Selected<'_>> {
+    pub(super) fn selected(&self) -> Option<Selected<'_>> {
         self.records.select(self.below)
     }
 }
 
 /// A name below `pod.`
 #[derive(Clone, Copy, Debug)]
-pub struct Pod {
+pub(super) struct Pod {
     /// The address that it spells.
     pub address: IpAddr,
     /// How many pods of the namespace have it; 1 where that is not looked at.
@@ -94,7 +94,7 @@ impl<'n> Labels<'n> {
 }
 
 /// Finds a name (wire form, lower case) whose zone begins at `zone_at`.
-pub fn locate<'n>(view: &View, name: &'n [u8], zone_at: usize) -> Located<'n> {
+pub(super) fn locate<'n>(view: &View, name: &'n [u8], zone_at: usize) -> Located<'n> {
     if &name[..zone_at] == name_servers::DEFAULT {
         return Located::NameServer;
     }
@@ -102,7 +102,7 @@ pub fn locate<'n>(view: &View, name: &'n [u8], zone_at: usize) -> Located<'n> {
 }
 
 /// Like [`locate`], but `ns.dns` is not looked at: TXT and PTR know no such name.
-pub fn locate_in_cluster<'n>(view: &View, name: &'n [u8], zone_at: usize) -> Located<'n> {
+pub(super) fn locate_in_cluster<'n>(view: &View, name: &'n [u8], zone_at: usize) -> Located<'n> {
     let labels = Labels::of(name, zone_at);
     let kind = match labels.text(1) {
         None => return Located::Empty,
@@ -206,7 +206,7 @@ fn is_reverse(name: &[u8]) -> bool {
 
 /// The address that a name of the reverse trees spells (plugin/pkg/dnsutil/reverse.go): four numbers, or 32 nibbles,
 /// to the left of which up to three labels more are not looked at.
-pub fn reverse_address(name: &[u8]) -> Option<IpAddr> {
+pub(super) fn reverse_address(name: &[u8]) -> Option<IpAddr> {
     let labels = |tree: &[u8]| -> Option<Vec<&[u8]>> {
         let below = name.strip_suffix(tree)?;
         let mut labels: Vec<&[u8]> = Vec::new();

@@ -11,7 +11,7 @@ const POINTER_MAX: usize = 0x3fff;
 
 /// The sections that records stand in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Section {
+pub(super) enum Section {
     /// Answers.
     Answer,
     /// Authority.
@@ -22,7 +22,7 @@ pub enum Section {
 
 /// A response in the making. `out` is the caller's: it is cleared, and holds the message at the end.
 #[derive(Debug)]
-pub struct Message<'o> {
+pub(super) struct Message<'o> {
     out: &'o mut Vec<u8>,
     limit: usize,
     flags: u16,
@@ -34,7 +34,7 @@ pub struct Message<'o> {
 
 impl<'o> Message<'o> {
     /// Begins the response to a query; records are cut off at `limit` octets.
-    pub fn reply(out: &'o mut Vec<u8>, query: &Query<'_>, limit: usize) -> Self {
+    pub(super) fn reply(out: &'o mut Vec<u8>, query: &Query<'_>, limit: usize) -> Self {
         out.clear();
         out.extend_from_slice(&query.id.to_be_bytes());
         out.extend_from_slice(&[0; 10]);
@@ -55,13 +55,13 @@ impl<'o> Message<'o> {
     }
 
     /// Sets header bits.
-    pub fn set(&mut self, bits: u16) {
+    pub(super) fn set(&mut self, bits: u16) {
         self.flags |= bits;
     }
 
     /// Writes a record; `false`, and nothing written but the TC bit, if it does not fit. Then none after it is
     /// written either (RFC 2181 section 9).
-    pub fn record(
+    pub(super) fn record(
         &mut self,
         section: Section,
         owner: Owner<'_>,
@@ -103,7 +103,7 @@ impl<'o> Message<'o> {
     }
 
     /// Writes an address record.
-    pub fn address(&mut self, section: Section, owner: Owner<'_>, ttl_secs: u32, address: IpAddr) -> bool {
+    pub(super) fn address(&mut self, section: Section, owner: Owner<'_>, ttl_secs: u32, address: IpAddr) -> bool {
         let rtype = address_type(address);
         self.record(section, owner, rtype, ttl_secs, |message| match address {
             IpAddr::V4(address) => message.octets(&address.octets()),
@@ -112,13 +112,13 @@ impl<'o> Message<'o> {
     }
 
     /// Writes octets as they are.
-    pub fn octets(&mut self, octets: &[u8]) {
+    pub(super) fn octets(&mut self, octets: &[u8]) {
         self.out.extend_from_slice(octets);
     }
 
     /// Writes a name in wire form, compressed against the question and what this function wrote before, letter case
     /// counting.
-    pub fn name(&mut self, name: &[u8]) {
+    pub(super) fn name(&mut self, name: &[u8]) {
         let (start, octets) = self.question;
         let out = &*self.out;
         let seen = self.suffixes.get_or_insert_with(|| {
@@ -144,12 +144,12 @@ impl<'o> Message<'o> {
     }
 
     /// Where the next octet goes, if that can be pointed to.
-    pub fn position(&self) -> Option<u16> {
+    pub(super) fn position(&self) -> Option<u16> {
         u16::try_from(self.out.len()).ok().filter(|at| usize::from(*at) <= POINTER_MAX)
     }
 
     /// Ends the response: `opt` writes the OPT record, for which the limit left room.
-    pub fn finish(self, rcode: Rcode, opt: Option<impl FnOnce(&mut Vec<u8>)>) -> u16 {
+    pub(super) fn finish(self, rcode: Rcode, opt: Option<impl FnOnce(&mut Vec<u8>)>) -> u16 {
         let mut counts = self.counts;
         if let Some(opt) = opt {
             opt(self.out);
@@ -168,7 +168,7 @@ impl<'o> Message<'o> {
 
 /// How a record's owner is written.
 #[derive(Clone, Copy, Debug)]
-pub enum Owner<'a> {
+pub(super) enum Owner<'a> {
     /// The name at this offset of the message.
     At(u16),
     /// These labels, then the name at this offset.
@@ -179,11 +179,11 @@ pub enum Owner<'a> {
 
 impl Owner<'_> {
     /// The question's name.
-    pub const QUESTION: Self = Self::At(HEADER_OCTETS as u16);
+    pub(super) const QUESTION: Self = Self::At(HEADER_OCTETS as u16);
 }
 
 /// The type of an address's record.
-pub fn address_type(address: IpAddr) -> u16 {
+pub(super) fn address_type(address: IpAddr) -> u16 {
     match address {
         IpAddr::V4(_) => rtype::A,
         IpAddr::V6(_) => rtype::AAAA,

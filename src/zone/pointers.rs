@@ -13,7 +13,7 @@ use crate::model::{Cluster, EndpointAddress};
 /// A Service whose cluster IP it is wins. Otherwise each slice that holds it in a ready endpoint gives a name, whether
 /// its Service exists or not; a slice that names no Service gives none, since there is no name to give.
 /// A namespace must exist only where `namespaces` names some.
-pub fn pointers(cluster: &Cluster, filter: usize, options: &ViewOptions, address: IpAddr) -> Box<[Labels]> {
+pub(super) fn pointers(cluster: &Cluster, filter: usize, options: &ViewOptions, address: IpAddr) -> Box<[Labels]> {
     let exposed = |namespace: &str| {
         options.namespaces.is_empty() || options.exposes(namespace) && cluster.has_namespace(namespace)
     };

@@ -31,7 +31,7 @@ struct AliasPair<'a> {
 /// The records of a Service of a namespace that the view exposes; `None` if it has no name at all.
 ///
 /// `slices` are those that carry the Service's name.
-pub fn service_records<'a>(
+pub(super) fn service_records<'a>(
     service: &Service,
     slices: impl Iterator<Item = &'a EndpointSlice>,
     options: &ViewOptions,
@@ -72,7 +72,7 @@ pub fn service_records<'a>(
 }
 
 /// The labels of Service and namespace, by which a view finds a Service.
-pub fn service_key(service: &str, namespace: &str) -> Option<Labels> {
+pub(super) fn service_key(service: &str, namespace: &str) -> Option<Labels> {
     if service.contains('.') || namespace.contains('.') {
         return None;
     }
@@ -84,7 +84,7 @@ pub fn service_key(service: &str, namespace: &str) -> Option<Labels> {
 /// The label of an endpoint: its hostname, else its pod's name where the view wants that, else its address with
 /// dashes (plugin/kubernetes/kubernetes.go, func endpointHostname). A pod's name of more than 63 characters is no
 /// label (plugin/kubernetes/object/endpoint.go).
-pub fn endpoint_label(endpoint: &Endpoint, address: &EndpointAddress, options: &ViewOptions) -> Option<Labels> {
+pub(super) fn endpoint_label(endpoint: &Endpoint, address: &EndpointAddress, options: &ViewOptions) -> Option<Labels> {
     let hostname = endpoint.hostname.as_deref().filter(|name| !name.is_empty() && !planted(Fault::HostnameIgnored));
     let pod_names = options.endpoint_pod_names != planted(Fault::PodNamesInverted);
     let limit = if planted(Fault::PodNameOf63Refused) { LABEL_OCTETS_MAX - 1 } else { LABEL_OCTETS_MAX };
