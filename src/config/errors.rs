@@ -1,10 +1,7 @@
 //! `errors [stdout] { stacktrace }`
 
-use super::reader::Reader;
+use super::reader::{ONCE, Reader};
 use super::report::Report;
-
-/// How CoreDNS words a second line of a directive that may have one.
-pub(super) const ONCE: &str = "this plugin can only be used once per Server Block";
 
 /// Checks the directive; there is nothing to keep but that it is there.
 pub(super) fn check(mut reader: Reader<'_>, report: &mut Report) {

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::errors::ONCE;
 use super::known::{KUBERNETES_NOT_SERVED, KUBERNETES_SERVED};
-use super::reader::Reader;
+use super::reader::{ONCE, Reader};
 use super::report::Report;
 use super::zone::{self, ZoneError};
 use super::{Kubernetes, PodMode, Source, TlsFiles, ZoneKey, duration, number};
@@ -71,7 +70,7 @@ fn check_zones(reader: &mut Reader<'_>, directive: &Token, keys: &[ZoneKey], rep
         };
         for zone in written.zones {
             let meets = |key: &ZoneKey| zone::is_below(&zone, &key.zone) || zone::is_below(&key.zone, &zone);
-            if !keys.iter().any(meets) {
+            if !keys.is_empty() && !keys.iter().any(meets) {
                 let message = format!("no query for {zone} comes here: the server block has no such key");
                 report.warn(word, message);
             }
@@ -81,13 +80,15 @@ fn check_zones(reader: &mut Reader<'_>, directive: &Token, keys: &[ZoneKey], rep
         }
     }
     if words.is_empty() {
-        for key in keys.iter().filter(|key| !key.zone.is_empty()) {
+        for key in keys {
             if !zones.contains(&key.zone) {
                 zones.push(key.zone.clone());
             }
         }
     }
-    if report.errors.len() == errors_before && zones.iter().all(|zone| zone::is_reverse(zone)) {
+    // Keys that were refused, and said so, leave no zones to judge.
+    let judged = report.errors.len() == errors_before && !(words.is_empty() && keys.is_empty());
+    if judged && zones.iter().all(|zone| zone::is_reverse(zone)) {
         let error = reader.bare_error(directive, "non-reverse zone name must be used");
         report.error(error.hint("names are needed to point back to: kubernetes cluster.local in-addr.arpa"));
     }

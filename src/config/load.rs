@@ -71,6 +71,8 @@ pub fn parse_for(machine: &dyn Machine, file_name: &str, text: &str, default_por
     };
     let mut report = Report { warnings: parsed.warnings, ..Report::default() };
     let config = check::check(&parsed.blocks, default_port, machine, &mut report);
+    // CoreDNS has no order for these; the file's reads best.
+    report.not_served.sort_by_key(|error| error.place().map(|place| place.start));
     report.errors.append(&mut report.not_served);
     match ConfigError::all(report.errors) {
         Some(error) => Err(error),
@@ -114,7 +116,7 @@ fn reason(error: &io::Error) -> String {
 }
 
 fn refuse_binary(source: &std::sync::Arc<Source>, at: usize, what: &str) -> ConfigError {
-    let place = Place::of_bytes(source, at, at + 1);
+    let place = Place::of_bytes(source, at, source.text().ceil_char_boundary(at + 1));
     let message = format!("this is not text: {what} at column {}", place.column);
     ConfigError::one(Diagnostic::parsing(&place, message).hint("a Corefile is UTF-8 text; is this the right file?"))
 }

@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::corefile::{Diagnostic, Directive, Token};
 
+/// How CoreDNS words a second line of a directive that may have one.
+pub(super) const ONCE: &str = "this plugin can only be used once per Server Block";
+
 /// A cursor over a directive's words; the counterpart of caddy's `Dispenser`, whose rules decide which files CoreDNS
 /// accepts.
 pub(super) struct Reader<'a> {
@@ -27,7 +30,12 @@ impl<'a> Reader<'a> {
         if self.next == 1 || token.text == self.name {
             return true;
         }
-        let mut error = Diagnostic::syntax(&token.place, &token.text, self.name);
+        // CoreDNS counts any word as one more line of the directive: it refuses those that may have one line only, with
+        // these words, and makes odd sense of the others.
+        let mut error = match self.name {
+            "errors" | "kubernetes" => Diagnostic::new(ONCE).at(&token.place),
+            name => Diagnostic::syntax(&token.place, &token.text, name),
+        };
         if token.text == "{" {
             error = error.hint(format!("the '{{' belongs on the line of '{}'", self.name));
         }

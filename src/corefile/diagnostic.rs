@@ -80,15 +80,16 @@ impl fmt::Display for Diagnostic {
             }
         }
         if let Some(place) = &self.place {
-            let length = place.source.text().len();
-            let (start, mut end) = (place.start.min(length), place.end.min(length));
+            // The renderer panics on places that do not lie between characters.
+            let text = place.source.text();
+            let start = text.floor_char_boundary(place.start);
+            let mut end = text.ceil_char_boundary(place.end.max(start));
             // A word that spans lines is shown by its first.
-            if let Some(newline) = place.source.text().get(start..end).and_then(|word| word.find('\n')) {
+            if let Some(newline) = text.get(start..end).and_then(|word| word.find('\n')) {
                 end = start + newline;
             }
-            let snippet = Snippet::source(place.source.text())
-                .path(place.source.name())
-                .annotation(AnnotationKind::Primary.span(start..end));
+            let snippet =
+                Snippet::source(text).path(place.source.name()).annotation(AnnotationKind::Primary.span(start..end));
             let mut group = Group::with_level(Level::ERROR).element(snippet);
             for hint in &self.hints {
                 group = group.element(Level::HELP.message(hint));

@@ -8,6 +8,9 @@ use super::source::Source;
 use super::suggest::did_you_mean;
 use super::variables::expand;
 
+/// How many unknown directives are kept: a file of another kind has one on every line.
+const ERRORS_MAX: usize = 100;
+
 /// A parsed file.
 #[derive(Debug, Default)]
 pub struct Parsed {
@@ -146,14 +149,16 @@ impl Parser<'_> {
                 _ => {}
             }
             let name = self.replaced(&token).text;
-            if !self.directives.contains(&name.as_str()) {
+            let known = self.directives.contains(&name.as_str());
+            if !known && self.errors.len() < ERRORS_MAX {
                 let error = self.unknown_directive(&token, &name);
                 self.errors.push(error);
             }
             let tokens = self.directive(token)?;
             match directives.iter_mut().find(|directive| directive.name == name) {
                 Some(directive) => directive.tokens.extend(tokens),
-                None => directives.push(Directive { name, tokens }),
+                None if known => directives.push(Directive { name, tokens }),
+                None => {}
             }
         }
         match (opening, self.tokens.last()) {
