@@ -232,7 +232,7 @@ impl Asked<'_, '_> {
                 targets.next();
             }
             let written = targets.peek().and_then(|(_, at)| *at);
-            let owner = written.map_or(Owner::Below(selected.target(entry), service_at), Owner::At);
+            let owner = written.map_or_else(|| Owner::Below(selected.target(entry), service_at), Owner::At);
             if !message.address(Section::Additional, owner, self.ttl(), entry.address) {
                 break;
             }

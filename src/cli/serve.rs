@@ -57,6 +57,9 @@ fn try_serve(args: &Args) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    if loaded.config.blocks.is_empty() {
+        tracing::warn!("{} has no server block: nothing is served", args.corefile().display());
+    }
     let plan = plan(&loaded.config).map_err(|error| Failure::Configuration(error.into()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -93,7 +93,7 @@ fn source_plan(source: Source, group: Vec<(Arc<View>, &Kubernetes)>) -> Result<S
 fn view_options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions, PlanError> {
     let name = |zone: &String| Name::parse(zone).ok_or_else(|| PlanError::Zone(zone.clone()));
     let zones: Vec<Name> = kubernetes.zones.iter().map(name).collect::<Result<_, _>>()?;
-    let primary = zones.iter().find(|zone| !zone.is_reverse()).or(zones.first()).cloned();
+    let primary = zones.iter().find(|zone| !zone.is_reverse()).or_else(|| zones.first()).cloned();
     let primary = primary.ok_or_else(|| PlanError::Zone(String::new()))?;
     Ok(ViewOptions {
         zones,
