@@ -1,3 +1,5 @@
 //! The `podzone` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    podzone::cli::main()
+}

@@ -33,6 +33,11 @@ fn coredns_names_the_pods_of_a_deployment() {
     scenario(Program::CoreDns, "on-coredns");
 }
 
+#[test]
+fn podzone_names_the_pods_of_a_deployment() {
+    scenario(Program::Podzone, "on-podzone");
+}
+
 fn scenario(program: Program, namespace: &'static str) {
     let plane = control_plane();
     plane.apply(&manifests(namespace));

@@ -1,1 +1,22 @@
-//! Stub.
+//! From the bytes of a query to the bytes of its answer.
+//!
+//! ```text
+//!  packet ──▶ query ──▶ responder ──▶ kubernetes ──▶ locate ──▶ zone::View
+//!            (parse)    (the block)   (by type)      (by name)
+//!                             └──────▶ message (encode, cut) ──▶ response
+//! ```
+//!
+//! Nothing here awaits, logs, or knows of sockets: [`Responder::respond`] is a function of the packet and of what the
+//! views hold at that moment.
+
+mod alias;
+mod edns;
+mod kubernetes;
+mod locate;
+mod message;
+pub mod query;
+mod rcode;
+mod responder;
+
+pub use rcode::Rcode;
+pub use responder::{Answered, Block, Responder, Transport};

@@ -1,1 +1,67 @@
-//! Stub.
+//! The command line.
+
+pub mod args;
+mod listeners;
+mod pid_file;
+mod serve;
+mod views;
+
+use std::process::ExitCode;
+
+use self::args::{Args, ArgsError};
+
+/// The exit code of a configuration that cannot be served: flags or Corefile.
+const EXIT_CONFIGURATION: u8 = 1;
+/// The exit code of what went wrong while serving: a socket that cannot be opened, say.
+const EXIT_RUNTIME: u8 = 2;
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    match args::parse_from(std::env::args_os()) {
+        Ok(args) => run(&args),
+        Err(error @ ArgsError::Help(_)) => {
+            print!("{error}");
+            ExitCode::from(error.exit_code())
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(args: &Args) -> ExitCode {
+    if args.version {
+        print!("{}", version());
+        return ExitCode::SUCCESS;
+    }
+    if args.plugins {
+        print!("{}", plugins());
+        return ExitCode::SUCCESS;
+    }
+    serve::serve(args)
+}
+
+/// What `-version` prints, in CoreDNS's form: name and version; system, compiler and commit.
+fn version() -> String {
+    let (system, machine) = (std::env::consts::OS, go_machine());
+    let (version, rustc, commit) = (env!("CARGO_PKG_VERSION"), env!("PODZONE_RUSTC"), env!("PODZONE_COMMIT"));
+    format!("podzone-{version}\n{system}/{machine}, {rustc}, {commit}\n")
+}
+
+/// The machine as CoreDNS, and so Go, calls it.
+fn go_machine() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// What `-plugins` prints: the directives, as CoreDNS lists its plugins.
+fn plugins() -> String {
+    let mut names = crate::config::DIRECTIVES;
+    names.sort_unstable();
+    let list: Vec<String> = names.iter().map(|name| format!("  dns.{name}\n")).collect();
+    format!("Server types:\n  dns\n\nOther plugins:\n{}", list.concat())
+}

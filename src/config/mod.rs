@@ -4,6 +4,28 @@
 //! and refuses what it cannot mean with the place and the mend. It knows names and options, and nothing of how
 //! they are served.
 
+mod bind;
+mod bufsize;
+mod check;
+mod duration;
+mod error;
+mod errors;
+mod known;
+mod kubernetes;
+mod load;
+mod log;
+mod machine;
+mod number;
+mod reader;
+mod report;
+mod zone;
+
+pub use check::SERVED as DIRECTIVES;
+pub use error::ConfigError;
+pub use load::{Loaded, load, parse, parse_for};
+pub use log::COMMON_FORMAT;
+pub use machine::{Machine, ThisMachine};
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,1 +1,20 @@
-//! Stub.
+//! Corefile text to a tree with places.
+//!
+//! The grammar is that of CoreDNS 1.14.7 (module `github.com/coredns/caddy`, package `caddyfile`), so that a file
+//! which CoreDNS reads is read here too and a file which it refuses is refused in the same words. Three steps, each
+//! in its own file: [`lex`] makes words, [`parse`] groups them by server block and directive, and `config` decides
+//! what they mean. Nothing here knows what a directive does.
+
+mod diagnostic;
+mod lexer;
+mod parser;
+mod source;
+mod suggest;
+mod variables;
+
+pub use diagnostic::Diagnostic;
+pub use lexer::{Token, lex};
+pub use parser::{Directive, Parsed, ServerBlock, parse};
+pub use source::{Place, Source};
+pub use suggest::did_you_mean;
+pub use variables::expand;

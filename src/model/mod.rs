@@ -8,7 +8,7 @@ mod event;
 mod objects;
 mod selector;
 
-pub use cluster::{Change, Cluster, Filter, Visibility};
+pub use cluster::{Cluster, Dirty, Filter, Visibility};
 pub use event::{Event, Kind};
 pub use objects::{
     Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Labels, Namespace, Object, ObjectKey, Pod, Service,

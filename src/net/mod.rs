@@ -1,1 +1,47 @@
-//! Stub.
+//! Sockets: the loops that bring packets to a [`Responder`](crate::answer::Responder) and its answers back.
+
+mod interfaces;
+mod listen;
+mod tcp;
+mod udp;
+
+use std::sync::Arc;
+
+use crate::answer::{Answered, Responder, Transport};
+
+pub use interfaces::non_loopback_addresses;
+pub use listen::{ListenError, Sockets};
+pub use tcp::{TcpLimits, serve_tcp};
+pub use udp::serve_udp;
+
+/// What a listener serves, and who is told of each answer.
+pub struct Service {
+    /// The answers.
+    pub responder: Responder,
+    /// Told of every answer after it was sent. It must not wait.
+    pub observer: Box<dyn Observer>,
+}
+
+/// Told of answers.
+pub trait Observer: Send + Sync {
+    /// Whether it wants to hear at all: otherwise the clock is not read.
+    fn is_watching(&self) -> bool;
+    /// An answer was sent.
+    fn answered(&self, exchange: &Exchange<'_>, answered: &Answered<'_>);
+}
+
+/// Where and when a query came, and how large its answer was.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    /// The client.
+    pub client: &'a std::net::SocketAddr,
+    /// How it came.
+    pub transport: Transport,
+    /// When it was read.
+    pub received: std::time::Instant,
+    /// The answer.
+    pub response: &'a [u8],
+}
+
+/// A service shared by its sockets.
+pub type SharedService = Arc<Service>;

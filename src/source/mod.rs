@@ -1,1 +1,31 @@
-//! Stub.
+//! Where the cluster's objects come from: the Kubernetes API, or a folder of manifests.
+//!
+//! A source turns what it reads into [`crate::model::Event`]s and knows nothing of who takes them. This is the only
+//! part that uses kube.
+//!
+//! ```text
+//!  client ──▶ list_watch ──▶ decode (json) ──┐
+//!                                            ├──▶ lean ──▶ model::Event
+//!  manifests ──▶ manifest_file ──────────────┘
+//! ```
+//!
+//! What always holds here:
+//! - A listing that breaks off begins again, and what is known stays known: an API server that is away, or refuses,
+//!   changes nothing but [`Health`].
+//! - An object that cannot be read is named, counted and left out; its neighbours are not disturbed.
+
+mod backoff;
+mod client;
+mod complaint;
+mod decode;
+mod frames;
+mod health;
+mod json;
+mod lean;
+mod list_watch;
+mod manifest_file;
+mod manifests;
+mod start;
+
+pub use health::{Failing, Health, Status};
+pub use start::{Handle, StartError, Timing, start, start_with};

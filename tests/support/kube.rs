@@ -275,9 +275,11 @@ fn start_etcd(options: &Options, scratch: &Scratch, port: u16) -> Process {
         .arg(format!("--data-dir={}", scratch.path().join("etcd").display()))
         .arg(format!("--listen-client-urls=http://127.0.0.1:{port}"))
         .arg(format!("--advertise-client-urls=http://127.0.0.1:{port}"))
-        .arg(format!("--listen-peer-urls=http://127.0.0.1:{}", ports::free()))
-        // The data live as long as the test.
-        .arg("--unsafe-no-fsync");
+        .arg(format!("--listen-peer-urls=http://127.0.0.1:{}", ports::free()));
+    if options.etcd.is_none() {
+        // The data live as long as the test. Older releases do not know the flag.
+        command.arg("--unsafe-no-fsync");
+    }
     let mut etcd = Process::spawn("etcd", command, &scratch.path().join("etcd.log"));
     etcd.wait_until("its port is open", START_LIMIT, || TcpStream::connect(("127.0.0.1", port)).ok());
     etcd

@@ -1,0 +1,22 @@
+//! Notes what built the program, for `-version`.
+
+use std::process::Command;
+
+fn main() {
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
+    // "rustc 1.95.0 (hash date)": the second word.
+    let version = output(Command::new(rustc).arg("--version")).unwrap_or_default();
+    println!("cargo:rustc-env=PODZONE_RUSTC=rust{}", version.split_whitespace().nth(1).unwrap_or("?"));
+    // A source archive has no history; a packager may set the commit instead.
+    println!("cargo:rerun-if-env-changed=PODZONE_COMMIT");
+    let commit = std::env::var("PODZONE_COMMIT").ok().or_else(|| {
+        println!("cargo:rerun-if-changed=.git/HEAD");
+        output(Command::new("git").args(["rev-parse", "--short", "HEAD"]))
+    });
+    println!("cargo:rustc-env=PODZONE_COMMIT={}", commit.unwrap_or_default());
+}
+
+fn output(command: &mut Command) -> Option<String> {
+    let output = command.output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

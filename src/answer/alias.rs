@@ -1,0 +1,135 @@
+//! Following aliases: an ExternalName, or an endpoint whose address is a name.
+//!
+//! CoreDNS gives an alias and what it leads to; one within the zone that leads nowhere is left out altogether
+//! (plugin/backend_lookup.go, func A). One that leaves the zone is asked of the server itself, and stands whatever comes
+//! back.
+
+use std::net::IpAddr;
+
+use super::locate::{Located, locate};
+use super::message::address_type;
+use super::query::Question;
+use super::responder::Responder;
+use crate::zone::faults::{Fault, planted};
+use crate::zone::records::Selected;
+use crate::zone::{Name, View};
+
+/// The most aliases in a row, as in CoreDNS (maxCnameChainLength).
+const CHAIN_MAX: usize = 10;
+
+/// A record on the way.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Its owner in wire form; `None` is the question's name.
+    pub owner: Option<Box<[u8]>>,
+    /// Its TTL in seconds.
+    pub ttl_secs: u32,
+    /// Its data.
+    pub data: Data,
+}
+
+/// A record's data.
+#[derive(Clone, Debug)]
+pub enum Data {
+    /// A or AAAA.
+    Address(IpAddr),
+    /// CNAME.
+    Alias(Name),
+}
+
+/// The answer to a question of addresses at a name with aliases.
+pub(super) fn follow(
+    responder: &Responder,
+    view: &View,
+    zone: &Name,
+    question: &Question<'_>,
+    selected: &Selected<'_>,
+) -> Vec<Record> {
+    let chase = Chase { responder, qtype: question.qtype };
+    chase.selected(view, zone, question.folded(), None, selected, &mut Vec::new())
+}
+
+/// The addresses of a name that a server is asked for on behalf of an alias; empty if there are none.
+pub(super) fn resolve(
+    responder: &Responder,
+    view: &View,
+    name: &Name,
+    qtype: u16,
+    previous: &mut Vec<Name>,
+) -> Vec<Record> {
+    let chase = Chase { responder, qtype };
+    match view.zone_of(name.as_wire()) {
+        Some((zone, _)) => chase.name(view, zone, name, previous).unwrap_or_default(),
+        None => Vec::new(),
+    }
+}
+
+struct Chase<'a> {
+    responder: &'a Responder,
+    qtype: u16,
+}
+
+impl Chase<'_> {
+    /// What stands at a name; `None` if there is no such name.
+    fn name(&self, view: &View, zone: &Name, name: &Name, previous: &mut Vec<Name>) -> Option<Vec<Record>> {
+        let wire = name.as_wire();
+        let owner = Some(wire);
+        let one = |address: IpAddr| self.addresses(view, owner, std::iter::once(address));
+        match locate(view, wire, wire.len() - zone.as_wire().len()) {
+            Located::Missing => None,
+            Located::Empty => Some(Vec::new()),
+            Located::NameServer => Some(self.addresses(view, owner, view.name_servers().addresses())),
+            Located::Pod(pod) => Some(one(pod.address)),
+            Located::Service(found) => {
+                found.selected().map(|selected| self.selected(view, zone, wire, owner, &selected, previous))
+            }
+        }
+    }
+
+    fn selected(
+        &self,
+        view: &View,
+        zone: &Name,
+        name: &[u8],
+        owner: Option<&[u8]>,
+        selected: &Selected<'_>,
+        previous: &mut Vec<Name>,
+    ) -> Vec<Record> {
+        let entries = selected.entries.iter().filter(|entry| entry.has(selected.address_mark));
+        let mut records = self.addresses(view, owner, entries.map(|entry| entry.address));
+        for alias in selected.aliases() {
+            // An alias to itself, or below itself, is a loop; so is one that came before.
+            if alias.is_at_or_below(name)
+                || previous.len() > CHAIN_MAX
+                || previous.contains(alias)
+                || planted(Fault::AliasNotFollowed)
+            {
+                continue;
+            }
+            previous.push(alias.clone());
+            let next = if alias.is_within(zone) {
+                self.name(view, zone, alias, previous).filter(|next| !next.is_empty())
+            } else {
+                Some(self.responder.resolve(alias, self.qtype, previous))
+            };
+            previous.pop();
+            if let Some(next) = next {
+                let owner = owner.map(Into::into);
+                records.push(Record { owner, ttl_secs: view.options().ttl_secs, data: Data::Alias(alias.clone()) });
+                records.extend(next);
+            }
+        }
+        records
+    }
+
+    fn addresses(&self, view: &View, owner: Option<&[u8]>, addresses: impl Iterator<Item = IpAddr>) -> Vec<Record> {
+        addresses
+            .filter(|address| address_type(*address) == self.qtype)
+            .map(|address| Record {
+                owner: owner.map(Into::into),
+                ttl_secs: view.options().ttl_secs,
+                data: Data::Address(address),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,97 @@
+//! EDNS(0) (RFC 6891), answered as CoreDNS answers it (request/request.go).
+
+use super::query::rtype;
+use super::rcode::Rcode;
+use crate::zone::faults::{Fault, planted};
+
+/// The smallest payload size that counts (RFC 6891 section 6.2.3), which is also the limit without EDNS.
+pub(super) const PAYLOAD_OCTETS_MIN: u16 = 512;
+/// The `DO` bit of an OPT record's flags (RFC 3225).
+const DO: u32 = 0x8000;
+
+/// Options that are given back as they came: NSID, EXPIRE, COOKIE, TCP KEEPALIVE, PADDING. CoreDNS does so
+/// (request/edns0.go), and dig shows a cookie so echoed; all others are left out.
+const ECHOED: [u16; 5] = [3, 9, 10, 11, 12];
+
+/// A query's OPT record.
+#[derive(Clone, Copy, Debug)]
+pub struct Edns<'a> {
+    /// The payload size that the client takes over UDP, in octets, as sent.
+    pub payload_octets: u16,
+    /// The version.
+    pub version: u8,
+    /// Whether the client wants DNSSEC records; there are none, but the bit is given back.
+    pub dnssec_ok: bool,
+    options: &'a [u8],
+}
+
+impl<'a> Edns<'a> {
+    /// Reads an OPT record's class, TTL and data; `None` if the options are malformed.
+    pub fn parse(class: u16, ttl: u32, options: &'a [u8]) -> Option<Self> {
+        let [_, version, ..] = ttl.to_be_bytes();
+        let edns = Self { payload_octets: class, version, dnssec_ok: ttl & DO != 0, options };
+        edns.split().all(|option| option.is_some()).then_some(edns)
+    }
+
+    /// The largest reply over UDP, in octets, with `bufsize` in force.
+    pub fn limit(&self, bufsize: Option<u16>) -> usize {
+        if planted(Fault::PayloadSizeIgnored) {
+            return PAYLOAD_OCTETS_MIN.into();
+        }
+        usize::from(self.offered(bufsize).max(PAYLOAD_OCTETS_MIN))
+    }
+
+    /// The payload size that the reply names: the client's own, or `bufsize` where that is less.
+    fn offered(&self, bufsize: Option<u16>) -> u16 {
+        self.payload_octets.min(bufsize.unwrap_or(u16::MAX))
+    }
+
+    /// Octets of the reply's OPT record.
+    pub fn reply_octets(&self) -> usize {
+        11 + self.echoed().map(<[u8]>::len).sum::<usize>()
+    }
+
+    /// Writes the reply's OPT record.
+    pub fn write_reply(&self, out: &mut Vec<u8>, bufsize: Option<u16>) {
+        let flags = if self.dnssec_ok && !planted(Fault::DoNotCopied) { DO } else { 0 };
+        let octets = self.reply_octets() - 11;
+        write_opt(out, self.offered(bufsize), flags, octets);
+        for option in self.echoed() {
+            out.extend_from_slice(option);
+        }
+    }
+
+    fn echoed(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.split().flatten().filter(|(code, _)| ECHOED.contains(code)).map(|(_, octets)| octets)
+    }
+
+    /// Code and whole octets of each option; a `None` where they are malformed.
+    fn split(&self) -> impl Iterator<Item = Option<(u16, &'a [u8])>> + use<'a> {
+        let mut rest = self.options;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let option = rest.first_chunk::<4>().and_then(|head| {
+                let octets = 4 + usize::from(u16::from_be_bytes([head[2], head[3]]));
+                Some((u16::from_be_bytes([head[0], head[1]]), rest.get(..octets)?))
+            });
+            rest = option.map_or(&[], |(_, octets)| rest.get(octets.len()..).unwrap_or(&[]));
+            Some(option)
+        })
+    }
+}
+
+/// Writes the OPT record that says which version is spoken here. CoreDNS gives it no payload size
+/// (plugin/pkg/edns/edns.go, func Version).
+pub(super) fn write_badvers(out: &mut Vec<u8>) {
+    write_opt(out, 0, u32::from(Rcode::BADVERS.0 >> 4) << 24, 0);
+}
+
+fn write_opt(out: &mut Vec<u8>, payload_octets: u16, ttl: u32, options_octets: usize) {
+    out.push(0);
+    out.extend_from_slice(&rtype::OPT.to_be_bytes());
+    out.extend_from_slice(&payload_octets.to_be_bytes());
+    out.extend_from_slice(&ttl.to_be_bytes());
+    out.extend_from_slice(&u16::try_from(options_octets).unwrap_or_default().to_be_bytes());
+}

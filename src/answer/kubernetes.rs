@@ -1,0 +1,339 @@
+//! Answers from a view: what each type of question gets at what stands at a name (plugin/kubernetes/handler.go and
+//! plugin/backend_lookup.go).
+
+use std::net::IpAddr;
+
+use super::alias;
+use super::locate::{Located, Pod, locate, locate_in_cluster, reverse_address};
+use super::message::{Message, Owner, Section, address_type};
+use super::query::{HEADER_OCTETS, Question, bits, rtype};
+use super::rcode::Rcode;
+use super::responder::Responder;
+use crate::zone::faults::{Fault, planted};
+use crate::zone::records::{Entry, Selected};
+use crate::zone::{Labels, Name, View};
+
+/// The version of the schema that the names follow (Kubernetes DNS-Based Service Discovery, section 2.2), and the TTL
+/// of its record in seconds.
+const SCHEMA_VERSION: (&[u8], u32) = (b"1.1.0", 28_800);
+
+/// A view's question: the zone that it falls into, and where.
+struct Asked<'a, 'q> {
+    view: &'a View,
+    zone: &'a Name,
+    zone_at: usize,
+    question: &'a Question<'q>,
+}
+
+/// How an answer ends.
+enum Ending {
+    /// Records were written.
+    Answered,
+    /// The name exists, and there are no records to give.
+    NoData,
+    /// There is no such name.
+    NameError,
+    /// It is not for clients: transfers.
+    Refused,
+}
+
+/// Answers a question from a view; `None` if the name is in none of its zones.
+pub(super) fn answer(
+    responder: &Responder,
+    view: &View,
+    question: &Question<'_>,
+    message: &mut Message<'_>,
+) -> Option<Rcode> {
+    let (zone, zone_at) = view.zone_of(question.folded())?;
+    let asked = Asked { view, zone, zone_at, question };
+    let ending = match question.qtype {
+        rtype::A | rtype::AAAA => asked.addresses(responder, message),
+        rtype::SRV => asked.srv(message),
+        rtype::PTR => asked.ptr(message),
+        rtype::TXT => asked.txt(message),
+        rtype::CNAME => asked.cname(message),
+        rtype::SOA => asked.soa(message),
+        rtype::NS if zone_at == 0 => asked.ns(message),
+        rtype::AXFR | rtype::IXFR => Ending::Refused,
+        _ => asked.nothing(),
+    };
+    Some(match ending {
+        Ending::Answered => {
+            message.set(bits::AA);
+            Rcode::NOERROR
+        }
+        Ending::Refused => Rcode::REFUSED,
+        Ending::NoData => asked.deny(message, Rcode::NOERROR),
+        Ending::NameError => asked.deny(message, Rcode::NXDOMAIN),
+    })
+}
+
+impl Asked<'_, '_> {
+    fn ttl(&self) -> u32 {
+        self.view.options().ttl_secs
+    }
+
+    fn locate(&self) -> Located<'_> {
+        locate(self.view, self.question.folded(), self.zone_at)
+    }
+
+    /// A denial. What is not known before everything was listed once may exist, so that it is no denial then.
+    fn deny(&self, message: &mut Message<'_>, rcode: Rcode) -> Rcode {
+        if !planted(Fault::NegativeNotAuthoritative) {
+            message.set(bits::AA);
+        }
+        self.write_soa(message, Section::Authority);
+        if self.view.is_synced() { rcode } else { Rcode::SERVFAIL }
+    }
+
+    /// Where the zone stands in the message: within the question.
+    fn zone_owner(&self) -> Owner<'static> {
+        Owner::At(u16::try_from(HEADER_OCTETS + self.zone_at).unwrap_or_default())
+    }
+
+    fn write_soa(&self, message: &mut Message<'_>, section: Section) -> bool {
+        let ttl = if planted(Fault::SoaTtlUncapped) { self.ttl() } else { self.ttl().min(300) };
+        let zone = self.question.name.get(self.zone_at..).unwrap_or(&[]);
+        message.record(section, self.zone_owner(), rtype::SOA, ttl, |message| {
+            message.name(&[b"\x02ns\x03dns", zone].concat());
+            message.name(&[b"\x0ahostmaster", zone].concat());
+            // Refresh, retry, expire: for secondaries. The last is the negative TTL (RFC 2308 section 4).
+            for word in [self.view.serial(), 7200, 1800, 86400, self.ttl()] {
+                message.octets(&word.to_be_bytes());
+            }
+        })
+    }
+
+    fn soa(&self, message: &mut Message<'_>) -> Ending {
+        if self.zone_at == 0 {
+            self.write_soa(message, Section::Answer);
+            return Ending::Answered;
+        }
+        if planted(Fault::SoaBelowApexNxdomain) { Ending::NameError } else { Ending::NoData }
+    }
+
+    fn addresses(&self, responder: &Responder, message: &mut Message<'_>) -> Ending {
+        let qtype = self.question.qtype;
+        let mut wrote = false;
+        let mut write = |message: &mut Message<'_>, address: IpAddr| {
+            if address_type(address) == qtype {
+                message.address(Section::Answer, Owner::QUESTION, self.ttl(), address);
+                wrote = true;
+            }
+        };
+        match self.locate() {
+            Located::Missing => return Ending::NameError,
+            Located::Empty => {}
+            Located::NameServer => {
+                let mut seen = Vec::new();
+                for address in self.view.name_servers().addresses() {
+                    if !seen.contains(&address) {
+                        seen.push(address);
+                        write(message, address);
+                    }
+                }
+            }
+            Located::Pod(pod) => write(message, pod.address),
+            Located::Service(found) => {
+                let Some(selected) = found.selected() else { return Ending::NameError };
+                if selected.aliases().next().is_some() {
+                    return self.aliases(responder, &selected, message);
+                }
+                for entry in selected.entries.iter().filter(|entry| entry.has(selected.address_mark)) {
+                    write(message, entry.address);
+                }
+            }
+        }
+        if wrote { Ending::Answered } else { Ending::NoData }
+    }
+
+    /// Addresses by way of aliases.
+    fn aliases(&self, responder: &Responder, selected: &Selected<'_>, message: &mut Message<'_>) -> Ending {
+        let chain = alias::follow(responder, self.view, self.zone, self.question, selected);
+        for record in &chain {
+            let owner = record.owner.as_deref().map_or(Owner::QUESTION, Owner::Name);
+            match &record.data {
+                alias::Data::Address(address) => {
+                    message.address(Section::Answer, owner, record.ttl_secs, *address);
+                }
+                alias::Data::Alias(target) => {
+                    message.record(Section::Answer, owner, rtype::CNAME, record.ttl_secs, |message| {
+                        message.name(target.as_wire());
+                    });
+                }
+            }
+        }
+        if chain.is_empty() { Ending::NoData } else { Ending::Answered }
+    }
+
+    fn srv(&self, message: &mut Message<'_>) -> Ending {
+        match self.locate() {
+            Located::Missing => Ending::NameError,
+            Located::Empty | Located::NameServer => Ending::NoData,
+            Located::Pod(pod) => self.srv_of_pod(&pod, message),
+            Located::Service(found) => match found.selected() {
+                Some(selected) => self.srv_of_service(&selected, message),
+                None => Ending::NameError,
+            },
+        }
+    }
+
+    /// A pod has an SRV record of its own, with port 0: CoreDNS gives it one (func findPods leaves the port unset).
+    fn srv_of_pod(&self, pod: &Pod, message: &mut Message<'_>) -> Ending {
+        let target = self.question.folded().get(pod.at..).unwrap_or(&[]);
+        let weight = Selected::weight_of(pod.pods);
+        let mut target_at = None;
+        message.record(Section::Answer, Owner::QUESTION, rtype::SRV, self.ttl(), |message| {
+            target_at = write_srv(message, weight, 0, &[target]);
+        });
+        let owner = target_at.map_or(Owner::QUESTION, Owner::At);
+        message.address(Section::Additional, owner, self.ttl(), pod.address);
+        Ending::Answered
+    }
+
+    fn srv_of_service(&self, selected: &Selected<'_>, message: &mut Message<'_>) -> Ending {
+        let weight = selected.weight();
+        let key = selected.service.key.as_wire();
+        let zone = self.zone.as_wire();
+        // Where each target was written first, for its glue to point to; entries are in the order of their targets.
+        let mut targets: Vec<(u32, Option<u16>)> = Vec::new();
+        let mut wrote = false;
+        for entry in selected.entries.iter().filter(|entry| entry.has(Entry::FIRST_SRV)) {
+            wrote = true;
+            let mut at = None;
+            let fits = message.record(Section::Answer, Owner::QUESTION, rtype::SRV, self.ttl(), |message| {
+                at = write_srv(message, weight, entry.port, &[selected.target(entry), key, b"\x03svc", zone]);
+            });
+            if !fits {
+                return Ending::Answered;
+            }
+            if targets.last().is_none_or(|(target, _)| *target != entry.target) {
+                targets.push((entry.target, at));
+            }
+        }
+        if planted(Fault::AliasInSrv) {
+            for alias in selected.aliases() {
+                wrote = true;
+                message.record(Section::Answer, Owner::QUESTION, rtype::SRV, self.ttl(), |message| {
+                    write_srv(message, weight, 0, &[alias.as_wire()]);
+                });
+            }
+        }
+        if !wrote {
+            return Ending::NoData;
+        }
+        let mut targets = targets.into_iter().peekable();
+        let service_at = self.service_at(key);
+        for entry in selected.entries.iter().filter(|entry| entry.has(Entry::FIRST_GLUE)) {
+            if planted(Fault::NoGlue) || planted(Fault::GlueIpv4Only) && entry.address.is_ipv6() {
+                continue;
+            }
+            while targets.peek().is_some_and(|(target, _)| *target != entry.target) {
+                targets.next();
+            }
+            let written = targets.peek().and_then(|(_, at)| *at);
+            let owner = written.map_or_else(|| Owner::Below(selected.target(entry), service_at), Owner::At);
+            if !message.address(Section::Additional, owner, self.ttl(), entry.address) {
+                break;
+            }
+        }
+        Ending::Answered
+    }
+
+    /// Where the Service's own name stands in the message: at the end of the question.
+    fn service_at(&self, key: &[u8]) -> u16 {
+        u16::try_from((HEADER_OCTETS + self.zone_at).saturating_sub(key.len() + 4)).unwrap_or_default()
+    }
+
+    fn ptr(&self, message: &mut Message<'_>) -> Ending {
+        let name = self.question.folded();
+        let Some(address) = reverse_address(name) else {
+            return match locate_in_cluster(self.view, name, self.zone_at) {
+                Located::Missing => Ending::NameError,
+                _ => Ending::NoData,
+            };
+        };
+        let Some(names) = self.view.pointers(address) else { return Ending::NameError };
+        for target in names.iter().filter_map(|labels| Name::join(labels, &self.view.options().primary)) {
+            message.record(Section::Answer, Owner::QUESTION, rtype::PTR, self.ttl(), |message| {
+                message.name(target.as_wire());
+            });
+        }
+        Ending::Answered
+    }
+
+    fn txt(&self, message: &mut Message<'_>) -> Ending {
+        let name = self.question.folded();
+        if &name[..self.zone_at] == b"\x0bdns-version" {
+            let (version, ttl) = SCHEMA_VERSION;
+            message.record(Section::Answer, Owner::QUESTION, rtype::TXT, ttl, |message| {
+                message.octets(&[u8::try_from(version.len()).unwrap_or_default()]);
+                message.octets(version);
+            });
+            return Ending::Answered;
+        }
+        // Only where other records stand does CoreDNS say that there is no text; elsewhere, even at the apex, it
+        // denies the name (plugin/kubernetes/kubernetes.go, func Services).
+        let something = match locate_in_cluster(self.view, name, self.zone_at) {
+            Located::Pod(_) => true,
+            Located::Service(found) => found.selected().is_some_and(|selected| !selected.is_empty()),
+            Located::Empty => planted(Fault::TxtAlwaysNodata),
+            Located::Missing | Located::NameServer => false,
+        };
+        if something { Ending::NoData } else { Ending::NameError }
+    }
+
+    fn cname(&self, message: &mut Message<'_>) -> Ending {
+        match self.locate() {
+            Located::Missing => return Ending::NameError,
+            Located::Service(found) => {
+                let Some(selected) = found.selected() else { return Ending::NameError };
+                if let Some(alias) = selected.aliases().next().filter(|_| selected.entries.is_empty()) {
+                    message.record(Section::Answer, Owner::QUESTION, rtype::CNAME, self.ttl(), |message| {
+                        message.name(alias.as_wire());
+                    });
+                    return Ending::Answered;
+                }
+            }
+            Located::Empty | Located::Pod(_) | Located::NameServer => {}
+        }
+        Ending::NoData
+    }
+
+    fn ns(&self, message: &mut Message<'_>) -> Ending {
+        let servers = self.view.name_servers();
+        // The zone's letter case is the question's, as in the SOA.
+        let full = |labels: &Labels| [labels.as_wire(), self.question.name].concat();
+        for (labels, _) in &servers.0 {
+            message.record(Section::Answer, Owner::QUESTION, rtype::NS, self.ttl(), |message| {
+                message.name(&full(labels));
+            });
+        }
+        for (labels, addresses) in &servers.0 {
+            for address in addresses {
+                message.address(Section::Additional, Owner::Name(&full(labels)), self.ttl(), *address);
+            }
+        }
+        if servers.0.is_empty() { Ending::NoData } else { Ending::Answered }
+    }
+
+    /// A type of which there are no records: the name exists or does not.
+    fn nothing(&self) -> Ending {
+        match self.locate() {
+            Located::Missing => Ending::NameError,
+            _ => Ending::NoData,
+        }
+    }
+}
+
+/// Writes SRV data; the target stands uncompressed (RFC 2782). Returns where the target begins.
+fn write_srv(message: &mut Message<'_>, weight: u16, port: u16, target: &[&[u8]]) -> Option<u16> {
+    for word in [0, weight, port] {
+        message.octets(&word.to_be_bytes());
+    }
+    let at = message.position();
+    for labels in target {
+        message.octets(labels);
+    }
+    at
+}

@@ -1,0 +1,267 @@
+//! What a name means in a view: the grammar of names below a zone (plugin/kubernetes/parse.go, func parseRequest, and
+//! kubernetes.go, func Records).
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::zone::faults::{Fault, planted};
+use crate::zone::name::suffixes;
+use crate::zone::records::{Below, Selected, ServiceRecords};
+use crate::zone::{Pods, View, name_servers};
+
+/// What stands at a name.
+#[derive(Debug)]
+pub(super) enum Located<'n> {
+    /// Nothing stands there, but the name exists: an apex, `svc`, `pod`, a namespace.
+    Empty,
+    /// There is no such name.
+    Missing,
+    /// A Service, or what is below it.
+    Service(Found<'n>),
+    /// A pod's address.
+    Pod(Pod),
+    /// `ns.dns`: the zone's own server.
+    NameServer,
+}
+
+/// A name at or below a Service.
+#[derive(Debug)]
+pub(super) struct Found<'n> {
+    records: Arc<ServiceRecords>,
+    below: Below<'n>,
+}
+
+impl Found<'_> {
+    /// What the name selects; the name was found, so there is something.
+    pub(super) fn selected(&self) -> Option<Selected<'_>> {
+        self.records.select(self.below)
+    }
+}
+
+/// A name below `pod.`
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pod {
+    /// The address that it spells.
+    pub address: IpAddr,
+    /// How many pods of the namespace have it; 1 where that is not looked at.
+    pub pods: u32,
+    /// Where the labels `<address>.<namespace>.pod` begin in the name.
+    pub at: usize,
+}
+
+/// The most labels that a name which exists has below its zone: two, a Service's name, its namespace, `svc`.
+const LABELS_MAX: usize = 5;
+
+/// The labels of a name below its zone; only the rightmost [`LABELS_MAX`] are kept, all are counted.
+struct Labels<'n> {
+    name: &'n [u8],
+    at: [u8; LABELS_MAX],
+    count: usize,
+}
+
+impl<'n> Labels<'n> {
+    /// The labels of `name` that begin before `zone_at`.
+    fn of(name: &'n [u8], zone_at: usize) -> Self {
+        let mut labels = Self { name, at: [0; LABELS_MAX], count: 0 };
+        for at in suffixes(name).take_while(|at| *at < zone_at) {
+            if labels.count >= LABELS_MAX {
+                labels.at.rotate_left(1);
+            }
+            let slot = labels.count.min(LABELS_MAX - 1);
+            labels.at[slot] = u8::try_from(at).unwrap_or(u8::MAX);
+            labels.count += 1;
+        }
+        labels
+    }
+
+    /// The offset of the label that is `back` labels from the zone, 1 being the last.
+    fn offset(&self, back: usize) -> Option<usize> {
+        let kept = self.count.min(LABELS_MAX);
+        kept.checked_sub(back).and_then(|index| self.at.get(index)).map(|at| usize::from(*at))
+    }
+
+    /// The text of that label.
+    fn text(&self, back: usize) -> Option<&'n [u8]> {
+        let at = self.offset(back)?;
+        let length = usize::from(*self.name.get(at)?);
+        self.name.get(at + 1..at + 1 + length)
+    }
+
+    /// The octets from one label to the one before another.
+    fn run(&self, from_back: usize, until_back: usize) -> Option<&'n [u8]> {
+        self.name.get(self.offset(from_back)?..self.offset(until_back)?)
+    }
+}
+
+/// Finds a name (wire form, lower case) whose zone begins at `zone_at`.
+pub(super) fn locate<'n>(view: &View, name: &'n [u8], zone_at: usize) -> Located<'n> {
+    if &name[..zone_at] == name_servers::DEFAULT {
+        return Located::NameServer;
+    }
+    locate_in_cluster(view, name, zone_at)
+}
+
+/// Like [`locate`], but `ns.dns` is not looked at: TXT and PTR know no such name.
+pub(super) fn locate_in_cluster<'n>(view: &View, name: &'n [u8], zone_at: usize) -> Located<'n> {
+    let labels = Labels::of(name, zone_at);
+    let kind = match labels.text(1) {
+        None => return Located::Empty,
+        Some(b"svc") => Kind::Service,
+        Some(b"pod") => Kind::Pod,
+        Some(_) => return Located::Missing,
+    };
+    let too_long = labels.count > LABELS_MAX && !planted(Fault::LongNamesAnswered);
+    if labels.count == 1 {
+        return Located::Empty;
+    }
+    if too_long || is_reverse(name) {
+        return Located::Missing;
+    }
+    let namespace = labels.run(2, 1).unwrap_or(&[]);
+    if !view.has_namespace(namespace) && !planted(Fault::NamespaceUnchecked) {
+        return Located::Missing;
+    }
+    match kind {
+        Kind::Pod => locate_pod(view, &labels),
+        Kind::Service if labels.count == 2 && planted(Fault::NamespaceNodeMissing) => Located::Missing,
+        Kind::Service if labels.count == 2 => Located::Empty,
+        Kind::Service => locate_service(view, &labels).map_or(Located::Missing, Located::Service),
+    }
+}
+
+enum Kind {
+    Service,
+    Pod,
+}
+
+fn locate_service<'n>(view: &View, labels: &Labels<'n>) -> Option<Found<'n>> {
+    let records = view.service(labels.run(3, 1)?)?;
+    let below = match labels.count {
+        3 => Below::Service,
+        4 => Below::Endpoint(labels.text(4)?),
+        _ => Below::Port { port: stripped(labels.text(5)?)?, protocol: stripped(labels.text(4)?)? },
+    };
+    records.select(below).is_some().then_some(())?;
+    Some(Found { records, below })
+}
+
+/// A port's or protocol's label without its underscore, which may be missing.
+fn stripped(label: &[u8]) -> Option<&[u8]> {
+    match label.strip_prefix(b"_") {
+        Some(rest) => Some(rest),
+        None if planted(Fault::UnderscoreRequired) => None,
+        None => Some(label),
+    }
+}
+
+fn locate_pod<'n>(view: &View, labels: &Labels<'n>) -> Located<'n> {
+    let mode = view.options().pods;
+    if mode == Pods::Disabled {
+        return Located::Missing;
+    }
+    // What stands before the address is not looked at, up to two labels (func findPods).
+    let Some(text) = labels.text(3) else { return Located::Empty };
+    let (Some(address), Some(at)) = (pod_address(text, mode == Pods::Verified), labels.offset(3)) else {
+        return Located::Missing;
+    };
+    if mode == Pods::Insecure {
+        return Located::Pod(Pod { address, pods: 1, at });
+    }
+    let namespace = labels.run(2, 1).unwrap_or(&[]);
+    let pods = view.pod_namespaces(address).map_or(0, |namespaces| {
+        namespaces
+            .iter()
+            .filter(|candidate| candidate.as_wire() == namespace || planted(Fault::PodNamespaceUnchecked))
+            .count()
+    });
+    match u32::try_from(pods).unwrap_or(u32::MAX) {
+        0 => Located::Missing,
+        pods => Located::Pod(Pod { address, pods, at }),
+    }
+}
+
+/// The address that a pod's label spells: three dashes, no two together, make an IPv4 address, all else must be an
+/// IPv6 address with dashes for colons. `exact` asks for the one spelling that the API server uses, since CoreDNS
+/// compares addresses of pods as text.
+fn pod_address(label: &[u8], exact: bool) -> Option<IpAddr> {
+    let text = std::str::from_utf8(label).ok()?;
+    let dashes = text.bytes().filter(|octet| *octet == b'-').count();
+    if dashes == 3 && !text.contains("--") {
+        return text.replace('-', ".").parse().ok().map(IpAddr::V4);
+    }
+    if planted(Fault::PodIpv4Only) {
+        return None;
+    }
+    let text = text.replace('-', ":");
+    let address: Ipv6Addr = text.parse().ok()?;
+    if exact && address.to_string() != text {
+        return None;
+    }
+    Some(address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4))
+}
+
+fn is_reverse(name: &[u8]) -> bool {
+    name.ends_with(b"\x07in-addr\x04arpa\0") || name.ends_with(b"\x03ip6\x04arpa\0")
+}
+
+/// The address that a name of the reverse trees spells (plugin/pkg/dnsutil/reverse.go): four numbers, or 32 nibbles,
+/// to the left of which up to three labels more are not looked at.
+pub(super) fn reverse_address(name: &[u8]) -> Option<IpAddr> {
+    let labels = |tree: &[u8]| -> Option<Vec<&[u8]>> {
+        let below = name.strip_suffix(tree)?;
+        let mut labels: Vec<&[u8]> = Vec::new();
+        for at in suffixes(below) {
+            let length = usize::from(*below.get(at)?);
+            labels.push(below.get(at + 1..at + 1 + length)?);
+        }
+        labels.reverse();
+        Some(labels)
+    };
+    if let Some(labels) = labels(b"\x07in-addr\x04arpa\0") {
+        let text: Vec<&str> = labels.iter().map(|label| std::str::from_utf8(label)).collect::<Result<_, _>>().ok()?;
+        return text.join(".").parse().ok().map(IpAddr::V4);
+    }
+    let labels = labels(b"\x03ip6\x04arpa\0")?;
+    if !(32..36).contains(&labels.len()) {
+        return None;
+    }
+    let mut bits = 0u128;
+    for label in labels.get(..32)? {
+        let [digit] = label else { return None };
+        bits = bits << 4 | u128::from(char::from(*digit).to_digit(16)?);
+    }
+    let address = Ipv6Addr::from(bits);
+    Some(address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zone::Name;
+
+    fn reversed(text: &str) -> Option<String> {
+        reverse_address(Name::parse(text).expect("a name").as_wire()).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn a_reverse_name_spells_its_address_backwards() {
+        assert_eq!(reversed("4.3.2.1.in-addr.arpa").as_deref(), Some("1.2.3.4"));
+        let nibbles = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa";
+        assert_eq!(reversed(nibbles).as_deref(), Some("fd00::1"));
+        assert_eq!(reversed(&format!("x.{nibbles}")).as_deref(), Some("fd00::1"));
+        for text in ["3.2.1.in-addr.arpa", "5.4.3.2.1.in-addr.arpa", "04.3.2.1.in-addr.arpa", "in-addr.arpa", "a.b"] {
+            assert_eq!(reversed(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pod_label_spells_its_address_with_dashes() {
+        let spelled = |text: &str, exact| pod_address(text.as_bytes(), exact).map(|address| address.to_string());
+        assert_eq!(spelled("1-2-3-4", true).as_deref(), Some("1.2.3.4"));
+        assert_eq!(spelled("fd00--1", true).as_deref(), Some("fd00::1"));
+        assert_eq!(spelled("fd00-0--1", false).as_deref(), Some("fd00::1"));
+        assert_eq!(spelled("fd00-0--1", true), None);
+        assert_eq!(spelled("1-2-3", false), None);
+        assert_eq!(spelled("web", false), None);
+    }
+}

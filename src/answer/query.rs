@@ -1,0 +1,229 @@
+//! Reading a query (RFC 1035 section 4), as leniently as CoreDNS's library does where clients could notice.
+
+use super::edns::Edns;
+use super::rcode::Rcode;
+use crate::zone::name::NAME_OCTETS_MAX;
+
+/// Octets of a message's header.
+pub const HEADER_OCTETS: usize = 12;
+
+/// Header bits (RFC 1035 section 4.1.1, RFC 4035 section 3.2).
+pub mod bits {
+    /// It is a response.
+    pub const QR: u16 = 0x8000;
+    /// The opcode's four bits.
+    pub const OPCODE: u16 = 0x7800;
+    /// The answer is authoritative.
+    pub const AA: u16 = 0x0400;
+    /// The answer is cut.
+    pub const TC: u16 = 0x0200;
+    /// Recursion is desired.
+    pub const RD: u16 = 0x0100;
+    /// Recursion is available.
+    pub const RA: u16 = 0x0080;
+    /// Authentic data.
+    pub const AD: u16 = 0x0020;
+    /// Checking disabled.
+    pub const CD: u16 = 0x0010;
+}
+
+/// Opcodes that are looked at (RFC 1035 section 4.1.1, RFC 1996).
+pub mod opcode {
+    /// A standard query.
+    pub const QUERY: u16 = 0;
+    /// A zone has changed; answered like a query, as CoreDNS does.
+    pub const NOTIFY: u16 = 4;
+}
+
+/// Record types that the answers name (IANA "Resource Record (RR) TYPEs").
+#[allow(missing_docs)]
+pub mod rtype {
+    pub const A: u16 = 1;
+    pub const NS: u16 = 2;
+    pub const CNAME: u16 = 5;
+    pub const SOA: u16 = 6;
+    pub const PTR: u16 = 12;
+    pub const TXT: u16 = 16;
+    pub const AAAA: u16 = 28;
+    pub const SRV: u16 = 33;
+    pub const OPT: u16 = 41;
+    pub const DS: u16 = 43;
+    pub const IXFR: u16 = 251;
+    pub const AXFR: u16 = 252;
+}
+
+/// Class IN.
+pub const CLASS_IN: u16 = 1;
+
+/// A query whose form is sound.
+#[derive(Clone, Debug)]
+pub struct Query<'a> {
+    /// ID, to be given back.
+    pub id: u16,
+    /// The header's second word.
+    pub flags: u16,
+    /// The question; a message that ends after its header has none, whatever it counts.
+    pub question: Option<Question<'a>>,
+    /// EDNS, if the client speaks it.
+    pub edns: Option<Edns<'a>>,
+    /// Octets of the message.
+    pub octets: usize,
+}
+
+/// The question.
+#[derive(Clone, Debug)]
+pub struct Question<'a> {
+    /// The question's octets as they came, to be given back letter for letter.
+    pub raw: &'a [u8],
+    /// The name's octets as they came, the root's included.
+    pub name: &'a [u8],
+    /// QTYPE.
+    pub qtype: u16,
+    /// QCLASS.
+    pub qclass: u16,
+    folded: Folded,
+}
+
+/// A name in lower case, without a heap.
+#[derive(Clone, Copy, Debug)]
+struct Folded {
+    octets: [u8; NAME_OCTETS_MAX],
+}
+
+impl Question<'_> {
+    /// The name in lower case. Length octets are below any letter, so that folding all octets spares them.
+    pub fn folded(&self) -> &[u8] {
+        self.folded.octets.get(..self.name.len()).unwrap_or(&[])
+    }
+}
+
+/// What a packet is.
+#[derive(Clone, Debug)]
+pub enum Parsed<'a> {
+    /// Not to be answered: a response, or less than a header. Any reply to such could be turned on others.
+    Ignored,
+    /// To be refused: what can be said of it, and why.
+    Rejected(Query<'a>, Rcode),
+    /// A query.
+    Query(Query<'a>),
+}
+
+/// Reads a packet.
+pub fn parse(packet: &[u8]) -> Parsed<'_> {
+    let Some(header) = packet.first_chunk::<HEADER_OCTETS>() else { return Parsed::Ignored };
+    let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+    let flags = word(2);
+    if flags & bits::QR != 0 {
+        return Parsed::Ignored;
+    }
+    let mut query = Query { id: word(0), flags, question: None, edns: None, octets: packet.len() };
+    let (questions, answers, authority, additional) = (word(4), word(6), word(8), word(10));
+    if !matches!(query.opcode(), opcode::QUERY | opcode::NOTIFY) {
+        return Parsed::Rejected(query, Rcode::NOTIMP);
+    }
+    // A NOTIFY may carry a SOA as an answer (RFC 1996 section 3.7), an IXFR one as authority (RFC 1995 section 3), and
+    // OPT and TSIG stand in the additional section.
+    if questions != 1 || answers > 1 || authority > 1 || additional > 2 {
+        return Parsed::Rejected(query, Rcode::FORMERR);
+    }
+    if packet.len() == HEADER_OCTETS {
+        return Parsed::Query(query);
+    }
+    let Some((question, mut at)) = parse_question(packet, HEADER_OCTETS) else {
+        return Parsed::Rejected(query, Rcode::FORMERR);
+    };
+    query.question = Some(question);
+    for index in 0..answers + authority + additional {
+        if at == packet.len() {
+            break; // The counts promise more than there is; what there is is sound.
+        }
+        let Some(record) = parse_record(packet, at) else { return Parsed::Rejected(query, Rcode::FORMERR) };
+        at = record.end;
+        if record.rtype == rtype::OPT && index >= answers + authority {
+            let Some(edns) = Edns::parse(record.class, record.ttl, record.rdata) else {
+                return Parsed::Rejected(query, Rcode::FORMERR);
+            };
+            query.edns = Some(edns);
+        }
+    }
+    Parsed::Query(query)
+}
+
+impl Query<'_> {
+    /// The opcode.
+    pub fn opcode(&self) -> u16 {
+        (self.flags & bits::OPCODE) >> 11
+    }
+}
+
+fn parse_question(packet: &[u8], start: usize) -> Option<(Question<'_>, usize)> {
+    let mut at = start;
+    loop {
+        let length = usize::from(*packet.get(at)?);
+        // A pointer in the first name of a message points to no name.
+        if length > 63 {
+            return None;
+        }
+        at += 1 + length;
+        if at - start > NAME_OCTETS_MAX {
+            return None;
+        }
+        if length == 0 {
+            break;
+        }
+    }
+    let name = packet.get(start..at)?;
+    let mut octets = [0; NAME_OCTETS_MAX];
+    for (folded, octet) in octets.iter_mut().zip(name) {
+        *folded = octet.to_ascii_lowercase();
+    }
+    // A message that ends early has type and class 0, which no zone serves.
+    let mut word = || {
+        if at == packet.len() {
+            return Some(0);
+        }
+        let word = u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?]);
+        at += 2;
+        Some(word)
+    };
+    let (qtype, qclass) = (word()?, word()?);
+    let raw = packet.get(start..at)?;
+    Some((Question { raw, name, qtype, qclass, folded: Folded { octets } }, at))
+}
+
+struct RawRecord<'a> {
+    rtype: u16,
+    class: u16,
+    ttl: u32,
+    rdata: &'a [u8],
+    end: usize,
+}
+
+fn parse_record(packet: &[u8], start: usize) -> Option<RawRecord<'_>> {
+    let mut at = start;
+    loop {
+        let length = *packet.get(at)?;
+        match length {
+            0 => {
+                at += 1;
+                break;
+            }
+            1..=63 => at += 1 + usize::from(length),
+            192..=255 => {
+                at += 2;
+                break;
+            }
+            _ => return None,
+        }
+    }
+    let fixed = packet.get(at..)?.first_chunk::<10>()?;
+    let octets = usize::from(u16::from_be_bytes([fixed[8], fixed[9]]));
+    let rdata = packet.get(at + 10..at + 10 + octets)?;
+    Some(RawRecord {
+        rtype: u16::from_be_bytes([fixed[0], fixed[1]]),
+        class: u16::from_be_bytes([fixed[2], fixed[3]]),
+        ttl: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
+        rdata,
+        end: at + 10 + octets,
+    })
+}

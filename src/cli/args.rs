@@ -1,0 +1,282 @@
+//! The command line, in CoreDNS's spelling: `-conf`, `-dns.port`, one dash or two, `-x=v` or `-x v`.
+//!
+//! clap knows no long flags with one dash, so the words are first brought into the form that it reads, by the rules
+//! of Go's package `flag`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser};
+
+use crate::corefile::did_you_mean;
+
+/// What was asked for on the command line.
+#[derive(Clone, Debug, PartialEq, Eq, Parser)]
+#[command(
+    name = "podzone",
+    about = "A DNS server for Kubernetes that gives every pod its own name",
+    override_usage = "podzone [-conf FILE] [-dns.port PORT] [-pidfile FILE] [-quiet]",
+    after_help = "Flags take one dash or two, and their value as '-conf FILE' or '-conf=FILE'.\n\n\
+                  Exit codes:\n  \
+                    0  all went well\n  \
+                    1  the configuration is wrong: a flag or the Corefile\n  \
+                    2  it failed while running: a socket could not be opened, or the like\n\n\
+                  Example:\n  \
+                    podzone -conf Corefile.example -dns.port 1053\n  \
+                    dig @127.0.0.1 -p 1053 kubernetes.default.svc.cluster.local",
+    disable_help_flag = true,
+    disable_version_flag = true,
+    args_override_self = true
+)]
+pub struct Args {
+    /// Corefile to serve; 'stdin' reads a pipe [default: Corefile in the current folder]
+    #[arg(long, value_name = "FILE")]
+    pub conf: Option<PathBuf>,
+
+    /// Port of zones that name none; 0 to 65535
+    #[arg(short = 'p', long = "dns.port", value_name = "PORT", default_value_t = 53)]
+    pub port: u16,
+
+    /// Write the process's number to this file
+    #[arg(long, value_name = "FILE")]
+    pub pidfile: Option<PathBuf>,
+
+    /// Print nothing while starting
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub quiet: bool,
+
+    /// List the directives that a Corefile may have, and exit
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub plugins: bool,
+
+    /// Show the version, and exit
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub version: bool,
+
+    /// Show this help, and exit
+    #[arg(short = 'h', long = "help", action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+impl Args {
+    /// The Corefile: the one named, or `Corefile` in the current folder.
+    pub fn corefile(&self) -> PathBuf {
+        self.conf.clone().unwrap_or_else(|| PathBuf::from("Corefile"))
+    }
+}
+
+/// Why the command line asks for nothing that can be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ArgsError {
+    /// Help was asked for, and this is it: for standard output, exit code 0.
+    #[error("{0}")]
+    Help(String),
+    /// A flag or an argument is wrong: for standard error, exit code 1.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+impl ArgsError {
+    /// The exit code of the process.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Help(_) => 0,
+            Self::Wrong(_) => 1,
+        }
+    }
+}
+
+/// Reads a command line, the program's name first, as `std::env::args_os` gives it.
+///
+/// # Errors
+/// [`ArgsError::Help`] if help was asked for, [`ArgsError::Wrong`] if it cannot be read.
+pub fn parse_from<I, T>(args: I) -> Result<Args, ArgsError>
+where
+    I: IntoIterator<Item = T>,
+    T: Into<OsString>,
+{
+    let mut args = args.into_iter().map(Into::into);
+    let program = args.next().unwrap_or_else(|| OsString::from("podzone"));
+    let words = rewrite(args)?;
+    Args::try_parse_from(std::iter::once(program).chain(words)).map_err(|error| {
+        let text = error.render().to_string();
+        if error.kind() == clap::error::ErrorKind::DisplayHelp {
+            ArgsError::Help(text)
+        } else {
+            ArgsError::Wrong(text.trim_start_matches("error: ").trim_end().to_owned())
+        }
+    })
+}
+
+/// Flags with a value, and flags without.
+const VALUED: [&str; 4] = ["conf", "dns.port", "p", "pidfile"];
+const PLAIN: [&str; 5] = ["quiet", "plugins", "version", "help", "h"];
+
+/// Brings the words into clap's form: `--conf=FILE`, `--quiet`.
+fn rewrite(mut args: impl Iterator<Item = OsString>) -> Result<Vec<OsString>, ArgsError> {
+    let mut words: Vec<OsString> = Vec::new();
+    while let Some(arg) = args.next() {
+        // Only a value may be something else than UTF-8, and no flag is.
+        let text = arg.to_string_lossy().into_owned();
+        let flag = text.strip_prefix("--").or_else(|| text.strip_prefix('-')).unwrap_or_default();
+        if flag.is_empty() {
+            // The first word that is no flag ends the flags; so does "--". Nothing may follow.
+            let first = if text == "--" { args.next() } else { Some(arg) };
+            return match first {
+                Some(first) => Err(extra_arguments(first, args)),
+                None => Ok(words),
+            };
+        }
+        let (name, value) = match flag.split_once('=') {
+            Some((name, _)) => (name, Some(after_equals(&arg))),
+            None => (flag, None),
+        };
+        if VALUED.contains(&name) {
+            let Some(value) = value.or_else(|| args.next()) else {
+                return Err(ArgsError::Wrong(format!("flag needs an argument: -{name}")));
+            };
+            if matches!(name, "p" | "dns.port") {
+                check_port(name, &value)?;
+            }
+            let mut word = OsString::from(if name == "p" { "--dns.port=" } else { "--" });
+            if name != "p" {
+                word.push(name);
+                word.push("=");
+            }
+            word.push(value);
+            words.push(word);
+        } else if PLAIN.contains(&name) {
+            let long = if name == "h" { "help" } else { name };
+            words.retain(|word| word.to_str() != Some(&format!("--{long}")));
+            if value.map_or(Ok(true), |value| check_bool(name, &value))? {
+                words.push(format!("--{long}").into());
+            }
+        } else {
+            return Err(undefined(name));
+        }
+    }
+    Ok(words)
+}
+
+/// What is behind the first `=`; kept as the system gave it, for a path need not be UTF-8.
+fn after_equals(arg: &OsString) -> OsString {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let bytes = arg.as_bytes();
+    let start = bytes.iter().position(|byte| *byte == b'=').map_or(bytes.len(), |at| at + 1);
+    OsString::from_vec(bytes[start..].to_vec())
+}
+
+fn extra_arguments(first: OsString, rest: impl Iterator<Item = OsString>) -> ArgsError {
+    let all: Vec<_> = std::iter::once(first).chain(rest).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    ArgsError::Wrong(format!(
+        "extra command line arguments: [{}]\n  = help: a Corefile is named with -conf FILE; podzone -help tells more",
+        all.join(" ")
+    ))
+}
+
+fn undefined(name: &str) -> ArgsError {
+    let hint = did_you_mean(name, VALUED.into_iter().chain(PLAIN).filter(|known| known.len() > 1))
+        .map_or_else(|| "podzone -help lists the flags".to_owned(), |known| format!("did you mean -{known}?"));
+    ArgsError::Wrong(format!("flag provided but not defined: -{name}\n  = help: {hint}"))
+}
+
+fn check_port(name: &str, value: &OsString) -> Result<(), ArgsError> {
+    match value.to_str().map(str::parse::<u16>) {
+        Some(Ok(_)) => Ok(()),
+        _ => Err(ArgsError::Wrong(format!(
+            "address {}: invalid port\n  = help: -{name} takes a number, 0 to 65535",
+            value.to_string_lossy()
+        ))),
+    }
+}
+
+/// The spellings that Go's `strconv.ParseBool` takes.
+fn check_bool(name: &str, value: &OsString) -> Result<bool, ArgsError> {
+    match value.to_str() {
+        Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+        Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+        _ => Err(ArgsError::Wrong(format!(
+            "invalid boolean value {:?} for -{name}: parse error\n  = help: write -{name} alone, or -{name}=false",
+            value.to_string_lossy()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Args, ArgsError> {
+        parse_from(std::iter::once("podzone").chain(words.iter().copied()))
+    }
+
+    fn wrong(words: &[&str]) -> String {
+        match parse(words) {
+            Err(ArgsError::Wrong(text)) => text.lines().next().unwrap_or_default().to_owned(),
+            other => panic!("{words:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn defaults() {
+        let args = parse(&[]).expect("fine");
+        assert_eq!((args.corefile(), args.port, args.quiet), (PathBuf::from("Corefile"), 53, false));
+        assert_eq!((args.pidfile, args.version, args.plugins), (None, false, false));
+    }
+
+    #[test]
+    fn every_spelling_of_a_value() {
+        for words in [&["-conf", "a=b"][..], &["--conf", "a=b"], &["-conf=a=b"], &["--conf=a=b"]] {
+            assert_eq!(parse(words).expect("fine").corefile(), PathBuf::from("a=b"), "{words:?}");
+        }
+        for words in [&["-dns.port", "1053"][..], &["--dns.port=1053"], &["-p", "1053"], &["-p=1053"], &["--p=1053"]] {
+            assert_eq!(parse(words).expect("fine").port, 1053, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_may_look_like_a_flag() {
+        assert_eq!(parse(&["-conf", "-quiet"]).expect("fine").corefile(), PathBuf::from("-quiet"));
+    }
+
+    #[test]
+    fn the_last_of_a_flag_holds() {
+        assert_eq!(parse(&["-p", "1", "-dns.port=2"]).expect("fine").port, 2);
+        assert!(!parse(&["-quiet", "-quiet=false"]).expect("fine").quiet);
+        assert!(parse(&["-quiet", "-quiet"]).expect("fine").quiet);
+    }
+
+    #[test]
+    fn booleans() {
+        let args = parse(&["-quiet=true", "--version", "-plugins=1"]).expect("fine");
+        assert_eq!((args.quiet, args.version, args.plugins), (true, true, true));
+        assert!(!parse(&["-quiet=F"]).expect("fine").quiet);
+    }
+
+    #[test]
+    fn refused_in_the_words_of_coredns() {
+        assert_eq!(wrong(&["extra"]), "extra command line arguments: [extra]");
+        assert_eq!(wrong(&["a", "b", "-quiet"]), "extra command line arguments: [a b -quiet]");
+        assert_eq!(wrong(&["-quiet", "false"]), "extra command line arguments: [false]");
+        assert_eq!(wrong(&["--", "-quiet"]), "extra command line arguments: [-quiet]");
+        assert_eq!(wrong(&["-"]), "extra command line arguments: [-]");
+        assert_eq!(wrong(&["-foo"]), "flag provided but not defined: -foo");
+        assert_eq!(wrong(&["---conf=x"]), "flag provided but not defined: --conf");
+        assert_eq!(wrong(&["-conf"]), "flag needs an argument: -conf");
+        assert_eq!(wrong(&["-quiet=maybe"]), r#"invalid boolean value "maybe" for -quiet: parse error"#);
+        assert_eq!(wrong(&["-p", "70000"]), "address 70000: invalid port");
+        assert_eq!(wrong(&["-p", ""]), "address : invalid port");
+        assert!(parse(&["--"]).is_ok());
+    }
+
+    #[test]
+    fn help_in_every_spelling() {
+        for flag in ["-h", "-help", "--help", "--h"] {
+            let error = parse(&[flag]).expect_err("help");
+            assert_eq!(error.exit_code(), 0);
+            for part in ["-conf", "-dns.port", "Exit codes:", "Usage: podzone"] {
+                assert!(error.to_string().contains(part), "{flag}: {part} in\n{error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Which zones are served on which sockets.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::views::ViewPlan;
+use crate::answer::{Block, Responder};
+use crate::config::{Config, ServerBlock};
+use crate::net::{Service, SharedService, Sockets, serve_udp};
+use crate::telemetry::{BlockLog, QueryLog};
+use crate::zone::Name;
+
+/// An address and port, and the zones that are served there, each with the index of its server block.
+pub(super) struct Listener {
+    address: SocketAddr,
+    /// Whether it was named by `bind`.
+    bound: bool,
+    zones: BTreeMap<String, usize>,
+}
+
+/// The listeners of a configuration, sorted by address.
+pub(super) fn plan(config: &Config) -> Vec<Listener> {
+    let mut listeners: BTreeMap<SocketAddr, Listener> = BTreeMap::new();
+    for (index, block) in config.blocks.iter().enumerate() {
+        for key in &block.keys {
+            for address in Sockets::addresses(&block.bind, key.port) {
+                let listener = listeners.entry(address).or_insert_with(|| Listener {
+                    address,
+                    bound: !block.bind.is_empty(),
+                    zones: BTreeMap::new(),
+                });
+                listener.zones.insert(key.zone.clone(), index);
+            }
+        }
+    }
+    listeners.into_values().collect()
+}
+
+/// Opens the sockets of all listeners and starts their UDP workers; TCP is handed back, for the runtime.
+pub(super) fn open(
+    listeners: &[Listener],
+    config: &Config,
+    views: &[Option<ViewPlan>],
+) -> anyhow::Result<Vec<(std::net::TcpListener, SharedService)>> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let blocks: Vec<Arc<Block>> = config
+        .blocks
+        .iter()
+        .zip(views)
+        .enumerate()
+        .map(|(id, (block, plan))| {
+            let view = plan.as_ref().map(|plan| Arc::clone(&plan.view));
+            Arc::new(Block { view, bufsize: block.bufsize, handles: handles_queries(block), id })
+        })
+        .collect();
+    // All sockets are opened before one is served: a server that cannot open all of them serves none.
+    let mut opened = Vec::new();
+    for listener in listeners {
+        opened.push((listener, Sockets::open(listener.address, workers)?));
+    }
+    let mut tcp = Vec::new();
+    for (listener, sockets) in opened {
+        let zones = listener.zones.iter().filter_map(|(zone, index)| {
+            let block = blocks.get(*index).map(Arc::clone)?;
+            Some((Name::parse(zone)?, block))
+        });
+        let log = config.blocks.iter().map(|block| BlockLog::new(block.errors, &block.log)).collect();
+        let service = Arc::new(Service { responder: Responder::new(zones), observer: Box::new(QueryLog(log)) });
+        for socket in sockets.udp {
+            serve_udp(socket, Arc::clone(&service)).context("cannot start a UDP worker")?;
+        }
+        tcp.push((sockets.tcp, service));
+    }
+    Ok(tcp)
+}
+
+/// Whether a block has a directive that CoreDNS would hand a query to. One without any refuses what it is asked.
+fn handles_queries(block: &ServerBlock) -> bool {
+    block.kubernetes.is_some() || block.bufsize.is_some() || block.errors || !block.log.is_empty()
+}
+
+/// What is served where, in CoreDNS's form (core/dnsserver/onstartup.go): `zone:port`, and ` on ADDRESS` where an
+/// address was given.
+pub(super) fn startup_lines(listeners: &[Listener]) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for listener in listeners {
+        for zone in listener.zones.keys() {
+            let port = listener.address.port();
+            let line = match listener.bound {
+                true => format!("{zone}:{port} on {}\n", listener.address.ip()),
+                false => format!("{zone}:{port}\n"),
+            };
+            if lines.contains(&line) {
+                continue; // Both families of an address that stands for all.
+            }
+            if !is_preferred_syntax(zone) {
+                lines.push(format!("Warning: Domain {zone:?} does not follow RFC1035 preferred syntax\n"));
+            }
+            lines.push(line);
+        }
+    }
+    lines.concat()
+}
+
+/// Labels of letters, digits and dashes that begin with a letter and do not end in a dash (RFC 1035 section 2.3.1);
+/// the root and reverse zones pass.
+fn is_preferred_syntax(zone: &str) -> bool {
+    let is_label = |label: &str| {
+        label.starts_with(|first: char| first.is_ascii_alphabetic())
+            && !label.ends_with('-')
+            && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
+    };
+    zone == "."
+        || zone.ends_with(".in-addr.arpa.")
+        || zone.ends_with(".ip6.arpa.")
+        || zone.strip_suffix('.').is_some_and(|labels| labels.split('.').all(is_label))
+}

@@ -1,0 +1,113 @@
+//! From the checked configuration to the views that answers come from.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, Kubernetes, PodMode, Source};
+use crate::model::{Filter, Kind};
+use crate::net::non_loopback_addresses;
+use crate::zone::{Name, Pods, Publisher, View, ViewOptions, unix_now};
+
+/// A cluster that is followed once, and the views of it.
+pub(super) struct SourcePlan {
+    /// Where its objects come from.
+    pub(super) source: Source,
+    /// The kinds that its views need.
+    pub(super) kinds: Vec<Kind>,
+    /// The label selector that all its views share, if they do.
+    pub(super) selector: Option<String>,
+    /// Its views' writer.
+    pub(super) publisher: Publisher,
+}
+
+/// A view, and how long the sockets wait for it.
+#[derive(Clone)]
+pub(super) struct ViewPlan {
+    /// The view.
+    pub(super) view: Arc<View>,
+    /// `startup_timeout`
+    pub(super) startup_timeout: Duration,
+}
+
+/// Everything that answers come from.
+pub(super) struct Plan {
+    /// The clusters.
+    pub(super) sources: Vec<SourcePlan>,
+    /// The view of each server block, in the configuration's order.
+    pub(super) views: Vec<Option<ViewPlan>>,
+}
+
+/// A configuration whose parts do not fit together.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PlanError {
+    /// A zone that is no domain name got through the checks.
+    #[error("{0} is not a domain name")]
+    Zone(String),
+    /// More views of one cluster than can be told apart.
+    #[error("{0} kubernetes directives share one cluster, and {max} are the most", max = Filter::MAX)]
+    TooManyViews(usize),
+}
+
+/// Groups the views by the cluster that they are of.
+pub(super) fn plan(config: &Config) -> Result<Plan, PlanError> {
+    let mut order: Vec<Source> = Vec::new();
+    let mut groups: HashMap<Source, Vec<(Arc<View>, &Kubernetes)>> = HashMap::new();
+    let mut views = Vec::new();
+    for block in &config.blocks {
+        let Some(kubernetes) = &block.kubernetes else {
+            views.push(None);
+            continue;
+        };
+        let view = Arc::new(View::new(view_options(kubernetes, &block.bind)?, unix_now()));
+        if !groups.contains_key(&kubernetes.source) {
+            order.push(kubernetes.source.clone());
+        }
+        groups.entry(kubernetes.source.clone()).or_default().push((Arc::clone(&view), kubernetes));
+        views.push(Some(ViewPlan { view, startup_timeout: kubernetes.startup_timeout }));
+    }
+    let mut sources = Vec::new();
+    for source in order {
+        let group = groups.remove(&source).unwrap_or_default();
+        sources.push(source_plan(source, group)?);
+    }
+    Ok(Plan { sources, views })
+}
+
+fn source_plan(source: Source, group: Vec<(Arc<View>, &Kubernetes)>) -> Result<SourcePlan, PlanError> {
+    if group.len() > Filter::MAX {
+        return Err(PlanError::TooManyViews(group.len()));
+    }
+    let verified = group.iter().any(|(_, kubernetes)| kubernetes.pods == PodMode::Verified);
+    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Pod || verified).collect();
+    let first = group.first().and_then(|(_, kubernetes)| kubernetes.labels.clone());
+    let shared = group.iter().all(|(_, kubernetes)| kubernetes.labels == first);
+    let selector = first.filter(|_| shared).map(|selector| selector.to_string());
+    let views =
+        group.into_iter().map(|(view, kubernetes)| (view, Filter { labels: kubernetes.labels.clone() })).collect();
+    let publisher = Publisher::new(views, kinds.clone());
+    Ok(SourcePlan { source, kinds, selector, publisher })
+}
+
+fn view_options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions, PlanError> {
+    let name = |zone: &String| Name::parse(zone).ok_or_else(|| PlanError::Zone(zone.clone()));
+    let zones: Vec<Name> = kubernetes.zones.iter().map(name).collect::<Result<_, _>>()?;
+    let primary = zones.iter().find(|zone| !zone.is_reverse()).or_else(|| zones.first()).cloned();
+    let primary = primary.ok_or_else(|| PlanError::Zone(String::new()))?;
+    Ok(ViewOptions {
+        zones,
+        primary,
+        ttl_secs: kubernetes.ttl_secs,
+        namespaces: kubernetes.namespaces.iter().map(|name| name.as_str().into()).collect(),
+        endpoint_pod_names: kubernetes.endpoint_pod_names,
+        pods: match kubernetes.pods {
+            PodMode::Disabled => Pods::Disabled,
+            PodMode::Insecure => Pods::Insecure,
+            PodMode::Verified => Pods::Verified,
+        },
+        // With `bind`, CoreDNS finds none: it reads the addresses as networks, which they are not
+        // (plugin/kubernetes/local.go, func boundIPs).
+        local_addresses: if bind.is_empty() { non_loopback_addresses() } else { Vec::new() },
+    })
+}

@@ -1,0 +1,145 @@
+//! The tree of a Corefile to its meaning.
+
+use std::net::IpAddr;
+
+use super::known::DIRECTIVES;
+use super::machine::Machine;
+use super::reader::Reader;
+use super::report::Report;
+use super::zone::{self, ZoneError};
+use super::{Config, ServerBlock, ZoneKey, bind, bufsize, errors, kubernetes, log};
+use crate::corefile::{self, Diagnostic, Directive, Token};
+
+/// Directives that podzone serves, in the order in which CoreDNS sets them up.
+pub const SERVED: [&str; 5] = ["bufsize", "bind", "errors", "log", "kubernetes"];
+
+/// Checks all blocks.
+///
+/// CoreDNS checks all keys first, then directive by directive over all blocks, then what is served twice, and stops at
+/// its first error. The order here is the same, so that the first error is the same; only that the others follow.
+pub(super) fn check(
+    blocks: &[corefile::ServerBlock],
+    default_port: u16,
+    machine: &dyn Machine,
+    report: &mut Report,
+) -> Config {
+    let keys: Vec<_> = blocks.iter().map(|block| check_keys(block, default_port, report)).collect();
+    let mut checked: Vec<ServerBlock> = keys
+        .iter()
+        .map(|keys| ServerBlock {
+            keys: keys.iter().map(|(key, _)| key.clone()).collect(),
+            bind: Vec::new(),
+            bufsize: None,
+            errors: false,
+            log: Vec::new(),
+            kubernetes: None,
+        })
+        .collect();
+    for name in SERVED {
+        for (block, checked) in blocks.iter().zip(&mut checked) {
+            if let Some(directive) = block.directives.iter().find(|directive| directive.name == name) {
+                check_directive(directive, checked, machine, report);
+            }
+        }
+    }
+    for directive in blocks.iter().flat_map(|block| &block.directives) {
+        if !SERVED.contains(&directive.name.as_str()) && DIRECTIVES.contains(&directive.name.as_str()) {
+            report.not_served(&directive.tokens[0], format_args!("directive '{}'", directive.name));
+        }
+    }
+    // With a key or an address missing, what is left would seem to collide where it does not.
+    if report.errors.is_empty() {
+        check_overlaps(&keys, &checked, report);
+    }
+    Config { blocks: checked }
+}
+
+fn check_keys<'a>(
+    block: &'a corefile::ServerBlock,
+    default_port: u16,
+    report: &mut Report,
+) -> Vec<(ZoneKey, &'a Token)> {
+    let mut keys = Vec::new();
+    for word in &block.keys {
+        match zone::parse_key(&word.text, default_port) {
+            Ok(expanded) => keys.extend(expanded.into_iter().map(|key| (key, word))),
+            Err(ZoneError::Scheme(scheme)) => report.not_served(word, format_args!("transport {scheme}://")),
+            Err(ZoneError::Invalid(message, hint)) => {
+                // A port is first looked at when CoreDNS opens its sockets.
+                let prefix = if message.ends_with("invalid port") { "" } else { "error inspecting server blocks: " };
+                let error = Diagnostic::new(format!("{prefix}{message}")).at(&word.place);
+                report.error(if let Some(hint) = hint { error.hint(hint) } else { error });
+            }
+        }
+    }
+    for (key, word) in &keys {
+        if let Some(warning) = zone::syntax_warning(&key.zone) {
+            report.warn(word, warning);
+        }
+    }
+    keys
+}
+
+fn check_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn Machine, report: &mut Report) {
+    let reader = Reader::new(directive);
+    match directive.name.as_str() {
+        "bufsize" => block.bufsize = bufsize::check(reader, report),
+        "bind" => block.bind = bind::check(reader, machine, report).unwrap_or_default(),
+        "errors" => {
+            errors::check(reader, report);
+            block.errors = true;
+        }
+        "log" => block.log = log::check(reader, report),
+        "kubernetes" => block.kubernetes = kubernetes::check(reader, &block.keys, report),
+        _ => {}
+    }
+}
+
+/// A zone on a port and, where the block binds, an address.
+struct Served<'a> {
+    key: &'a ZoneKey,
+    address: Option<IpAddr>,
+    word: &'a Token,
+}
+
+impl std::fmt::Display for Served<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "dns://{}:{}", self.key.zone, self.key.port)?;
+        self.address.map_or(Ok(()), |address| write!(f, " on {address}"))
+    }
+}
+
+/// Refuses what is served twice: the same zone and port at the same address, or at one address and at all of them.
+fn check_overlaps(keys: &[Vec<(ZoneKey, &Token)>], blocks: &[ServerBlock], report: &mut Report) {
+    use std::collections::HashMap;
+    let mut served: HashMap<&ZoneKey, Vec<Served<'_>>> = HashMap::new();
+    for (keys, block) in keys.iter().zip(blocks) {
+        for (key, word) in keys {
+            let bound: Vec<_> =
+                if block.bind.is_empty() { vec![None] } else { block.bind.iter().copied().map(Some).collect() };
+            let before = served.entry(key).or_default();
+            for address in bound {
+                let new = Served { key, address, word };
+                let same = before.iter().find(|old| old.address == address);
+                let overlap = before.iter().find(|old| old.address.is_none() != address.is_none());
+                let (message, old) = match (same, overlap) {
+                    (Some(old), _) => (format!("cannot serve {new} - it is already defined"), old),
+                    (None, Some(old)) => {
+                        (format!("cannot serve {new} - zone overlap listener capacity with {old}"), old)
+                    }
+                    (None, None) => {
+                        before.push(new);
+                        continue;
+                    }
+                };
+                let hint = if same.is_some() && address.is_some() && old.word == *word {
+                    "bind names this address twice".to_owned()
+                } else {
+                    format!("it is first served by line {}", old.word.place.line)
+                };
+                report.error(Diagnostic::new(message).at(&word.place).hint(hint));
+                break;
+            }
+        }
+    }
+}

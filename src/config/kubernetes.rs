@@ -1,0 +1,292 @@
+//! `kubernetes [ZONES...] { ... }`
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::known::{KUBERNETES_NOT_SERVED, KUBERNETES_SERVED};
+use super::reader::{ONCE, Reader};
+use super::report::Report;
+use super::zone::{self, ZoneError};
+use super::{Kubernetes, PodMode, Source, TlsFiles, ZoneKey, duration, number};
+use crate::corefile::{Token, did_you_mean};
+use crate::model::Selector;
+
+/// Defaults of `plugin/kubernetes` in CoreDNS.
+const TTL_SECS_DEFAULT: u32 = 5;
+const TTL_SECS_MAX: i64 = 3600;
+const STARTUP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// Reads the directive; without zones of its own it serves those of its block's `keys`.
+pub(super) fn check(mut reader: Reader<'_>, keys: &[ZoneKey], report: &mut Report) -> Option<Kubernetes> {
+    let errors_before = report.errors.len();
+    let mut view = None;
+    while reader.next_line(report) {
+        if view.is_some() {
+            report.error(reader.bare_error(reader.current(), ONCE));
+            break;
+        }
+        view = Some(check_stanza(&mut reader, keys, report));
+    }
+    view.filter(|_| report.errors.len() == errors_before)
+}
+
+fn check_stanza(reader: &mut Reader<'_>, keys: &[ZoneKey], report: &mut Report) -> Kubernetes {
+    let directive = reader.current();
+    let zones = check_zones(reader, directive, keys, report);
+    let mut options = Options::default();
+    while let Some(option) = reader.next_option() {
+        options.check(option, reader, report);
+    }
+    let source = options.source(reader, report);
+    Kubernetes {
+        zones,
+        source,
+        namespaces: options.namespaces,
+        labels: options.labels,
+        pods: options.pods,
+        endpoint_pod_names: options.endpoint_pod_names,
+        ttl_secs: options.ttl_secs.unwrap_or(TTL_SECS_DEFAULT),
+        startup_timeout: options.startup_timeout.unwrap_or(STARTUP_TIMEOUT_DEFAULT),
+    }
+}
+
+fn check_zones(reader: &mut Reader<'_>, directive: &Token, keys: &[ZoneKey], report: &mut Report) -> Vec<String> {
+    let mut zones: Vec<String> = Vec::new();
+    let words = reader.remaining_args();
+    let errors_before = report.errors.len();
+    for word in words {
+        // CoreDNS leaves out what is no zone without a word.
+        let written = match zone::parse(&word.text) {
+            Ok(written) => written,
+            Err(ZoneError::Invalid(message, hint)) => {
+                let error = reader.bare_error(word, message);
+                report.error(if let Some(hint) = hint { error.hint(hint) } else { error });
+                continue;
+            }
+            Err(ZoneError::Scheme(scheme)) => {
+                report.error(reader.error_at(word, format_args!("a zone of kubernetes has no scheme: {scheme}://")));
+                continue;
+            }
+        };
+        for zone in written.zones {
+            let meets = |key: &ZoneKey| zone::is_below(&zone, &key.zone) || zone::is_below(&key.zone, &zone);
+            if !keys.is_empty() && !keys.iter().any(meets) {
+                let message = format!("no query for {zone} comes here: the server block has no such key");
+                report.warn(word, message);
+            }
+            if !zones.contains(&zone) {
+                zones.push(zone);
+            }
+        }
+    }
+    if words.is_empty() {
+        for key in keys {
+            if !zones.contains(&key.zone) {
+                zones.push(key.zone.clone());
+            }
+        }
+    }
+    // Keys that were refused, and said so, leave no zones to judge.
+    let judged = report.errors.len() == errors_before && !(words.is_empty() && keys.is_empty());
+    if judged && zones.iter().all(|zone| zone::is_reverse(zone)) {
+        let error = reader.bare_error(directive, "non-reverse zone name must be used");
+        report.error(error.hint("names are needed to point back to: kubernetes cluster.local in-addr.arpa"));
+    }
+    zones
+}
+
+#[derive(Default)]
+struct Options<'a> {
+    endpoint: Option<&'a Token>,
+    tls: Option<(&'a Token, TlsFiles)>,
+    kubeconfig: Option<(&'a Token, Option<String>)>,
+    manifests: Option<(&'a Token, PathBuf)>,
+    namespaces: Vec<String>,
+    labels: Option<Selector>,
+    pods: PodMode,
+    endpoint_pod_names: bool,
+    ttl_secs: Option<u32>,
+    startup_timeout: Option<Duration>,
+}
+
+impl<'a> Options<'a> {
+    fn check(&mut self, option: &'a Token, reader: &mut Reader<'a>, report: &mut Report) {
+        let name = option.text.as_str();
+        if KUBERNETES_NOT_SERVED.contains(&name) {
+            reader.remaining_args();
+            report.not_served(option, format_args!("option '{name}' of kubernetes"));
+            return;
+        }
+        if !KUBERNETES_SERVED.contains(&name) {
+            let mut error = reader.error(format_args!("unknown property '{name}'"));
+            if let Some(known) = did_you_mean(name, KUBERNETES_SERVED.into_iter().chain(KUBERNETES_NOT_SERVED)) {
+                error = error.hint(format!("did you mean '{known}'?"));
+            }
+            report.error(error);
+            if name == "{" {
+                reader.give_up();
+            }
+            reader.remaining_args();
+            return;
+        }
+        match (name, reader.remaining_args()) {
+            ("endpoint_pod_names", []) => self.endpoint_pod_names = true,
+            ("pods", [mode]) => self.check_pods(mode, reader, report),
+            ("namespaces", names @ [_, ..]) => {
+                for name in names {
+                    if !self.namespaces.contains(&name.text) {
+                        self.namespaces.push(name.text.clone());
+                    }
+                }
+            }
+            ("labels", words @ [first, ..]) => self.check_labels(first, words, reader, report),
+            ("ttl", [secs, more @ ..]) => {
+                self.check_ttl(secs, reader, report);
+                warn_of_more(more, report);
+            }
+            ("startup_timeout", [text, more @ ..]) => {
+                match duration::parse(&text.text) {
+                    Ok(duration) => self.startup_timeout = Some(duration),
+                    Err(error) => {
+                        let message = format_args!("failed to parse startup_timeout: {}, {error}", text.text);
+                        report.error(reader.bare_error(text, message).hint("durations are written 5s, 1m30s, 500ms"));
+                    }
+                }
+                warn_of_more(more, report);
+            }
+            ("endpoint", [url, more @ ..]) => {
+                if let [second, ..] = more {
+                    let message = "Multiple endpoints have been deprecated, only the first specified endpoint";
+                    report.warn(second, format_args!("{message} '{}' is used", url.text));
+                }
+                self.endpoint = Some(url);
+            }
+            ("tls", [cert, key, ca]) => {
+                let files = TlsFiles {
+                    cert: PathBuf::from(&cert.text),
+                    key: PathBuf::from(&key.text),
+                    ca: PathBuf::from(&ca.text),
+                };
+                self.tls = Some((option, files));
+            }
+            ("kubeconfig", [file]) => self.kubeconfig = Some((file, None)),
+            ("kubeconfig", [file, context]) => self.kubeconfig = Some((file, Some(context.text.clone()))),
+            ("manifests", [folder]) if !folder.text.is_empty() => {
+                self.manifests = Some((option, PathBuf::from(&folder.text)));
+            }
+            _ => report.error(reader.argument_error().hint(usage(name))),
+        }
+    }
+
+    fn check_pods(&mut self, mode: &Token, reader: &Reader<'_>, report: &mut Report) {
+        self.pods = match mode.text.as_str() {
+            "disabled" => PodMode::Disabled,
+            "insecure" => PodMode::Insecure,
+            "verified" => PodMode::Verified,
+            other => {
+                let message =
+                    format_args!("wrong value for pods: {other},  must be one of: disabled, verified, insecure");
+                let mut error = reader.bare_error(mode, message);
+                if let Some(known) = did_you_mean(other, ["disabled", "insecure", "verified"]) {
+                    error = error.hint(format!("did you mean '{known}'?"));
+                }
+                return report.error(error);
+            }
+        };
+    }
+
+    fn check_labels(&mut self, first: &Token, words: &[Token], reader: &Reader<'_>, report: &mut Report) {
+        let text = words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
+        match Selector::parse(&text) {
+            Ok(selector) => self.labels = Some(selector),
+            Err(error) => {
+                // CoreDNS has two layers of parsing there: only the syntax errors quote the text a second time.
+                let message = format!("unable to parse label selector value: '{text}': {error}");
+                let error = reader.bare_error(first, message);
+                report.error(error.hint("selectors are written as for kubectl: a=b,c!=d,e in (x,y),!f"));
+            }
+        }
+    }
+
+    fn check_ttl(&mut self, secs: &Token, reader: &Reader<'_>, report: &mut Report) {
+        match number::parse(&secs.text) {
+            Ok(number @ 0..=TTL_SECS_MAX) => self.ttl_secs = u32::try_from(number).ok(),
+            Ok(number) => {
+                let message = format_args!("ttl must be in range [0, {TTL_SECS_MAX}]: {number}");
+                report.error(reader.error_at(secs, message));
+            }
+            Err(message) => report.error(reader.bare_error(secs, message).hint("ttl is a whole number of seconds")),
+        }
+    }
+
+    /// Where the objects come from, as CoreDNS decides: a kubeconfig, else an endpoint, else the service account.
+    fn source(&self, reader: &Reader<'_>, report: &mut Report) -> Source {
+        let others = [
+            ("endpoint", self.endpoint),
+            ("kubeconfig", self.kubeconfig.as_ref().map(|(file, _)| *file)),
+            ("tls", self.tls.as_ref().map(|(option, _)| *option)),
+        ];
+        if let Some((option, folder)) = &self.manifests {
+            for (name, _) in others.iter().filter(|(_, other)| other.is_some()) {
+                let error = reader.error_at(option, format_args!("manifests and {name} cannot both be set"));
+                report.error(error.hint("the objects come from the folder or from an API server: remove one of them"));
+            }
+            return Source::Manifests(folder.clone());
+        }
+        if let Some((file, context)) = &self.kubeconfig {
+            for (name, other) in others.iter().filter(|(name, _)| *name != "kubeconfig") {
+                if let Some(other) = other {
+                    report.warn(other, format_args!("{name} has no effect beside kubeconfig"));
+                }
+            }
+            return Source::Kubeconfig { path: PathBuf::from(&file.text), context: context.clone() };
+        }
+        let tls = self.tls.as_ref();
+        if let Some(url) = self.endpoint {
+            return Source::Endpoint {
+                url: with_scheme(url, tls.is_some(), reader, report),
+                tls: tls.map(|t| t.1.clone()),
+            };
+        }
+        if let Some((option, _)) = tls {
+            report.warn(option, "tls has no effect without endpoint");
+        }
+        Source::InCluster
+    }
+}
+
+/// A URL of an API server; where it has no scheme, client-go's `DefaultServerURL` gives it one.
+fn with_scheme(url: &Token, has_tls: bool, reader: &Reader<'_>, report: &mut Report) -> String {
+    match url.text.split_once("://") {
+        Some(("http" | "https", rest)) if !rest.is_empty() => url.text.clone(),
+        None if !url.text.is_empty() => format!("{}://{}", if has_tls { "https" } else { "http" }, url.text),
+        _ => {
+            let error = reader.error_at(url, format_args!("not the URL of an API server: {}", url.text));
+            report.error(error.hint("it is written https://HOST[:PORT]"));
+            url.text.clone()
+        }
+    }
+}
+
+/// CoreDNS passes over what follows the one argument of these.
+fn warn_of_more(more: &[Token], report: &mut Report) {
+    if let [first, ..] = more {
+        report.warn(first, format_args!("'{}' has no effect here", first.text));
+    }
+}
+
+fn usage(option: &str) -> String {
+    let arguments = match option {
+        "pods" => " disabled|insecure|verified",
+        "namespaces" => " NAMESPACE...",
+        "labels" => " SELECTOR",
+        "ttl" => " SECONDS",
+        "startup_timeout" => " DURATION",
+        "endpoint" => " URL",
+        "tls" => " CERT KEY CACERT",
+        "kubeconfig" => " FILE [CONTEXT]",
+        "manifests" => " DIR",
+        _ => "",
+    };
+    format!("it is written: {option}{arguments}")
+}

@@ -1,0 +1,103 @@
+//! Opening sockets.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Queued connections that are not accepted yet: what the kernel allows at most by default since 5.4.
+const BACKLOG: i32 = 4096;
+
+/// The sockets of one address and port.
+#[derive(Debug)]
+pub struct Sockets {
+    /// One for each UDP worker.
+    pub udp: Vec<std::net::UdpSocket>,
+    /// The TCP listener.
+    pub tcp: std::net::TcpListener,
+}
+
+/// A socket that could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}{}", advice(.source, .address))]
+pub struct ListenError {
+    /// Where.
+    pub address: SocketAddr,
+    /// Why.
+    pub source: io::Error,
+}
+
+fn advice(error: &io::Error, address: &SocketAddr) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "\n  another process has port {0}: stop it, or choose another port with -dns.port or in the Corefile \
+             (`ss -lunp 'sport = :{0}'` shows which)",
+            address.port()
+        ),
+        io::ErrorKind::PermissionDenied if address.port() < 1024 => format!(
+            "\n  port {} is privileged: run as root, give the program CAP_NET_BIND_SERVICE, or choose a port over 1023 \
+             with -dns.port",
+            address.port()
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("\n  no interface of this machine has the address {}: mend `bind`", address.ip())
+        }
+        _ => String::new(),
+    }
+}
+
+/// The addresses that stand for "all": both families, or IPv4 alone where the machine has no IPv6.
+pub(crate) fn unspecified(port: u16) -> Vec<SocketAddr> {
+    let mut addresses = vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];
+    if Socket::new(Domain::IPV6, Type::DGRAM, None).is_ok() {
+        addresses.push(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    }
+    addresses
+}
+
+impl Sockets {
+    /// Opens the sockets of an address; UDP gets one for each of `workers` (SO_REUSEPORT spreads the clients).
+    pub fn open(address: SocketAddr, workers: usize) -> Result<Self, ListenError> {
+        let open = || -> io::Result<Self> {
+            // TCP has no SO_REUSEPORT: a second server on the port is a mistake that must show.
+            let tcp = tcp(address)?;
+            let udp = (0..workers.max(1)).map(|_| udp(address)).collect::<io::Result<_>>()?;
+            Ok(Self { udp, tcp })
+        };
+        open().map_err(|source| ListenError { address, source })
+    }
+
+    /// The addresses to open for a port: those given, or all.
+    pub fn addresses(bind: &[IpAddr], port: u16) -> Vec<SocketAddr> {
+        if bind.is_empty() {
+            unspecified(port)
+        } else {
+            bind.iter().map(|address| SocketAddr::new(*address, port)).collect()
+        }
+    }
+}
+
+fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_port(true)?;
+    if address.ip().is_unspecified() {
+        super::udp::want_destination(&socket, address)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}

@@ -1,0 +1,152 @@
+//! TCP (RFC 7766): a task a connection; all queries that have arrived are answered in one write.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::{Exchange, SharedService};
+use crate::answer::Transport;
+
+/// What a TCP client may take. The defaults are CoreDNS's (core/dnsserver/server.go), which has no limit on
+/// connections.
+#[derive(Clone, Copy, Debug)]
+pub struct TcpLimits {
+    /// Connections at a time, over all clients.
+    pub connections: usize,
+    /// How long the first query may take to arrive.
+    pub first_read: Duration,
+    /// How long a connection may be idle between queries.
+    pub idle: Duration,
+    /// How long a client may take to accept an answer.
+    pub write: Duration,
+}
+
+impl Default for TcpLimits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            first_read: Duration::from_secs(3),
+            idle: Duration::from_secs(10),
+            write: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Octets of answers that are gathered before they are written.
+const GATHERED_OCTETS: usize = 64 * 1024;
+/// Octets that are read at a time.
+const READ_OCTETS: usize = 4096;
+/// How long to wait when no connection can be accepted, for want of file descriptors say.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Accepts connections for as long as the process runs.
+pub async fn serve_tcp(listener: std::net::TcpListener, service: SharedService, limits: TcpLimits) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let places = Arc::new(Semaphore::new(limits.connections));
+    loop {
+        // Without a place the connection waits in the kernel's queue.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
+        match listener.accept().await {
+            Ok((stream, client)) => {
+                let service = Arc::clone(&service);
+                tokio::spawn(async move {
+                    let _place = place;
+                    if let Err(error) = Connection::new(stream, client, service, limits).run().await {
+                        tracing::trace!(%client, %error, "tcp");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a TCP connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    client: SocketAddr,
+    service: SharedService,
+    limits: TcpLimits,
+    inbox: Vec<u8>,
+    outbox: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, client: SocketAddr, service: SharedService, limits: TcpLimits) -> Self {
+        Self { stream, client, service, limits, inbox: Vec::new(), outbox: Vec::new(), answer: Vec::new() }
+    }
+
+    async fn run(mut self) -> io::Result<()> {
+        self.stream.set_nodelay(true)?;
+        let mut patience = self.limits.first_read;
+        let mut deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.inbox.reserve(READ_OCTETS);
+            match timeout(left, self.stream.read_buf(&mut self.inbox)).await {
+                Ok(Ok(0)) | Err(_) => return Ok(()),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(error),
+            }
+            if self.answer_all().await? {
+                // The clock runs for a whole query: one octet now and then does not hold a connection open.
+                patience = self.limits.idle;
+                deadline = Instant::now() + patience;
+                // What is left is less than a query; a large read's room goes back.
+                self.inbox.shrink_to(READ_OCTETS);
+                self.outbox.shrink_to(0);
+                self.answer.shrink_to(0);
+            }
+        }
+    }
+
+    /// Answers every whole query that has arrived; whether there was one.
+    async fn answer_all(&mut self) -> io::Result<bool> {
+        let mut at = 0;
+        while let Some(packet) = frame(self.inbox.get(at..).unwrap_or(&[])) {
+            let octets = packet.len();
+            let received = self.service.observer.is_watching().then(Instant::now);
+            let answered = self.service.responder.respond(packet, Transport::Tcp, &mut self.answer);
+            if let Some(answered) = answered {
+                let length = u16::try_from(self.answer.len()).unwrap_or(u16::MAX);
+                self.outbox.extend_from_slice(&length.to_be_bytes());
+                self.outbox.extend_from_slice(&self.answer);
+                if let Some(received) = received {
+                    let exchange =
+                        Exchange { client: &self.client, transport: Transport::Tcp, received, response: &self.answer };
+                    self.service.observer.answered(&exchange, &answered);
+                }
+            }
+            at += 2 + octets;
+            if self.outbox.len() >= GATHERED_OCTETS {
+                self.flush().await?;
+            }
+        }
+        self.flush().await?;
+        self.inbox.drain(..at);
+        Ok(at > 0)
+    }
+
+    async fn flush(&mut self) -> io::Result<()> {
+        if !self.outbox.is_empty() {
+            timeout(self.limits.write, self.stream.write_all(&self.outbox)).await??;
+            self.outbox.clear();
+        }
+        Ok(())
+    }
+}
+
+/// The first whole message of a stream, without its length.
+fn frame(octets: &[u8]) -> Option<&[u8]> {
+    let length = usize::from(u16::from_be_bytes(*octets.first_chunk::<2>()?));
+    octets.get(2..2 + length)
+}

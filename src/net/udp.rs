@@ -1,0 +1,110 @@
+//! UDP: one thread a socket, one datagram at a time.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::thread;
+use std::time::Instant;
+
+use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt};
+
+use super::{Exchange, SharedService};
+use crate::answer::Transport;
+
+/// The largest datagram that IP can carry.
+const DATAGRAM_OCTETS_MAX: usize = 65_535;
+
+/// Starts the thread that serves a socket. It ends only when the socket fails for good.
+pub fn serve_udp(socket: UdpSocket, service: SharedService) -> io::Result<thread::JoinHandle<io::Error>> {
+    thread::Builder::new().name("udp".into()).spawn(move || Worker::new(socket, service).run())
+}
+
+/// Asks the kernel to say to which address each datagram was sent: on a socket that listens on all addresses, the
+/// reply must leave from that one (RFC 2181 section 4).
+pub(super) fn want_destination(socket: &socket2::Socket, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => setsockopt(socket, Ipv4PacketInfo, &true)?,
+        SocketAddr::V6(_) => setsockopt(socket, Ipv6RecvPacketInfo, &true)?,
+    }
+    Ok(())
+}
+
+struct Worker {
+    socket: UdpSocket,
+    service: SharedService,
+    packet: Vec<u8>,
+    answer: Vec<u8>,
+    control: Vec<u8>,
+}
+
+/// The address that a datagram was sent to.
+enum Destination {
+    V4(nix::libc::in_pktinfo),
+    V6(nix::libc::in6_pktinfo),
+}
+
+impl Worker {
+    fn new(socket: UdpSocket, service: SharedService) -> Self {
+        Self {
+            socket,
+            service,
+            packet: vec![0; DATAGRAM_OCTETS_MAX],
+            answer: Vec::with_capacity(DATAGRAM_OCTETS_MAX),
+            control: nix::cmsg_space!(nix::libc::in6_pktinfo),
+        }
+    }
+
+    fn run(mut self) -> io::Error {
+        loop {
+            match self.serve_one() {
+                Ok(()) => {}
+                // A client that is gone, a full buffer, a filter: of one datagram, and no reason to stop for others.
+                Err(error) if is_transient(&error) => tracing::trace!(%error, "udp"),
+                Err(error) => return error,
+            }
+        }
+    }
+
+    fn serve_one(&mut self) -> io::Result<()> {
+        let mut parts = [IoSliceMut::new(&mut self.packet)];
+        let fd = self.socket.as_raw_fd();
+        let received = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut self.control), MsgFlags::empty())?;
+        let octets = received.bytes;
+        let Some(peer) = received.address else { return Ok(()) };
+        let destination = received.cmsgs().ok().into_iter().flatten().find_map(|message| match message {
+            ControlMessageOwned::Ipv4PacketInfo(info) => Some(Destination::V4(info)),
+            ControlMessageOwned::Ipv6PacketInfo(info) => Some(Destination::V6(info)),
+            _ => None,
+        });
+        let Some(client) = socket_address(&peer).filter(|client| client.port() != 0) else { return Ok(()) };
+        let watched = self.service.observer.is_watching().then(Instant::now);
+        let packet = self.packet.get(..octets).unwrap_or(&[]);
+        let Some(answered) = self.service.responder.respond(packet, Transport::Udp, &mut self.answer) else {
+            return Ok(());
+        };
+        let control = match &destination {
+            Some(Destination::V4(info)) => Some(ControlMessage::Ipv4PacketInfo(info)),
+            Some(Destination::V6(info)) => Some(ControlMessage::Ipv6PacketInfo(info)),
+            None => None,
+        };
+        let sent = sendmsg(fd, &[IoSlice::new(&self.answer)], control.as_slice(), MsgFlags::empty(), Some(&peer));
+        if let Some(received) = watched {
+            let exchange = Exchange { client: &client, transport: Transport::Udp, received, response: &self.answer };
+            self.service.observer.answered(&exchange, &answered);
+        }
+        sent?;
+        Ok(())
+    }
+}
+
+fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    if let Some(v4) = address.as_sockaddr_in() {
+        return Some(SocketAddr::from((v4.ip(), v4.port())));
+    }
+    address.as_sockaddr_in6().map(|v6| SocketAddr::from((v6.ip(), v6.port())))
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    !matches!(error.raw_os_error(), Some(nix::libc::EBADF | nix::libc::ENOTSOCK | nix::libc::EINVAL))
+}

@@ -1,0 +1,268 @@
+//! Requests to the API server: configuration, authentication and TLS are kube's, the questions are ours.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ACCEPT, RETRY_AFTER, USER_AGENT};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Limited};
+use kube::client::{Body, ClientBuilder};
+use kube::config::{
+    AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
+};
+use kube::{Client, Config};
+
+use super::decode::Status;
+use super::json;
+use super::start::StartError;
+use crate::config::Source;
+use crate::model::Kind;
+
+/// Where CoreDNS's Pod watch looks: pods in these phases have given their address back, or nobody knows.
+const POD_FIELDS: &str = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown";
+
+/// An error's body is read up to here, in bytes.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+
+/// Why a request gave nothing usable.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RequestError {
+    /// The API server said no.
+    #[error("{0}")]
+    Status(Status),
+    /// The API server could not be asked.
+    #[error("{0}")]
+    Connection(String),
+    /// Nothing came in time.
+    #[error("no answer within {} s", .0.as_secs())]
+    Timeout(Duration),
+}
+
+/// One task's way to the API server.
+#[derive(Clone)]
+pub(super) struct Api {
+    source: Arc<Source>,
+    client: Client,
+    timeout: Duration,
+}
+
+impl Api {
+    /// Reads the configuration and prepares the client; no request is made yet.
+    pub(super) async fn new(source: Source, timeout: Duration) -> Result<Self, StartError> {
+        let source = Arc::new(source);
+        let client = connect(Arc::clone(&source)).await?;
+        Ok(Self { source, client, timeout })
+    }
+
+    /// Builds the client anew, because what it was built of may have changed: kube reads certificates, kubeconfigs
+    /// and the answers of credential plugins once (only the service account's token and CA are read again).
+    pub(super) async fn renew(&mut self) -> Result<(), StartError> {
+        self.client = connect(Arc::clone(&self.source)).await?;
+        Ok(())
+    }
+
+    /// Asks for `path`; the response has a status of 2xx and a body yet to be read.
+    pub(super) async fn get(&self, path: &str, accept: &'static str) -> Result<Response<Body>, RequestError> {
+        let request = Request::get(path)
+            .header(ACCEPT, accept)
+            .header(USER_AGENT, concat!("podzone/", env!("CARGO_PKG_VERSION")))
+            .body(Body::empty())
+            .map_err(|error| RequestError::Connection(error.to_string()))?;
+        let response = tokio::time::timeout(self.timeout, self.client.send(request))
+            .await
+            .map_err(|_| RequestError::Timeout(self.timeout))?
+            .map_err(|error| RequestError::Connection(chain(&error)))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        Err(RequestError::Status(self.refusal(response).await))
+    }
+
+    async fn refusal(&self, response: Response<Body>) -> Status {
+        let (parts, body) = response.into_parts();
+        let body = tokio::time::timeout(self.timeout, Limited::new(body, ERROR_BYTES_MAX).collect()).await;
+        let mut status = match body {
+            Ok(Ok(body)) => json::status(&body.to_bytes()),
+            _ => Status::default(),
+        };
+        status.code = parts.status.as_u16();
+        if status.reason.is_empty() {
+            status.reason = parts.status.canonical_reason().unwrap_or_default().to_owned();
+        }
+        // The header is the API's word for how long to wait; `details` repeats it at times.
+        let header = parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        status.retry_after_secs = header.or(status.retry_after_secs);
+        status
+    }
+}
+
+/// The collection of `kind` across all namespaces.
+pub(super) fn collection(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Namespace => "/api/v1/namespaces",
+        Kind::Service => "/api/v1/services",
+        Kind::EndpointSlice => "/apis/discovery.k8s.io/v1/endpointslices",
+        Kind::Pod => "/api/v1/pods",
+    }
+}
+
+/// The name of `kind` in log lines and RBAC rules.
+pub(super) fn resource(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Namespace => "namespaces",
+        Kind::Service => "services",
+        Kind::EndpointSlice => "endpointslices.discovery.k8s.io",
+        Kind::Pod => "pods",
+    }
+}
+
+/// The path and query of a request for `kind`, with the selectors that belong to it.
+pub(super) fn path(kind: Kind, selector: Option<&str>, query: &[(&str, &str)]) -> String {
+    let mut path = collection(kind).to_owned();
+    let labels = selector.filter(|_| kind != Kind::Namespace).map(|selector| ("labelSelector", selector));
+    let fields = (kind == Kind::Pod).then_some(("fieldSelector", POD_FIELDS));
+    let mut mark = '?';
+    for (name, value) in query.iter().copied().chain(labels).chain(fields) {
+        path.push(mark);
+        path.push_str(name);
+        path.push('=');
+        percent_encode(value, &mut path);
+        mark = '&';
+    }
+    path
+}
+
+/// Everything but RFC 3986's unreserved characters is escaped.
+fn percent_encode(value: &str, into: &mut String) {
+    use std::fmt::Write as _;
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            into.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(into, "%{byte:02X}");
+        }
+    }
+}
+
+/// An error and its causes, each said once.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Reading files and running credential plugins block, which the runtime's own threads must not.
+async fn connect(source: Arc<Source>) -> Result<Client, StartError> {
+    let runtime = tokio::runtime::Handle::current();
+    let build = move || runtime.block_on(build(&source));
+    tokio::task::spawn_blocking(build).await.map_err(|error| StartError::Client(error.to_string()))?
+}
+
+async fn build(source: &Source) -> Result<Client, StartError> {
+    let mut config = configure(source).await?;
+    // kube would retry 429, 503 and 504 for hours without a word; waiting and logging are ours.
+    config.default_retry = false;
+    let builder = ClientBuilder::try_from(config).map_err(|error| StartError::Client(chain(&error)))?;
+    Ok(builder.build())
+}
+
+async fn configure(source: &Source) -> Result<Config, StartError> {
+    match source {
+        Source::InCluster => Config::incluster().map_err(|error| StartError::InCluster(chain(&error))),
+        Source::Kubeconfig { path, context } => {
+            let fail = |error| StartError::Kubeconfig { path: path.clone(), reason: chain(&error) };
+            let kubeconfig = Kubeconfig::read_from(path).map_err(fail)?;
+            let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+            Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(fail)
+        }
+        Source::Endpoint { url, tls } => {
+            let fail = |reason: String| StartError::Endpoint { url: url.clone(), reason };
+            let uri: http::Uri = url.parse().map_err(|error| fail(format!("{error}")))?;
+            if uri.host().is_none() || !matches!(uri.scheme_str(), Some("http" | "https")) {
+                return Err(fail("expected http://HOST[:PORT] or https://HOST[:PORT]".into()));
+            }
+            let Some(tls) = tls else {
+                let mut config = Config::new(uri);
+                // Without TLS there is nothing to verify, and an image without the system's CAs must still start.
+                config.accept_invalid_certs = config.cluster_url.scheme_str() == Some("http");
+                return Ok(config);
+            };
+            let text = |path: &Path| {
+                // kube would report a missing file later and by another name.
+                std::fs::File::open(path).map_err(|error| fail(format!("cannot read {}: {error}", path.display())))?;
+                path.to_str().map(str::to_owned).ok_or_else(|| fail(format!("{} is not UTF-8", path.display())))
+            };
+            let cluster = Cluster {
+                server: Some(url.clone()),
+                certificate_authority: Some(text(&tls.ca)?),
+                ..Cluster::default()
+            };
+            let user = AuthInfo {
+                client_certificate: Some(text(&tls.cert)?),
+                client_key: Some(text(&tls.key)?),
+                ..AuthInfo::default()
+            };
+            // Through a kubeconfig of one context, because only kube's own loader fills in the CA's certificates.
+            let name = "podzone".to_owned();
+            let context = Context { cluster: name.clone(), user: Some(name.clone()), ..Context::default() };
+            let kubeconfig = Kubeconfig {
+                current_context: Some(name.clone()),
+                clusters: vec![NamedCluster { name: name.clone(), cluster: Some(cluster), ..Default::default() }],
+                auth_infos: vec![NamedAuthInfo { name: name.clone(), auth_info: Some(user), ..Default::default() }],
+                contexts: vec![NamedContext { name, context: Some(context), ..Default::default() }],
+                ..Kubeconfig::default()
+            };
+            let options = KubeConfigOptions::default();
+            let mut config =
+                Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| fail(chain(&error)))?;
+            // Read again every minute, for a CA that rotates.
+            config.root_cert_file = Some(tls.ca.clone());
+            Ok(config)
+        }
+        Source::Manifests(_) => Err(StartError::Client("a folder of manifests is no API server".into())),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_carry_their_selectors() {
+        assert_eq!(path(Kind::Namespace, Some("a=b"), &[("limit", "500")]), "/api/v1/namespaces?limit=500");
+        assert_eq!(
+            path(Kind::EndpointSlice, Some("a in (b, c)"), &[]),
+            "/apis/discovery.k8s.io/v1/endpointslices?labelSelector=a%20in%20%28b%2C%20c%29"
+        );
+        assert_eq!(
+            path(Kind::Pod, None, &[("continue", "a+/=")]),
+            "/api/v1/pods?continue=a%2B%2F%3D&fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed\
+             %2Cstatus.phase%21%3DUnknown"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_wrong_configuration_is_named() {
+        let endpoint = |url: &str| Source::Endpoint { url: url.into(), tls: None };
+        for source in [
+            endpoint("ftp://a.example"),
+            endpoint("a.example"),
+            endpoint("http://a b"),
+            Source::Kubeconfig { path: "/nonexistent/kubeconfig".into(), context: None },
+        ] {
+            let error = Api::new(source.clone(), Duration::from_secs(1)).await.err().unwrap().to_string();
+            assert!(error.contains("ftp:") || error.contains('a'), "{source:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What is known about a source's own state, for readiness, metrics and status.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use crate::model::Kind;
+
+/// The state of a source, by kind. Shared between the source's tasks and whoever asks.
+#[derive(Debug)]
+pub struct Health {
+    kinds: Vec<(Kind, Mutex<Status>)>,
+}
+
+/// The state of one kind.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// A full listing has been sent at least once. Never becomes false again.
+    pub listed: bool,
+    /// Full listings sent, the first included: all but the first are relists.
+    pub listings: u64,
+    /// Objects applied and deleted so far, listings included.
+    pub events: u64,
+    /// When an event (not a bookmark) was last received; `None` before the first.
+    pub last_event: Option<SystemTime>,
+    /// When the source last heard anything of this kind, bookmarks included (for manifests: when the folder was last
+    /// looked through): its age is the age of the data.
+    pub last_heard: Option<Instant>,
+    /// Objects (or parts of objects) left out because they could not be used, each sighting counted.
+    pub malformed: u64,
+    /// Failed attempts to list or watch, or to read manifests.
+    pub failures: u64,
+    /// What keeps the source from being up to date right now; `None` while all is well.
+    pub failing: Option<Failing>,
+    /// The last failure, even if it is over.
+    pub last_error: Option<String>,
+}
+
+/// A failure that lasts.
+#[derive(Clone, Debug)]
+pub struct Failing {
+    /// When it began.
+    pub since: SystemTime,
+    /// Its latest cause.
+    pub cause: String,
+}
+
+impl Health {
+    pub(super) fn new(kinds: &[Kind]) -> Self {
+        Self { kinds: kinds.iter().map(|kind| (*kind, Mutex::default())).collect() }
+    }
+
+    /// Whether every kind of the source has been listed once.
+    pub fn is_synced(&self) -> bool {
+        self.kinds.iter().all(|(_, status)| lock(status).listed)
+    }
+
+    /// The state of `kind`; `None` if the source does not follow it.
+    pub fn status(&self, kind: Kind) -> Option<Status> {
+        self.kinds.iter().find(|(known, _)| *known == kind).map(|(_, status)| lock(status).clone())
+    }
+
+    /// The kinds that the source follows.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> {
+        self.kinds.iter().map(|(kind, _)| *kind)
+    }
+
+    fn update(&self, kind: Kind, change: impl FnOnce(&mut Status)) {
+        if let Some((_, status)) = self.kinds.iter().find(|(known, _)| *known == kind) {
+            change(&mut lock(status));
+        }
+    }
+
+    pub(super) fn listed(&self, kind: Kind) {
+        self.update(kind, |status| {
+            status.listed = true;
+            status.listings += 1;
+        });
+    }
+
+    pub(super) fn events(&self, kind: Kind, count: usize) {
+        self.update(kind, |status| {
+            status.events += count as u64;
+            status.last_event = Some(SystemTime::now());
+        });
+    }
+
+    /// The source heard of this kind, so that what failed before is over.
+    pub(super) fn heard(&self, kind: Kind) {
+        self.update(kind, |status| {
+            status.last_heard = Some(Instant::now());
+            status.failing = None;
+        });
+    }
+
+    pub(super) fn malformed(&self, kind: Kind, count: usize) {
+        self.update(kind, |status| status.malformed += count as u64);
+    }
+
+    /// A look at manifests found this wrong, or nothing. Only a new cause counts as a failure, however often it is
+    /// looked at.
+    pub(super) fn looked(&self, kind: Kind, cause: Option<&str>) {
+        let known = self.status(kind).and_then(|status| status.failing).map(|failing| failing.cause);
+        match cause {
+            None => self.heard(kind),
+            Some(cause) if known.as_deref() != Some(cause) => self.failed(kind, cause),
+            Some(_) => {}
+        }
+        self.update(kind, |status| status.last_heard = Some(Instant::now()));
+    }
+
+    pub(super) fn failed(&self, kind: Kind, cause: &str) {
+        self.update(kind, |status| {
+            status.failures += 1;
+            status.last_error = Some(cause.to_owned());
+            let since = status.failing.take().map_or_else(SystemTime::now, |failing| failing.since);
+            status.failing = Some(Failing { since, cause: cause.to_owned() });
+        });
+    }
+}
+
+// Nothing that holds the lock can panic, and a half-written status would still be a status.
+fn lock(status: &Mutex<Status>) -> MutexGuard<'_, Status> {
+    status.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_lasts_until_something_is_heard() {
+        let health = Health::new(&[Kind::Service, Kind::Pod]);
+        health.failed(Kind::Service, "refused");
+        health.failed(Kind::Service, "forbidden");
+        let status = health.status(Kind::Service).unwrap();
+        assert_eq!((status.failures, status.failing.map(|failing| failing.cause)), (2, Some("forbidden".into())));
+        health.heard(Kind::Service);
+        health.listed(Kind::Service);
+        let status = health.status(Kind::Service).unwrap();
+        assert!(status.failing.is_none() && status.last_error.as_deref() == Some("forbidden"));
+        assert!(!health.is_synced());
+        health.listed(Kind::Pod);
+        assert!(health.is_synced());
+        assert!(health.status(Kind::Namespace).is_none());
+    }
+}

@@ -1,0 +1,427 @@
+//! The fields of Kubernetes objects that DNS needs, as JSON and YAML spell them, and what they mean.
+//!
+//! One set of shapes serves the API's JSON and the manifests' YAML. Fields that are not named here are skipped while
+//! they are read, so that a Pod of 20 KB costs what its name and address cost.
+//!
+//! Everything that may be absent is an `Option`: Go's encoder writes `null` for an empty list (`endpoints: null` of
+//! an EndpointSlice), which serde's `default` alone does not take.
+
+use std::net::IpAddr;
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
+
+use crate::model::{
+    Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Kind, Labels, Namespace, Object, ObjectKey, Pod, Service,
+    ServiceKind, ServicePort,
+};
+
+/// The label that ties an EndpointSlice to its Service (`LabelServiceName` in `k8s.io/api/discovery/v1`).
+const LABEL_SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// Why an object cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(super) enum Invalid {
+    #[error("metadata.name is missing")]
+    NoName,
+    #[error("spec.type is ExternalName but spec.externalName is missing")]
+    NoExternalName,
+    #[error("addressType is {0:?}, expected IPv4, IPv6 or FQDN")]
+    AddressType(Box<str>),
+}
+
+/// `metadata` of an object.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Meta {
+    name: Option<Box<str>>,
+    namespace: Option<Box<str>>,
+    labels: Option<Labels>,
+    deletion_timestamp: Option<IgnoredAny>,
+    pub(super) resource_version: Option<Box<str>>,
+}
+
+impl Meta {
+    /// The object's key; a namespaced object without a namespace gets the empty one.
+    pub(super) fn key(&self) -> Option<ObjectKey> {
+        let name = self.name.clone().filter(|name| !name.is_empty())?;
+        Some(ObjectKey::new(self.namespace.clone().unwrap_or_default(), name))
+    }
+
+    fn take_key(&mut self) -> Result<ObjectKey, Invalid> {
+        let name = self.name.take().filter(|name| !name.is_empty()).ok_or(Invalid::NoName)?;
+        Ok(ObjectKey::new(self.namespace.take().unwrap_or_default(), name))
+    }
+}
+
+/// Only the metadata of an object: enough to name it, whatever else is wrong with it.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct MetaOnly {
+    #[serde(default)]
+    pub(super) metadata: Meta,
+}
+
+#[derive(Debug, Deserialize)]
+struct LeanService {
+    #[serde(default)]
+    metadata: Meta,
+    spec: Option<ServiceSpec>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ServiceSpec {
+    r#type: Option<Box<str>>,
+    #[serde(rename = "clusterIP")]
+    cluster_ip: Option<Box<str>>,
+    #[serde(rename = "clusterIPs")]
+    cluster_ips: Option<Vec<Box<str>>>,
+    external_name: Option<Box<str>>,
+    ports: Option<Vec<LeanServicePort>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LeanServicePort {
+    name: Option<Box<str>>,
+    protocol: Option<Box<str>>,
+    port: u16,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LeanSlice {
+    #[serde(default)]
+    metadata: Meta,
+    address_type: Option<Box<str>>,
+    endpoints: Option<Vec<LeanEndpoint>>,
+    ports: Option<Vec<LeanSlicePort>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LeanEndpoint {
+    addresses: Option<Vec<Box<str>>>,
+    hostname: Option<Box<str>>,
+    target_ref: Option<TargetRef>,
+    conditions: Option<Conditions>,
+}
+
+#[derive(Debug, Deserialize)]
+struct TargetRef {
+    name: Option<Box<str>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Conditions {
+    ready: Option<bool>,
+    serving: Option<bool>,
+    terminating: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LeanSlicePort {
+    name: Option<Box<str>>,
+    protocol: Option<Box<str>>,
+    port: Option<u16>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LeanPod {
+    #[serde(default)]
+    metadata: Meta,
+    status: Option<PodStatus>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PodStatus {
+    phase: Option<Box<str>>,
+    #[serde(rename = "podIP")]
+    pod_ip: Option<Box<str>>,
+}
+
+/// An object as it is written, before its meaning is taken.
+#[derive(Debug)]
+pub(super) struct Lean(Shape);
+
+#[derive(Debug)]
+enum Shape {
+    Namespace(MetaOnly),
+    Service(LeanService),
+    EndpointSlice(LeanSlice),
+    Pod(LeanPod),
+}
+
+impl Lean {
+    /// Reads an object that is known to be of `kind`.
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(kind: Kind, from: D) -> Result<Self, D::Error> {
+        Ok(Self(match kind {
+            Kind::Namespace => Shape::Namespace(MetaOnly::deserialize(from)?),
+            Kind::Service => Shape::Service(LeanService::deserialize(from)?),
+            Kind::EndpointSlice => Shape::EndpointSlice(LeanSlice::deserialize(from)?),
+            Kind::Pod => Shape::Pod(LeanPod::deserialize(from)?),
+        }))
+    }
+
+    /// The metadata, whatever the kind.
+    pub(super) fn meta(&self) -> &Meta {
+        match &self.0 {
+            Shape::Namespace(object) => &object.metadata,
+            Shape::Service(object) => &object.metadata,
+            Shape::EndpointSlice(object) => &object.metadata,
+            Shape::Pod(object) => &object.metadata,
+        }
+    }
+
+    /// Gives a namespaced object the namespace `default` where it has none, as `kubectl apply` would.
+    pub(super) fn default_namespace(&mut self) {
+        let meta = match &mut self.0 {
+            Shape::Namespace(_) => return,
+            Shape::Service(object) => &mut object.metadata,
+            Shape::EndpointSlice(object) => &mut object.metadata,
+            Shape::Pod(object) => &mut object.metadata,
+        };
+        if meta.namespace.as_deref().is_none_or(str::is_empty) {
+            meta.namespace = Some("default".into());
+        }
+    }
+
+    /// Whether this is a Pod that holds its address no more. The API leaves these out by a field selector; the
+    /// phases are those that CoreDNS's selector names.
+    pub(super) fn is_finished_pod(&self) -> bool {
+        let Shape::Pod(pod) = &self.0 else { return false };
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        matches!(phase, Some("Succeeded" | "Failed" | "Unknown"))
+    }
+
+    /// What the object means to DNS. Parts that cannot be used (an address that is none) are left out, each with a
+    /// line in `notes`.
+    pub(super) fn into_object(self, notes: &mut Vec<String>) -> Result<Object, Invalid> {
+        match self.0 {
+            Shape::Namespace(MetaOnly { mut metadata }) => {
+                let key = metadata.take_key()?;
+                Ok(Object::Namespace(Namespace { name: key.name, labels: metadata.labels.unwrap_or_default() }))
+            }
+            Shape::Service(service) => service.into_object(notes),
+            Shape::EndpointSlice(slice) => slice.into_object(notes),
+            Shape::Pod(pod) => pod.into_object(notes),
+        }
+    }
+}
+
+impl LeanService {
+    fn into_object(mut self, notes: &mut Vec<String>) -> Result<Object, Invalid> {
+        let key = self.metadata.take_key()?;
+        let mut spec = self.spec.unwrap_or_default();
+        let ports = spec
+            .ports
+            .take()
+            .unwrap_or_default()
+            .into_iter()
+            .map(|port| ServicePort {
+                name: port.name.unwrap_or_default(),
+                protocol: port.protocol.unwrap_or_else(tcp),
+                port: port.port,
+            })
+            .collect();
+        let kind = spec.into_kind(notes)?;
+        Ok(Object::Service(Service { key, labels: self.metadata.labels.unwrap_or_default(), kind, ports }))
+    }
+}
+
+impl ServiceSpec {
+    fn into_kind(self, notes: &mut Vec<String>) -> Result<ServiceKind, Invalid> {
+        // An alias whatever clusterIP says: the API does not clear every field of a Service whose type changes.
+        if self.r#type.as_deref() == Some("ExternalName") {
+            let name = self.external_name.filter(|name| !name.is_empty()).ok_or(Invalid::NoExternalName)?;
+            return Ok(ServiceKind::ExternalName(name));
+        }
+        // `clusterIP` is the first of `clusterIPs` (ServiceSpec in k8s.io/api/core/v1); objects written before 1.20
+        // and manifests have it alone.
+        let texts = match self.cluster_ips.filter(|texts| !texts.is_empty()) {
+            Some(texts) => texts,
+            None => self.cluster_ip.into_iter().filter(|text| !text.is_empty()).collect(),
+        };
+        if texts.iter().any(|text| &**text == "None") {
+            return Ok(ServiceKind::Headless);
+        }
+        let mut addresses = Vec::with_capacity(texts.len());
+        for text in texts {
+            match parse_ip(&text) {
+                Some(address) => addresses.push(address),
+                None => notes.push(format!("cluster IP {text:?} is not an IP address, it is left out")),
+            }
+        }
+        Ok(ServiceKind::ClusterIp(addresses))
+    }
+}
+
+impl LeanSlice {
+    fn into_object(mut self, notes: &mut Vec<String>) -> Result<Object, Invalid> {
+        let key = self.metadata.take_key()?;
+        let labels = self.metadata.labels.unwrap_or_default();
+        let service = labels.get(LABEL_SERVICE_NAME).filter(|name| !name.is_empty()).map(|name| name.as_str().into());
+        let names = match self.address_type.as_deref() {
+            Some("IPv4" | "IPv6") => false,
+            Some("FQDN") => true,
+            other => return Err(Invalid::AddressType(other.unwrap_or_default().into())),
+        };
+        let endpoints = self.endpoints.unwrap_or_default().into_iter().map(|endpoint| endpoint.read(names, notes));
+        let endpoints = endpoints.collect();
+        let ports = self.ports.unwrap_or_default().into_iter().map(|port| EndpointPort {
+            name: port.name.unwrap_or_default(),
+            protocol: port.protocol.unwrap_or_else(tcp),
+            port: port.port,
+        });
+        Ok(Object::EndpointSlice(EndpointSlice { key, labels, service, endpoints, ports: ports.collect() }))
+    }
+}
+
+impl LeanEndpoint {
+    fn read(self, names: bool, notes: &mut Vec<String>) -> Endpoint {
+        let texts = self.addresses.unwrap_or_default();
+        let mut addresses = Vec::with_capacity(texts.len());
+        for text in texts {
+            if names {
+                addresses.push(EndpointAddress::Name(text));
+            } else if let Some(address) = parse_ip(&text) {
+                addresses.push(EndpointAddress::Ip(address));
+            } else {
+                notes.push(format!("endpoint address {text:?} is not an IP address, it is left out"));
+            }
+        }
+        let conditions = self.conditions.unwrap_or_default();
+        Endpoint {
+            addresses,
+            hostname: self.hostname.filter(|name| !name.is_empty()),
+            target_name: self.target_ref.and_then(|target| target.name).filter(|name| !name.is_empty()),
+            ready: conditions.ready,
+            serving: conditions.serving,
+            terminating: conditions.terminating,
+        }
+    }
+}
+
+impl LeanPod {
+    fn into_object(mut self, notes: &mut Vec<String>) -> Result<Object, Invalid> {
+        let key = self.metadata.take_key()?;
+        let text = self.status.and_then(|status| status.pod_ip).filter(|text| !text.is_empty());
+        let address = text.and_then(|text| {
+            let address = parse_ip(&text);
+            if address.is_none() {
+                notes.push(format!("pod IP {text:?} is not an IP address, it is left out"));
+            }
+            address
+        });
+        Ok(Object::Pod(Pod {
+            key,
+            labels: self.metadata.labels.unwrap_or_default(),
+            address,
+            terminating: self.metadata.deletion_timestamp.is_some(),
+        }))
+    }
+}
+
+/// An IPv4-mapped IPv6 address is the IPv4 address: its place is an A record.
+fn parse_ip(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+/// The API server's default for `protocol`.
+fn tcp() -> Box<str> {
+    "TCP".into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(kind: Kind, json: &str) -> (Result<Object, Invalid>, Vec<String>) {
+        let lean = Lean::deserialize(kind, &mut serde_json::Deserializer::from_str(json)).unwrap();
+        let mut notes = Vec::new();
+        (lean.into_object(&mut notes), notes)
+    }
+
+    fn service_kind(spec: &str) -> ServiceKind {
+        let (object, _) = read(Kind::Service, &format!(r#"{{"metadata":{{"name":"a"}},"spec":{spec}}}"#));
+        let Ok(Object::Service(service)) = object else { panic!("{object:?}") };
+        service.kind
+    }
+
+    #[test]
+    fn services_resolve_as_their_fields_say() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let table = [
+            (r#"{"clusterIP":"None","clusterIPs":["None"]}"#, ServiceKind::Headless),
+            (r#"{"clusterIP":"None"}"#, ServiceKind::Headless),
+            (r#"{"clusterIP":"10.96.0.1"}"#, ServiceKind::ClusterIp(vec![ip("10.96.0.1")])),
+            (r#"{"clusterIP":"10.96.0.1","clusterIPs":[]}"#, ServiceKind::ClusterIp(vec![ip("10.96.0.1")])),
+            (
+                r#"{"clusterIP":"10.96.0.1","clusterIPs":["10.96.0.1","fd00:96::1"]}"#,
+                ServiceKind::ClusterIp(vec![ip("10.96.0.1"), ip("fd00:96::1")]),
+            ),
+            (r#"{"clusterIPs":["::ffff:10.96.0.1"]}"#, ServiceKind::ClusterIp(vec![ip("10.96.0.1")])),
+            (r#"{"clusterIPs":["nonsense","10.96.0.1"]}"#, ServiceKind::ClusterIp(vec![ip("10.96.0.1")])),
+            (r#"{"clusterIP":""}"#, ServiceKind::ClusterIp(vec![])),
+            ("null", ServiceKind::ClusterIp(vec![])),
+            (
+                r#"{"type":"ExternalName","externalName":"db.example.","clusterIP":"None"}"#,
+                ServiceKind::ExternalName("db.example.".into()),
+            ),
+        ];
+        for (spec, kind) in table {
+            assert_eq!(service_kind(spec), kind, "{spec}");
+        }
+    }
+
+    #[test]
+    fn an_alias_needs_its_name() {
+        let (object, _) = read(Kind::Service, r#"{"metadata":{"name":"a"},"spec":{"type":"ExternalName"}}"#);
+        assert_eq!(object, Err(Invalid::NoExternalName));
+    }
+
+    #[test]
+    fn a_slice_takes_defaults_nulls_and_bad_addresses() {
+        let json = r#"{"metadata":{"name":"web-1","namespace":"shop","labels":{"kubernetes.io/service-name":""}},
+            "addressType":"IPv4","ports":[{"port":null,"name":null,"appProtocol":"http"}],
+            "endpoints":[{"addresses":["10.0.0.1","10.0.0.256","::ffff:10.0.0.2"],"hostname":"","conditions":null,
+            "targetRef":{"kind":"Pod","name":"web-x"}}]}"#;
+        let (object, notes) = read(Kind::EndpointSlice, json);
+        let Ok(Object::EndpointSlice(slice)) = object else { panic!("{object:?}") };
+        assert_eq!(slice.service, None);
+        assert_eq!(slice.ports, [EndpointPort { name: "".into(), protocol: "TCP".into(), port: None }]);
+        let endpoint = &slice.endpoints[0];
+        let addresses: Vec<String> = endpoint.addresses.iter().map(|address| format!("{address:?}")).collect();
+        assert_eq!(addresses, ["Ip(10.0.0.1)", "Ip(10.0.0.2)"]);
+        assert_eq!((endpoint.hostname.as_deref(), endpoint.target_name.as_deref()), (None, Some("web-x")));
+        assert_eq!((endpoint.ready, endpoint.serving, endpoint.terminating), (None, None, None));
+        assert_eq!(notes, ["endpoint address \"10.0.0.256\" is not an IP address, it is left out"]);
+
+        let (object, _) = read(
+            Kind::EndpointSlice,
+            r#"{"metadata":{"name":"w"},"addressType":"IPv6","endpoints":null,"ports":null}"#,
+        );
+        let Ok(Object::EndpointSlice(slice)) = object else { panic!("{object:?}") };
+        assert!(slice.endpoints.is_empty() && slice.ports.is_empty());
+    }
+
+    #[test]
+    fn fqdn_slices_hold_names() {
+        let json = r#"{"metadata":{"name":"w"},"addressType":"FQDN","endpoints":[{"addresses":["a.example"]}]}"#;
+        let (object, _) = read(Kind::EndpointSlice, json);
+        let Ok(Object::EndpointSlice(slice)) = object else { panic!("{object:?}") };
+        assert_eq!(slice.endpoints[0].addresses, [EndpointAddress::Name("a.example".into())]);
+    }
+
+    #[test]
+    fn pods_have_an_address_and_an_end() {
+        let json = r#"{"metadata":{"name":"p","namespace":"n","deletionTimestamp":"2026-01-01T00:00:00Z"},
+            "status":{"phase":"Running","podIP":"10.1.2.3"}}"#;
+        let (object, _) = read(Kind::Pod, json);
+        let Ok(Object::Pod(pod)) = object else { panic!("{object:?}") };
+        assert_eq!((pod.address, pod.terminating), (Some("10.1.2.3".parse().unwrap()), true));
+        let (object, _) = read(Kind::Pod, r#"{"metadata":{"name":"p"},"status":{"podIP":""}}"#);
+        let Ok(Object::Pod(pod)) = object else { panic!("{object:?}") };
+        assert_eq!((pod.address, pod.terminating), (None, false));
+    }
+}

@@ -1,0 +1,79 @@
+//! Log lines in CoreDNS's form: `[LEVEL] plugin/<name>: message`, on standard output, without a time, which whatever
+//! collects them adds.
+
+mod query_log;
+
+use std::fmt;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+pub use query_log::{BlockLog, QueryLog};
+
+/// Sends log events of this level and above to standard output.
+pub fn init(level: Level) {
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).event_format(CoreDnsLines).finish();
+    // A second call, in tests, keeps the first.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+}
+
+struct CoreDnsLines;
+
+impl<S, N> FormatEvent<S, N> for CoreDnsLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let level = match *event.metadata().level() {
+            Level::ERROR => "ERROR",
+            Level::WARN => "WARNING",
+            Level::INFO => "INFO",
+            Level::DEBUG | Level::TRACE => "DEBUG",
+        };
+        write!(out, "[{level}] {}", prefix(event.metadata().target()))?;
+        let mut line = Line { message: String::new(), fields: String::new() };
+        event.record(&mut line);
+        writeln!(out, "{}{}", line.message, line.fields)
+    }
+}
+
+/// CoreDNS names the plugin that speaks; here the part of the program that does its work does.
+fn prefix(target: &str) -> String {
+    if target.starts_with("podzone::source") || target.starts_with("podzone::zone") {
+        return "plugin/kubernetes: ".into();
+    }
+    match target.strip_prefix("plugin/") {
+        Some(_) => format!("{target}: "),
+        None => String::new(),
+    }
+}
+
+/// A message, and its fields as ` name=value` behind it. Line breaks and control characters, which what comes from
+/// outside may hold, are escaped: one event is one line.
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let text = format!("{value:?}");
+        let text: String = text
+            .chars()
+            .flat_map(|character| {
+                let escaped = character.is_control().then(|| character.escape_default());
+                let plain = (!character.is_control()).then_some(character);
+                escaped.into_iter().flatten().chain(plain)
+            })
+            .collect();
+        if field.name() == "message" {
+            self.message = text;
+        } else {
+            self.fields.push_str(&format!(" {}={text}", field.name()));
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Query lines (`log`) and failures (`errors`), as CoreDNS writes them (plugin/log, plugin/pkg/replacer).
+
+use std::fmt::{self, Write as _};
+
+use hickory_proto::rr::{DNSClass, RecordType};
+
+use crate::answer::query::bits;
+use crate::answer::{Answered, Rcode, Transport};
+use crate::config::{LogClasses, LogRule};
+use crate::net::{Exchange, Observer};
+use crate::zone::Name;
+use crate::zone::name::write_text;
+
+/// What stands where a line has nothing to say.
+const EMPTY: &str = "-";
+/// The payload limit of TCP, as CoreDNS reports it.
+const TCP_OCTETS: u16 = u16::MAX;
+
+/// What one server block logs.
+#[derive(Debug, Default)]
+pub struct BlockLog {
+    /// `errors`
+    pub errors: bool,
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    below: Name,
+    classes: LogClasses,
+    format: Vec<Piece>,
+}
+
+/// The log of all blocks that a listener serves, by [`Block::id`](crate::answer::Block::id).
+#[derive(Debug, Default)]
+pub struct QueryLog(pub Vec<BlockLog>);
+
+impl BlockLog {
+    /// A block's log; a rule whose name is no name logs nothing, as nothing is below it.
+    pub fn new(errors: bool, rules: &[LogRule]) -> Self {
+        let rule = |rule: &LogRule| {
+            let below = Name::parse(&rule.name)?;
+            Some(Rule { below, classes: rule.classes, format: pieces(&rule.format) })
+        };
+        Self { errors, rules: rules.iter().filter_map(rule).collect() }
+    }
+}
+
+impl Observer for QueryLog {
+    fn is_watching(&self) -> bool {
+        self.0.iter().any(|block| block.errors || !block.rules.is_empty())
+    }
+
+    fn answered(&self, exchange: &Exchange<'_>, answered: &Answered<'_>) {
+        let Some(block) = answered.block.and_then(|block| self.0.get(block)) else { return };
+        let Some(question) = &answered.query.question else { return };
+        let Some(name) = text_of(question.folded()) else { return };
+        if let Some(failure) = answered.failure.filter(|_| block.errors) {
+            let (rcode, rtype) = (answered.rcode.0, type_name(question.qtype));
+            tracing::error!(target: "plugin/errors", "{rcode} {name} {rtype}: plugin/kubernetes: {failure}");
+        }
+        let Some(parsed) = Name::parse(name.trim_end_matches('.')).or_else(|| Name::parse(".")) else { return };
+        let Some(rule) = block.rules.iter().find(|rule| parsed.is_within(&rule.below)) else { return };
+        if class_is_logged(rule.classes, exchange, answered) {
+            let line = Line { exchange, answered, name: &name };
+            let mut text = String::new();
+            // Writing to a string cannot fail.
+            let _ = line.write(&mut text, &rule.format);
+            tracing::info!(target: "query", "{text}");
+        }
+    }
+}
+
+fn text_of(wire: &[u8]) -> Option<String> {
+    let mut text = String::new();
+    write_text(&mut text, wire).ok()?;
+    text.push('.');
+    Some(text)
+}
+
+/// Success has records, denial is NXDOMAIN or none, all else is error (plugin/pkg/response).
+fn class_is_logged(classes: LogClasses, exchange: &Exchange<'_>, answered: &Answered<'_>) -> bool {
+    let has_answers = exchange.response.get(6..8).is_some_and(|count| count != [0, 0]);
+    classes.all
+        || match answered.rcode {
+            Rcode::NOERROR if has_answers => classes.success,
+            Rcode::NOERROR | Rcode::NXDOMAIN => classes.denial,
+            _ => classes.error,
+        }
+}
+
+/// A piece of a line's format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Value(Value),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Value {
+    Type,
+    Name,
+    Class,
+    Proto,
+    Size,
+    Remote,
+    Port,
+    Id,
+    Opcode,
+    Do,
+    Bufsize,
+    Rcode,
+    Rsize,
+    Duration,
+    Rflags,
+    /// A metadata value, which nothing sets.
+    Unset,
+}
+
+/// Cuts a format at its `{placeholders}`; what is none stays as it stands.
+fn pieces(format: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut rest = format;
+    while let Some(end) = rest.find('}') {
+        let (head, tail) = rest.split_at(end + 1);
+        let found = head.rfind('{').and_then(|start| Some((start, value(head.get(start..)?)?)));
+        match found {
+            Some((start, value)) => {
+                pieces.push(Piece::Text(head[..start].to_owned()));
+                pieces.push(Piece::Value(value));
+            }
+            None => pieces.push(Piece::Text(head.to_owned())),
+        }
+        rest = tail;
+    }
+    pieces.push(Piece::Text(rest.to_owned()));
+    pieces
+}
+
+fn value(placeholder: &str) -> Option<Value> {
+    Some(match placeholder {
+        "{type}" => Value::Type,
+        "{name}" => Value::Name,
+        "{class}" => Value::Class,
+        "{proto}" => Value::Proto,
+        "{size}" => Value::Size,
+        "{remote}" => Value::Remote,
+        "{port}" => Value::Port,
+        "{>id}" => Value::Id,
+        "{>opcode}" => Value::Opcode,
+        "{>do}" => Value::Do,
+        "{>bufsize}" => Value::Bufsize,
+        "{rcode}" => Value::Rcode,
+        "{rsize}" => Value::Rsize,
+        "{duration}" => Value::Duration,
+        "{>rflags}" => Value::Rflags,
+        "{local}" => Value::Unset,
+        other if other.starts_with("{/") => Value::Unset,
+        _ => return None,
+    })
+}
+
+struct Line<'a> {
+    exchange: &'a Exchange<'a>,
+    answered: &'a Answered<'a>,
+    name: &'a str,
+}
+
+impl Line<'_> {
+    fn write(&self, out: &mut String, format: &[Piece]) -> fmt::Result {
+        for piece in format {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Value(value) => self.write_value(out, *value)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn write_value(&self, out: &mut String, value: Value) -> fmt::Result {
+        let query = &self.answered.query;
+        let question = query.question.as_ref();
+        match value {
+            Value::Type => out.write_str(&type_name(question.map_or(0, |question| question.qtype))),
+            Value::Name => out.write_str(self.name),
+            Value::Class => out.write_str(&class_name(question.map_or(0, |question| question.qclass))),
+            Value::Proto => out.write_str(match self.exchange.transport {
+                Transport::Udp => "udp",
+                Transport::Tcp => "tcp",
+            }),
+            Value::Size => write!(out, "{}", query.octets),
+            Value::Remote => match self.exchange.client.ip() {
+                std::net::IpAddr::V4(address) => write!(out, "{address}"),
+                std::net::IpAddr::V6(address) => write!(out, "[{address}]"),
+            },
+            Value::Port => write!(out, "{}", self.exchange.client.port()),
+            Value::Id => write!(out, "{}", query.id),
+            Value::Opcode => write!(out, "{}", query.opcode()),
+            Value::Do => write!(out, "{}", query.edns.is_some_and(|edns| edns.dnssec_ok)),
+            Value::Bufsize => write!(
+                out,
+                "{}",
+                match self.exchange.transport {
+                    Transport::Tcp => TCP_OCTETS,
+                    Transport::Udp => query.edns.map_or(0, |edns| edns.payload_octets).max(512),
+                }
+            ),
+            Value::Rcode => out.write_str(&rcode_name(self.answered.rcode)),
+            Value::Rsize => write!(out, "{}", self.exchange.response.len()),
+            Value::Duration => write!(out, "{}s", self.exchange.received.elapsed().as_secs_f64()),
+            Value::Rflags => out.write_str(&flag_names(self.answered.flags)),
+            Value::Unset => out.write_str(EMPTY),
+        }
+    }
+}
+
+fn type_name(rtype: u16) -> String {
+    match RecordType::from(rtype) {
+        RecordType::Unknown(number) => format!("TYPE{number}"),
+        known => known.to_string(),
+    }
+}
+
+fn class_name(class: u16) -> String {
+    match DNSClass::from(class) {
+        DNSClass::IN => "IN".into(),
+        DNSClass::CH => "CH".into(),
+        DNSClass::HS => "HS".into(),
+        DNSClass::NONE => "NONE".into(),
+        DNSClass::ANY => "ANY".into(),
+        _ => format!("CLASS{class}"),
+    }
+}
+
+fn rcode_name(rcode: Rcode) -> String {
+    match rcode {
+        Rcode::NOERROR => "NOERROR".into(),
+        Rcode::FORMERR => "FORMERR".into(),
+        Rcode::SERVFAIL => "SERVFAIL".into(),
+        Rcode::NXDOMAIN => "NXDOMAIN".into(),
+        Rcode::NOTIMP => "NOTIMP".into(),
+        Rcode::REFUSED => "REFUSED".into(),
+        Rcode::BADVERS => "BADVERS".into(),
+        Rcode(other) => other.to_string(),
+    }
+}
+
+fn flag_names(flags: u16) -> String {
+    let names = [
+        (bits::QR, "qr"),
+        (bits::AA, "aa"),
+        (bits::TC, "tc"),
+        (bits::RD, "rd"),
+        (bits::RA, "ra"),
+        (bits::AD, "ad"),
+        (bits::CD, "cd"),
+    ];
+    let set: Vec<&str> = names.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect();
+    set.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_cut_at_its_placeholders_and_keeps_what_is_none() {
+        let text = |text: &str| Piece::Text(text.into());
+        assert_eq!(
+            pieces("a {type} { b} {name}!"),
+            vec![text("a "), Piece::Value(Value::Type), text(" { b}"), text(" "), Piece::Value(Value::Name), text("!")]
+        );
+    }
+
+    #[test]
+    fn flags_and_unknown_types_have_coredns_names() {
+        assert_eq!(flag_names(bits::QR | bits::AA | bits::RD), "qr,aa,rd");
+        assert_eq!(type_name(65_400), "TYPE65400");
+        assert_eq!(type_name(33), "SRV");
+    }
+}

@@ -1,0 +1,44 @@
+//! The options of one view: what one `kubernetes` directive says.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use super::name::Name;
+
+/// A view's options, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ViewOptions {
+    /// The zones that it is authoritative for.
+    pub zones: Vec<Name>,
+    /// The zone that PTR records point into: the first that is not a reverse zone.
+    pub primary: Name,
+    /// TTL of its records, in seconds.
+    pub ttl_secs: u32,
+    /// Namespaces that are exposed; empty means all.
+    pub namespaces: HashSet<Box<str>>,
+    /// Endpoints without a hostname are named after their pod.
+    pub endpoint_pod_names: bool,
+    /// How names below `pod.` are answered.
+    pub pods: Pods,
+    /// The addresses that this server is reached at: who serves the zone (NS records).
+    pub local_addresses: Vec<IpAddr>,
+}
+
+/// How names below `pod.` are answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Pods {
+    /// They do not exist.
+    #[default]
+    Disabled,
+    /// Every address exists in every namespace.
+    Insecure,
+    /// Those exist that a pod of the namespace has.
+    Verified,
+}
+
+impl ViewOptions {
+    /// Whether `namespaces` lets a namespace through.
+    pub fn exposes(&self, namespace: &str) -> bool {
+        self.namespaces.is_empty() || self.namespaces.contains(namespace)
+    }
+}

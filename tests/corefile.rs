@@ -1,0 +1,387 @@
+//! Corefiles and what they mean, or why they are refused: `tests/cases/corefile/*.case`.
+//!
+//! A case is sections that begin with `--- NAME`; what stands before the first says why it is there.
+//! - `--- corefile`: the text; `\u{...}` in `--- corefile escaped` is a character.
+//! - `--- env`: `NAME=value` lines; without it, no variable is set.
+//! - `--- interfaces`: `NAME ADDRESS` lines.
+//! - `--- error LINE:COLUMN` or `--- error`: the first error's headline, then those of the others, in order.
+//! - `--- shown`: lines that the full diagnostic has, one after another.
+//! - `--- config`: the configuration in the words of `summary`.
+//! - `--- warnings`: all warnings, one a line.
+//! - `--- coredns`: CoreDNS 1.14.7 refuses it with the same headline. Held by `same_words_as_coredns`, which is run with
+//!   `PODZONE_COREDNS=/path/to/coredns cargo test --test corefile -- --ignored`.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use podzone::config::{self, COMMON_FORMAT, Config, LogClasses, Machine, PodMode, Source};
+use proptest::prelude::*;
+
+const PORT: u16 = 53;
+
+#[derive(Default)]
+struct Case {
+    name: String,
+    sections: BTreeMap<String, (String, String)>,
+}
+
+impl Case {
+    fn read(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).expect("case can be read");
+        let mut case = Self { name: path.file_stem().unwrap().to_string_lossy().into_owned(), ..Self::default() };
+        let mut current = None;
+        for line in text.split_inclusive('\n') {
+            if let Some(header) = line.strip_prefix("--- ") {
+                let (name, argument) = header.trim_end().split_once(' ').unwrap_or_else(|| (header.trim_end(), ""));
+                let known = ["corefile", "env", "interfaces", "error", "shown", "config", "warnings", "coredns"]
+                    .contains(&name);
+                assert!(known, "{}: unknown section {name}", case.name);
+                case.sections.insert(name.to_owned(), (argument.to_owned(), String::new()));
+                current = Some(name.to_owned());
+            } else if let Some(name) = &current {
+                case.sections.get_mut(name).unwrap().1.push_str(line);
+            }
+        }
+        case
+    }
+
+    fn lines(&self, section: &str) -> impl Iterator<Item = &str> {
+        self.sections.get(section).map_or("", |(_, text)| text.as_str()).lines()
+    }
+
+    fn corefile(&self) -> String {
+        let (argument, text) = &self.sections["corefile"];
+        if argument != "escaped" {
+            return text.clone();
+        }
+        let mut parts = text.split("\\u{");
+        let mut result = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (code, rest) = part.split_once('}').expect("escape is closed");
+            result.push(char::from_u32(u32::from_str_radix(code, 16).unwrap()).unwrap());
+            result.push_str(rest);
+        }
+        result
+    }
+
+    fn load(&self) -> Result<config::Loaded, config::ConfigError> {
+        config::parse_for(self, "Corefile", &self.corefile(), PORT)
+    }
+}
+
+impl Machine for Case {
+    fn variable(&self, name: &str) -> Option<String> {
+        self.lines("env").filter_map(|line| line.split_once('=')).find(|(n, _)| *n == name).map(|(_, v)| v.to_owned())
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<(String, IpAddr)>> {
+        let parse = |line: &str| {
+            let (name, address) = line.split_once(' ').expect("NAME ADDRESS");
+            (name.to_owned(), address.parse().expect("address"))
+        };
+        Ok(self.lines("interfaces").map(parse).collect())
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/cases/corefile");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "case"));
+    paths.sort();
+    assert!(paths.len() >= 60, "only {} cases found", paths.len());
+    paths.iter().map(|path| Case::read(path)).collect()
+}
+
+/// A configuration in words: what differs from the default, a line each.
+fn summary(config: &Config) -> String {
+    let mut text = String::new();
+    for block in &config.blocks {
+        let keys: Vec<_> = block.keys.iter().map(|key| format!("{}:{}", key.zone, key.port)).collect();
+        writeln!(text, "{}", keys.join(" ")).unwrap();
+        if !block.bind.is_empty() {
+            let addresses: Vec<_> = block.bind.iter().map(ToString::to_string).collect();
+            writeln!(text, "  bind {}", addresses.join(" ")).unwrap();
+        }
+        if let Some(size) = block.bufsize {
+            writeln!(text, "  bufsize {size}").unwrap();
+        }
+        if block.errors {
+            writeln!(text, "  errors").unwrap();
+        }
+        for rule in &block.log {
+            let LogClasses { all, success, denial, error } = rule.classes;
+            let classes: Vec<_> = [("all", all), ("success", success), ("denial", denial), ("error", error)]
+                .into_iter()
+                .filter_map(|(name, on)| on.then_some(name))
+                .collect();
+            let format = rule.format.replace(COMMON_FORMAT, "<common>");
+            writeln!(text, "  log {} {} [{format}]", rule.name, classes.join("+")).unwrap();
+        }
+        if let Some(view) = &block.kubernetes {
+            writeln!(text, "  kubernetes {}", view.zones.join(" ")).unwrap();
+            match &view.source {
+                Source::InCluster => writeln!(text, "    in cluster"),
+                Source::Kubeconfig { path, context } => {
+                    writeln!(text, "    kubeconfig {} {}", path.display(), context.as_deref().unwrap_or("-"))
+                }
+                Source::Endpoint { url, tls: None } => writeln!(text, "    endpoint {url}"),
+                Source::Endpoint { url, tls: Some(tls) } => {
+                    let (cert, key, ca) = (tls.cert.display(), tls.key.display(), tls.ca.display());
+                    writeln!(text, "    endpoint {url} tls {cert} {key} {ca}")
+                }
+                Source::Manifests(folder) => writeln!(text, "    manifests {}", folder.display()),
+            }
+            .unwrap();
+            if !view.namespaces.is_empty() {
+                writeln!(text, "    namespaces {}", view.namespaces.join(" ")).unwrap();
+            }
+            if let Some(labels) = &view.labels {
+                writeln!(text, "    labels {labels}").unwrap();
+            }
+            if view.pods != PodMode::Disabled {
+                writeln!(text, "    pods {:?}", view.pods).unwrap();
+            }
+            if view.endpoint_pod_names {
+                writeln!(text, "    endpoint_pod_names").unwrap();
+            }
+            if view.ttl_secs != 5 {
+                writeln!(text, "    ttl {}", view.ttl_secs).unwrap();
+            }
+            if view.startup_timeout.as_secs() != 5 {
+                writeln!(text, "    startup_timeout {:?}", view.startup_timeout).unwrap();
+            }
+        }
+    }
+    text
+}
+
+/// What a case should give and gives, in the form of its own sections.
+fn compare(case: &Case) -> (String, String) {
+    let section = |name: &str| case.sections.get(name).map(|(argument, text)| format!("--- {name} {argument}\n{text}"));
+    let mut actual = String::new();
+    let expected = match case.load() {
+        Ok(loaded) => {
+            write!(actual, "--- config \n{}", summary(&loaded.config)).unwrap();
+            if !loaded.warnings.is_empty() {
+                write!(actual, "--- warnings \n{}\n", loaded.warnings.join("\n")).unwrap();
+            }
+            [section("config"), section("warnings"), section("error")]
+        }
+        Err(error) => {
+            let place =
+                error.line().zip(error.column()).map_or(String::new(), |(line, column)| format!("{line}:{column}"));
+            writeln!(actual, "--- error {place}").unwrap();
+            for diagnostic in error.diagnostics() {
+                writeln!(actual, "{}", diagnostic.to_string().lines().next().unwrap_or_default()).unwrap();
+            }
+            let mut full = error.to_string();
+            if let Some((_, shown)) = case.sections.get("shown") {
+                // Only what is asked for counts; the rest of the picture may change.
+                full = if full.contains(shown.trim_end()) { shown.clone() } else { full + "\n" };
+                write!(actual, "--- shown \n{full}").unwrap();
+            }
+            [section("error"), section("shown"), section("config")]
+        }
+    };
+    (expected.into_iter().flatten().collect(), actual)
+}
+
+#[test]
+fn every_case_holds() {
+    let wrong: Vec<_> = cases()
+        .iter()
+        .filter_map(|case| {
+            let (expected, actual) = compare(case);
+            (expected != actual).then(|| format!("== {}\n-- expected\n{expected}-- actual\n{actual}", case.name))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+#[ignore = "needs CoreDNS 1.14.7: PODZONE_COREDNS=/path/to/coredns"]
+fn same_words_as_coredns() {
+    let binary = std::env::var_os("PODZONE_COREDNS").expect("PODZONE_COREDNS names the binary");
+    let folder = tempfile::tempdir().unwrap();
+    let mut compared = 0;
+    for case in cases().iter().filter(|case| case.sections.contains_key("coredns")) {
+        std::fs::write(folder.path().join("Corefile"), case.corefile()).unwrap();
+        let mut command = std::process::Command::new(&binary);
+        command.current_dir(folder.path()).args(["-conf", "Corefile"]);
+        for (name, value) in case.lines("env").filter_map(|line| line.split_once('=')) {
+            command.env(name, value);
+        }
+        let output = command.output().expect("CoreDNS runs");
+        let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        // The log's own time stamp is not part of the message.
+        let said: Vec<_> = text.lines().map(|line| line.splitn(3, ' ').nth(2).unwrap_or(line)).collect();
+        let error = case.load().expect_err("podzone refuses it");
+        let ours = error.to_string().lines().next().unwrap_or_default().to_owned();
+        assert!(said.contains(&ours.as_str()) || text.contains(&ours), "{}:\n{ours}\n--\n{text}", case.name);
+        compared += 1;
+    }
+    assert!(compared >= 30, "only {compared} cases to compare");
+}
+
+#[test]
+fn example_is_sound() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("Corefile.example");
+    let loaded = config::load(&path, PORT).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(loaded.warnings, [""; 0]);
+    let view = loaded.config.blocks[0].kubernetes.as_ref().expect("a view");
+    assert_eq!(view.source, Source::Manifests("deploy/sample".into()));
+    assert!(view.endpoint_pod_names);
+    assert!(loaded.config.blocks[0].keys.iter().all(|key| key.port == 1053));
+}
+
+#[test]
+fn files_that_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |name: &str| config::load(&folder.path().join(name), PORT).expect_err(name);
+
+    let missing = load("nothing");
+    assert!(missing.is_missing());
+    assert!(missing.to_string().contains("nothing: no such file or directory"), "{missing}");
+    assert!(missing.to_string().contains("-conf FILE"), "{missing}");
+
+    let directory = load("");
+    assert!(!directory.is_missing());
+    assert!(directory.to_string().contains("is a directory"), "{directory}");
+
+    std::fs::write(folder.path().join("latin1"), b". {\n errors # \xe9\n}\n").unwrap();
+    let latin1 = load("latin1");
+    assert_eq!((latin1.line(), latin1.column()), (Some(2), Some(11)));
+    assert!(latin1.headline().contains("not UTF-8"), "{latin1}");
+
+    std::fs::write(folder.path().join("elf"), b"\x7fELF\0\0").unwrap();
+    assert!(load("elf").headline().contains("a NUL byte"));
+
+    std::fs::write(folder.path().join("huge"), vec![b'#'; 5 << 20]).unwrap();
+    assert!(load("huge").headline().contains("is larger than"));
+}
+
+/// Text that is more often nearly a Corefile than noise is.
+fn nearly_a_corefile() -> impl Strategy<Value = String> {
+    let words = prop::sample::select(vec![
+        ".",
+        "a.b",
+        "10.0.0.0/15",
+        "2001:db8::/31",
+        "a:53",
+        ":",
+        ",",
+        "{",
+        "}",
+        "{\n",
+        "\n}\n",
+        "\n",
+        "\"",
+        "\\",
+        "#",
+        "\r",
+        "\t",
+        "kubernetes",
+        "errors",
+        "log",
+        "bind",
+        "bufsize",
+        "forward",
+        "import",
+        "(s)",
+        "endpoint",
+        "tls",
+        "kubeconfig",
+        "manifests",
+        "namespaces",
+        "labels",
+        "a in (b,",
+        "!",
+        "pods",
+        "insecure",
+        "ttl",
+        "3601",
+        "5s",
+        "startup_timeout",
+        "1.5h",
+        "class",
+        "denial",
+        "{common}",
+        "{$A}",
+        "{%A%}",
+        "{$",
+        "127.0.0.1",
+        "lo",
+        "except",
+        "\u{feff}",
+        "é",
+        "\u{a0}",
+        "\0",
+        "tls://x",
+        "dns://",
+        "99999999999999999999",
+        "/",
+        "a..b",
+        "\\.",
+    ]);
+    prop::collection::vec((words, prop::sample::select(vec![" ", "", "\n"])), 0..40)
+        .prop_map(|words| words.into_iter().map(|(word, space)| format!("{word}{space}")).collect())
+}
+
+struct NoMachine;
+
+impl Machine for NoMachine {
+    fn variable(&self, name: &str) -> Option<String> {
+        (name == "A").then(|| "x {\n{$A}".to_owned())
+    }
+
+    fn interfaces(&self) -> io::Result<Vec<(String, IpAddr)>> {
+        Err(io::Error::other("none"))
+    }
+}
+
+/// Reads it and shows every error: neither may panic, and places lie in the text.
+fn survives(text: &str) {
+    if let Err(error) = config::parse_for(&NoMachine, "Corefile", text, PORT) {
+        assert!(!error.to_string().is_empty());
+        for place in error.diagnostics().filter_map(|diagnostic| diagnostic.place()) {
+            assert!(place.start <= place.end && place.end <= text.len(), "{place:?}");
+            assert!(place.line >= 1 && place.column >= 1);
+        }
+    }
+}
+
+proptest! {
+    // What fails becomes a case, not a seed.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_panics(text in any::<String>()) {
+        survives(&text);
+    }
+
+    #[test]
+    fn nothing_like_a_corefile_panics(text in nearly_a_corefile()) {
+        survives(&text);
+    }
+
+    #[test]
+    fn no_bytes_panic_in_load(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        if let Err(error) = config::load(file.path(), PORT) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn no_selector_panics(text in "[a-c=!<>(), \\-./é]{0,24}|[a-c]( in | notin |=|!=)\\([a-c, ]*\\)") {
+        if let Ok(selector) = podzone::model::Selector::parse(&text) {
+            prop_assert_eq!(podzone::model::Selector::parse(&selector.to_string()), Ok(selector));
+        }
+    }
+}
