@@ -94,7 +94,7 @@ fn messages(question: &Question, ours: &Message, theirs: &Message, full: Option<
         }
     } else {
         for ((aspect, ours), theirs) in aspects.into_iter().zip(sections(ours)).zip(sections(theirs)) {
-            check(aspect, ours == theirs);
+            check(aspect, same_set(&ours, &theirs));
         }
     }
     different
@@ -138,6 +138,12 @@ fn canonical(record: &Record) -> Record {
         }
     }
     record
+}
+
+/// CoreDNS repeats some records (an endpoint's name, once for each port); nothing has to be repeated, nor may it be
+/// where CoreDNS does not.
+fn same_set(ours: &[Record], theirs: &[Record]) -> bool {
+    is_part(ours, theirs) && theirs.iter().all(|it| ours.binary_search(it).is_ok())
 }
 
 fn is_part(part: &[Record], full: &[Record]) -> bool {
@@ -186,6 +192,7 @@ mod tests {
         assert_eq!(aspects(&message(0, &[1, 2]), &message(0, &[2, 1]), None), []);
         assert_eq!(aspects(&message(0, &[1]), &message(0, &[2]), None), [Aspect::Answer]);
         assert_eq!(aspects(&message(0, &[1, 1]), &message(0, &[1]), None), [Aspect::Answer]);
+        assert_eq!(aspects(&message(0, &[1]), &message(0, &[1, 1]), None), []);
         assert_eq!(aspects(&message(3, &[1]), &message(0, &[1]), None), [Aspect::Rcode]);
         assert_eq!(aspects(&message(0x80, &[1]), &message(0, &[1]), None), [Aspect::Flags]);
     }

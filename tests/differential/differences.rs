@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::ask::Outcome;
+use crate::cluster::NAMED;
 use crate::compare::{Aspect, Transport};
 use crate::configurations::Configuration;
 use crate::questions::Question;
@@ -79,7 +80,7 @@ fn parse(document: &str) -> Result<Vec<Entry>, String> {
 const FIELDS: [&str; 14] = [
     "qtype",
     "qname",
-    "case",
+    "zone",
     "transport",
     "configuration",
     "differs",
@@ -123,15 +124,17 @@ impl Condition {
 }
 
 fn value(field: &str, difference: &Difference<'_>) -> String {
-    let name = &difference.question.query.name;
     let (server, part) = match field.split_once('.') {
         Some((server, part)) => (server, part),
         None => (field, "outcome"),
     };
     match field {
         "qtype" => type_text(difference.question.query.rtype),
-        "qname" => kind_of_name(difference),
-        "case" => if name.chars().any(|it| it.is_ascii_uppercase()) { "mixed" } else { "lower" }.to_owned(),
+        "qname" => kind_of_name(difference).to_owned(),
+        "zone" => {
+            if split(difference).1.chars().any(|it| it.is_ascii_uppercase()) { "mixed case" } else { "lower case" }
+                .to_owned()
+        }
         "transport" => if difference.transport == Transport::Udp { "udp" } else { "tcp" }.to_owned(),
         "configuration" => difference.configuration.name.to_owned(),
         "edns" => if difference.question.query.edns.is_some() { "yes" } else { "no" }.to_owned(),
@@ -153,17 +156,27 @@ fn value(field: &str, difference: &Difference<'_>) -> String {
     }
 }
 
-/// `apex`, `ns.dns`, `reverse` or `other`.
-fn kind_of_name(difference: &Difference<'_>) -> String {
-    let name = difference.question.query.name.to_ascii_lowercase();
-    let relative = difference.configuration.zones.iter().find_map(|zone| name.strip_suffix(zone));
-    match relative {
-        Some("") => "apex",
-        Some("ns.dns.") => "ns.dns",
-        _ if name.ends_with(".in-addr.arpa") || name.ends_with(".ip6.arpa") => "reverse",
+/// The question's name in lower case, split before its zone, and the zone as asked.
+fn split<'a>(difference: &'a Difference<'_>) -> (String, &'a str) {
+    let name = difference.question.query.name.as_str();
+    let lower = name.to_ascii_lowercase();
+    let zones = difference.configuration.zones.iter().filter(|zone| lower.ends_with(*zone));
+    let length = zones.map(|it| it.len()).max().unwrap_or(0);
+    let (relative, zone) = name.split_at(name.len() - length);
+    (relative.to_ascii_lowercase(), zone)
+}
+
+fn kind_of_name(difference: &Difference<'_>) -> &'static str {
+    let (relative, zone) = split(difference);
+    let ours = difference.ours.answer().map(|it| it.answers.as_slice()).unwrap_or_default();
+    match &*relative {
+        "" => "apex",
+        "ns.dns." => "ns.dns",
+        _ if relative.contains(&format!("{NAMED}.")) => "of a service whose endpoints are names",
+        _ if ours.iter().any(|it| it.owner.starts_with("ns.dns.")) => "alias of ns.dns",
+        _ if zone.is_empty() && (relative.ends_with(".in-addr.arpa") || relative.ends_with(".ip6.arpa")) => "reverse",
         _ => "other",
     }
-    .to_owned()
 }
 
 #[cfg(test)]
