@@ -9,8 +9,12 @@ fn main() {
     println!("cargo:rustc-env=PODZONE_RUSTC=rust{}", version.split_whitespace().nth(1).unwrap_or("?"));
     // A source archive has no history; a packager may set the commit instead.
     println!("cargo:rerun-if-env-changed=PODZONE_COMMIT");
+    println!("cargo:rerun-if-changed=build.rs");
     let commit = std::env::var("PODZONE_COMMIT").ok().or_else(|| {
-        println!("cargo:rerun-if-changed=.git/HEAD");
+        // Every commit adds a line to this file. Naming one that is not there would build anew each time.
+        if std::path::Path::new(".git/logs/HEAD").exists() {
+            println!("cargo:rerun-if-changed=.git/logs/HEAD");
+        }
         output(Command::new("git").args(["rev-parse", "--short", "HEAD"]))
     });
     println!("cargo:rustc-env=PODZONE_COMMIT={}", commit.unwrap_or_default());

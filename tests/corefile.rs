@@ -8,10 +8,11 @@
 //! - `--- shown`: lines that the full diagnostic has, one after another.
 //! - `--- config`: the configuration in the words of `summary`.
 //! - `--- warnings`: all warnings, one a line.
-//! - `--- coredns`: CoreDNS 1.14.7 refuses it with the same headline. Held by `same_words_as_coredns`, which is run with
-//!   `PODZONE_COREDNS=/path/to/coredns cargo test --test corefile -- --ignored`.
+//! - `--- coredns`: CoreDNS 1.14.7 refuses it with the same headline.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
+
+mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -204,9 +205,8 @@ fn every_case_holds() {
 }
 
 #[test]
-#[ignore = "needs CoreDNS 1.14.7: PODZONE_COREDNS=/path/to/coredns"]
 fn same_words_as_coredns() {
-    let binary = std::env::var_os("PODZONE_COREDNS").expect("PODZONE_COREDNS names the binary");
+    let binary = support::peers::binary("coredns");
     let folder = tempfile::tempdir().unwrap();
     let mut compared = 0;
     for case in cases().iter().filter(|case| case.sections.contains_key("coredns")) {

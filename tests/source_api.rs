@@ -60,8 +60,15 @@ impl Server {
         Self { url, asked }
     }
 
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+    /// The paths asked for, once there are `count`.
+    async fn asked(&self, count: usize) -> Vec<String> {
+        loop {
+            let asked = self.asked.lock().unwrap().clone();
+            if asked.len() >= count {
+                return asked;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     async fn follow(&self) -> (Handle, mpsc::Receiver<Event>) {
@@ -120,8 +127,7 @@ async fn a_stale_continue_token_restarts_the_list() {
     .await;
     let (handle, mut events) = server.follow().await;
     expect(&mut events, &["begin", "apply n/a", "begin", "apply n/a", "apply n/b", "end"]).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let asked = server.asked();
+    let asked = server.asked(4).await;
     assert_eq!(asked[0], "/api/v1/services?limit=500&labelSelector=app%3Dweb");
     assert_eq!(asked[1], "/api/v1/services?limit=500&continue=abc&labelSelector=app%3Dweb");
     assert_eq!(asked[2], "/api/v1/services?labelSelector=app%3Dweb");
@@ -150,9 +156,9 @@ async fn a_watch_goes_on_from_its_bookmark_and_relists_when_gone() {
     .await;
     let (handle, mut events) = server.follow().await;
     expect(&mut events, &["begin", "apply n/a", "end", "apply n/b", "begin", "apply n/a", "end", "begin", "end"]).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(server.asked()[2].contains("resourceVersion=8&"), "{:?}", server.asked());
-    assert!(server.asked()[6].contains("resourceVersion=30&"), "{:?}", server.asked());
+    let asked = server.asked(7).await;
+    assert!(asked[2].contains("resourceVersion=8&"), "{asked:?}");
+    assert!(asked[6].contains("resourceVersion=30&"), "{asked:?}");
     let status = handle.health().status(Kind::Service).unwrap();
     assert_eq!((status.listings, status.malformed), (3, 1));
 }
@@ -171,10 +177,15 @@ async fn refusals_are_waited_out() {
     .await;
     let (handle, mut events) = server.follow().await;
     expect(&mut events, &["begin", "apply n/a", "end", "delete n/a"]).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let status = handle.health().status(Kind::Service).unwrap();
+    let status = loop {
+        // The event is sent before it is counted as heard.
+        let status = handle.health().status(Kind::Service).unwrap();
+        if status.failing.is_none() {
+            break status;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
     assert_eq!((status.failures, status.listings), (5, 1));
-    assert!(status.failing.is_none());
     assert!(status.last_error.unwrap().contains("cannot watch services: the watch ended at once"));
 }
 
@@ -190,4 +201,24 @@ async fn a_silent_watch_is_dropped_and_after_a_second_one_all_is_listed() {
     .await;
     let (_handle, mut events) = server.follow().await;
     expect(&mut events, &["begin", "apply n/a", "end", "begin", "apply n/b", "end"]).await;
+}
+
+#[tokio::test]
+async fn the_server_says_how_long_to_wait() {
+    let busy = r#"{"kind":"Status","code":429,"reason":"TooManyRequests","details":{"retryAfterSeconds":1}}"#;
+    let server =
+        Server::start(vec![Answer::Full(429, busy.into()), page(5, "", &[]), Answer::Hang(String::new())]).await;
+    let begun = std::time::Instant::now();
+    let (_handle, mut events) = server.follow().await;
+    expect(&mut events, &["begin", "end"]).await;
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn dropping_the_handle_ends_the_source() {
+    let server = Server::start(vec![page(5, "", &[]), Answer::Hang(String::new())]).await;
+    let (handle, mut events) = server.follow().await;
+    expect(&mut events, &["begin", "end"]).await;
+    drop(handle);
+    assert_eq!(tokio::time::timeout(Duration::from_secs(5), events.recv()).await.unwrap(), None);
 }

@@ -47,9 +47,9 @@ fn advice(error: &io::Error, address: &SocketAddr) -> String {
 }
 
 /// The addresses that stand for "all": both families, or IPv4 alone where the machine has no IPv6.
-pub(crate) fn unspecified(port: u16) -> Vec<SocketAddr> {
+fn unspecified(port: u16) -> Vec<SocketAddr> {
     let mut addresses = vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];
-    if Socket::new(Domain::IPV6, Type::DGRAM, None).is_ok() {
+    if std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok() {
         addresses.push(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
     }
     addresses

@@ -72,7 +72,11 @@ impl Api {
         let response = tokio::time::timeout(self.timeout, self.client.send(request))
             .await
             .map_err(|_| RequestError::Timeout(self.timeout))?
-            .map_err(|error| RequestError::Connection(chain(&error)))?;
+            .map_err(|error| match error {
+                // What matters is the cause, not which layer of the client met it.
+                kube::Error::Service(cause) => RequestError::Connection(chain(&*cause)),
+                error => RequestError::Connection(chain(&error)),
+            })?;
         if response.status().is_success() {
             return Ok(response);
         }

@@ -321,6 +321,16 @@ impl LeanPod {
     }
 }
 
+/// The key of any object.
+pub(super) fn key_of(object: &Object) -> ObjectKey {
+    match object {
+        Object::Namespace(object) => ObjectKey::new("", object.name.clone()),
+        Object::Service(object) => object.key.clone(),
+        Object::EndpointSlice(object) => object.key.clone(),
+        Object::Pod(object) => object.key.clone(),
+    }
+}
+
 /// An IPv4-mapped IPv6 address is the IPv4 address: its place is an A record.
 fn parse_ip(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().map(|address| address.to_canonical())

@@ -18,8 +18,9 @@ use super::complaint::{Complaint, Remarks};
 use super::decode::{Change, DecodeError, Decoder, Frame, Page, Remark, Status};
 use super::frames::FrameBuffer;
 use super::health::Health;
+use super::lean::key_of;
 use super::start::Timing;
-use crate::model::{Event, Kind, Object, ObjectKey};
+use crate::model::{Event, Kind, Object};
 
 /// Objects a page; also client-go's choice (`defaultPageSize` of its pager).
 const PAGE_OBJECTS: u32 = 500;
@@ -412,13 +413,4 @@ async fn collect(mut body: Body) -> Result<Bytes, Failure> {
         }
     }
     Ok(bytes.freeze())
-}
-
-fn key_of(object: &Object) -> ObjectKey {
-    match object {
-        Object::Namespace(object) => ObjectKey::new("", object.name.clone()),
-        Object::Service(object) => object.key.clone(),
-        Object::EndpointSlice(object) => object.key.clone(),
-        Object::Pod(object) => object.key.clone(),
-    }
 }

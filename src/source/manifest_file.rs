@@ -86,9 +86,10 @@ fn yaml_documents(text: &str) -> Vec<Document<'_>> {
     for (lines_before, line) in (0..).zip(text.split_inclusive('\n')) {
         let ends = line.starts_with("---") || line.starts_with("...");
         let ends = ends && line[3..].chars().next().is_none_or(char::is_whitespace);
-        // A directive belongs to the document that its `---` begins.
-        let only_directives = text[start..at].lines().all(|line| line.is_empty() || line.starts_with(['%', '#']));
-        if ends && !(line.starts_with('-') && only_directives) {
+        // A directive belongs to the document that its `---` begins. Looked back for at marks only: a long file of
+        // comments must not be read over and over.
+        let only_directives = || text[start..at].lines().all(|line| line.is_empty() || line.starts_with(['%', '#']));
+        if ends && !(line.starts_with('-') && only_directives()) {
             documents.push(Document { text: &text[start..at], lines_before: start_line, json: false });
             (start, start_line) =
                 if line.starts_with('-') { (at, lines_before) } else { (at + line.len(), lines_before + 1) };
@@ -111,12 +112,14 @@ fn is_blank(text: &str) -> bool {
 /// Splits concatenated JSON values, which `kubectl` takes as well.
 fn json_documents(text: &str) -> Result<Vec<Document<'_>>, FileError> {
     let mut documents = Vec::new();
+    let (mut counted, mut lines_before) = (0, 0);
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
     while let Some(value) = values.next() {
         let value = value.map_err(|error| FileError::Manifest { line: error.line() as u64, reason: plain(&error) })?;
         let end = values.byte_offset();
         let start = end - value.get().len();
-        let lines_before = text[..start].bytes().filter(|byte| *byte == b'\n').count() as u64;
+        lines_before += text[counted..start].bytes().filter(|byte| *byte == b'\n').count() as u64;
+        counted = start;
         documents.push(Document { text: value.get(), lines_before, json: true });
     }
     Ok(documents)
@@ -261,12 +264,12 @@ impl Document<'_> {
     }
 }
 
-/// serde-saphyr's message without the line, which it counts from the document's begin.
+/// serde-saphyr's message without its place, which counts from the document's begin, and without the advice that it
+/// has for programmers.
 fn yaml_reason(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
-    let Some(location) = error.location() else { return text };
-    let place = format!("line {} column {}", location.line(), location.column());
-    let text = text.replace(&format!(" at {place}"), "").replace(&format!("{place}: "), "");
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
+    let text = text.split_once(", set DuplicateKeyPolicy").map_or(text, |(reason, _)| reason);
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -413,6 +416,15 @@ mod tests {
         assert!(matches!(parse(&text, false), Err(FileError::Manifest { .. })));
         assert!(parse(&"[".repeat(100_000), false).is_err());
         assert!(parse(&"[".repeat(100_000), true).is_err());
+    }
+
+    #[test]
+    fn marks_and_values_without_end_take_no_time() {
+        let start = std::time::Instant::now();
+        assert!(parse(&"# nothing\n".repeat(200_000), false).unwrap().objects.is_empty());
+        assert!(parse(&"---\n".repeat(200_000), false).unwrap().objects.is_empty());
+        assert!(parse(&"{}\n".repeat(200_000), true).is_err());
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
     }
 
     proptest! {

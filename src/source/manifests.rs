@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use super::complaint::Complaint;
 use super::health::Health;
+use super::lean::key_of;
 use super::manifest_file::{self, Contents, FILE_BYTES_MAX, FileError};
 use super::start::StartError;
 use crate::model::{Event, Kind, Namespace, Object, ObjectKey};
@@ -217,15 +218,6 @@ fn complete_namespaces(merged: &mut BTreeMap<Kind, BTreeMap<ObjectKey, Arc<Objec
             namespace.labels.insert(LABEL_NAME.to_owned(), namespace.name.to_string());
             *object = Arc::new(Object::Namespace(namespace));
         }
-    }
-}
-
-fn key_of(object: &Object) -> ObjectKey {
-    match object {
-        Object::Namespace(object) => ObjectKey::new("", object.name.clone()),
-        Object::Service(object) => object.key.clone(),
-        Object::EndpointSlice(object) => object.key.clone(),
-        Object::Pod(object) => object.key.clone(),
     }
 }
 

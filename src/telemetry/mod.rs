@@ -7,17 +7,29 @@ use std::fmt;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
 pub use query_log::{BlockLog, QueryLog};
 
 /// Sends log events of this level and above to standard output.
 pub fn init(level: Level) {
-    let subscriber = tracing_subscriber::fmt().with_max_level(level).event_format(CoreDnsLines).finish();
+    // Libraries speak of single attempts; what they come to is said once, by the part of ours that made them.
+    let ours = filter_fn(move |event| *event.level() <= level && is_ours(event.target()));
+    let lines = tracing_subscriber::fmt::layer().event_format(CoreDnsLines).with_filter(ours);
     // A second call, in tests, keeps the first.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));
+}
+
+/// The target of query lines, which bear no name of a part.
+const QUERY_TARGET: &str = "query";
+
+fn is_ours(target: &str) -> bool {
+    target.starts_with("podzone") || target.starts_with("plugin/") || target == QUERY_TARGET
 }
 
 struct CoreDnsLines;

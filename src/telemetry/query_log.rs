@@ -66,7 +66,7 @@ impl Observer for QueryLog {
             let mut text = String::new();
             // Writing to a string cannot fail.
             let _ = line.write(&mut text, &rule.format);
-            tracing::info!(target: "query", "{text}");
+            tracing::info!(target: super::QUERY_TARGET, "{text}");
         }
     }
 }
