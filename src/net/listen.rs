@@ -19,12 +19,12 @@ pub struct Sockets {
 
 /// A socket that could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}{}", advice(.source, .address))]
+#[error("cannot listen on {address}: {cause}{}", advice(.cause, .address))]
 pub struct ListenError {
     /// Where.
     pub address: SocketAddr,
     /// Why.
-    pub source: io::Error,
+    pub cause: io::Error,
 }
 
 fn advice(error: &io::Error, address: &SocketAddr) -> String {
@@ -64,7 +64,7 @@ impl Sockets {
             let udp = (0..workers.max(1)).map(|_| udp(address)).collect::<io::Result<_>>()?;
             Ok(Self { udp, tcp })
         };
-        open().map_err(|source| ListenError { address, source })
+        open().map_err(|cause| ListenError { address, cause })
     }
 
     /// The addresses to open for a port: those given, or all.

@@ -49,8 +49,8 @@ impl Remarks {
             return;
         }
         match &key {
-            Some(key) => tracing::warn!("plugin/kubernetes: {kind} {key}: {text}"),
-            None => tracing::warn!("plugin/kubernetes: a {kind} without a readable name: {text}"),
+            Some(key) => tracing::warn!("{kind} {key}: {text}"),
+            None => tracing::warn!("a {kind} without a readable name: {text}"),
         }
         self.said.insert(key, text.to_owned());
     }

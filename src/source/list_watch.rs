@@ -191,11 +191,7 @@ impl<D: Decoder> ListWatch<D> {
                 self.health.listed(self.kind);
                 self.health.heard(self.kind);
                 self.paged = true;
-                tracing::debug!(
-                    "plugin/kubernetes: listed {count} {} at resource version {}",
-                    resource(self.kind),
-                    page.resource_version
-                );
+                tracing::debug!("listed {count} {} at resource version {}", resource(self.kind), page.resource_version);
                 return Ok(page.resource_version);
             }
         }
@@ -233,7 +229,7 @@ impl<D: Decoder> ListWatch<D> {
                     // A second connection was silent as well. An API server whose etcd was restored from a backup
                     // counts from lower versions than ours and tells us nothing until it has caught up.
                     tracing::warn!(
-                        "plugin/kubernetes: two watches of {} in a row were silent for {} s each, listing again",
+                        "two watches of {} in a row were silent for {} s each, listing again",
                         resource(self.kind),
                         self.timing.silence.as_secs()
                     );
@@ -242,16 +238,13 @@ impl<D: Decoder> ListWatch<D> {
                 Ok(WatchEnd::Silent) => {
                     silent_before = true;
                     tracing::info!(
-                        "plugin/kubernetes: the watch of {} was silent for {} s, watching again",
+                        "the watch of {} was silent for {} s, watching again",
                         resource(self.kind),
                         self.timing.silence.as_secs()
                     );
                 }
                 Err(failure) if failure.is_gone() => {
-                    tracing::info!(
-                        "plugin/kubernetes: the watch of {} is too far behind, listing again: {failure}",
-                        resource(self.kind)
-                    );
+                    tracing::info!("the watch of {} is too far behind, listing again: {failure}", resource(self.kind));
                     // Jittered, because an API server that compacts, or restarts, sends everybody away at once.
                     return self.pause(self.timing.backoff_first.mul_f64(random_fraction())).await;
                 }
@@ -307,7 +300,7 @@ impl<D: Decoder> ListWatch<D> {
             if let Some(failure) = end {
                 if stands || begun.elapsed() >= WATCH_TOO_SHORT {
                     // Ends are part of the protocol; if the API server is away, the next watch will say so.
-                    tracing::debug!("plugin/kubernetes: the watch of {} ended: {failure}", resource(self.kind));
+                    tracing::debug!("the watch of {} ended: {failure}", resource(self.kind));
                     return Ok(WatchEnd::Ended);
                 }
                 return Err(failure);
@@ -366,7 +359,7 @@ impl<D: Decoder> ListWatch<D> {
         self.backoff.reset();
         self.health.heard(self.kind);
         if self.complaint.settle() {
-            tracing::info!("plugin/kubernetes: {} are up to date again", resource(self.kind));
+            tracing::info!("{} are up to date again", resource(self.kind));
         }
     }
 
@@ -378,7 +371,7 @@ impl<D: Decoder> ListWatch<D> {
         let cause = format!("cannot {verb} {}: {failure}", resource(self.kind));
         self.health.failed(self.kind, &cause);
         if self.complaint.is_due(&cause, Instant::now()) {
-            tracing::warn!("plugin/kubernetes: {cause}; retrying, what is known is still served");
+            tracing::warn!("{cause}; retrying, what is known is still served");
         }
         let asked = failure.status().and_then(|status| status.retry_after_secs).map(Duration::from_secs);
         let wait = self.backoff.wait().max(asked.unwrap_or_default().min(RETRY_AFTER_MAX));
@@ -387,7 +380,7 @@ impl<D: Decoder> ListWatch<D> {
             && let Err(error) = self.api.renew().await
             && self.complaint.is_due(&error.to_string(), Instant::now())
         {
-            tracing::warn!("plugin/kubernetes: {error}; the client is kept as it was");
+            tracing::warn!("{error}; the client is kept as it was");
         }
         ControlFlow::Continue(())
     }

@@ -178,7 +178,7 @@ impl Document<'_> {
         let leans = match wanted(&api_version, &kind) {
             Wanted::Object(kind) => vec![self.deserialize(LeanSeed(kind))?],
             Wanted::No => {
-                tracing::debug!("plugin/kubernetes: a manifest of {api_version} {kind} is passed over");
+                tracing::debug!("a manifest of {api_version} {kind} is passed over");
                 return Ok(());
             }
             list => {

@@ -131,7 +131,7 @@ impl Folder {
             }
         }
         for new in duplicates.difference(&self.duplicates) {
-            tracing::warn!("plugin/kubernetes: {new}");
+            tracing::warn!("{new}");
         }
         self.duplicates = duplicates;
         complete_namespaces(&mut merged);
@@ -170,10 +170,10 @@ impl FileState {
         match manifest_file::read(path) {
             Ok(contents) => {
                 for note in contents.notes.iter().filter(|note| !self.contents.notes.contains(note)) {
-                    tracing::warn!("plugin/kubernetes: {}: {note}", path.display());
+                    tracing::warn!("{}: {note}", path.display());
                 }
                 if self.error.take().is_some() {
-                    tracing::info!("plugin/kubernetes: {} can be used again", path.display());
+                    tracing::info!("{} can be used again", path.display());
                 }
                 self.contents = contents;
                 true
@@ -189,7 +189,7 @@ impl FileState {
         let error = error.to_string();
         if self.error.as_ref() != Some(&error) {
             let rest = if self.contents.objects.is_empty() { "it is left out" } else { "what it said before stays" };
-            tracing::error!("plugin/kubernetes: {}: {error}; {rest}", path.display());
+            tracing::error!("{}: {error}; {rest}", path.display());
             self.error = Some(error);
         }
     }
@@ -249,7 +249,7 @@ impl Watcher {
         let (folder, look) = look.await.map_err(|error| fail(error.to_string()))?;
         let look = look.map_err(|error| fail(error.to_string()))?;
         if folder.files.is_empty() {
-            tracing::warn!("plugin/kubernetes: {} has no .yaml, .yml or .json file yet", folder.path.display());
+            tracing::warn!("{} has no .yaml, .yml or .json file yet", folder.path.display());
         }
         let watcher = Self { folder, kinds, health, sent: BTreeMap::new() };
         watcher.report(&look);
@@ -274,16 +274,14 @@ impl Watcher {
                 (folder, look)
             });
             let Ok((folder, look)) = look.await else {
-                tracing::error!(
-                    "plugin/kubernetes: looking through the folder of manifests failed; it is followed no more"
-                );
+                tracing::error!("looking through the folder of manifests failed; it is followed no more");
                 return;
             };
             self.folder = folder;
             match look {
                 Ok(look) => {
                     if self.folder.complaint.settle() {
-                        tracing::info!("plugin/kubernetes: {} can be read again", self.folder.path.display());
+                        tracing::info!("{} can be read again", self.folder.path.display());
                     }
                     self.report(&look);
                     if look.changed && self.send(&events, false).await.is_err() {
@@ -295,7 +293,7 @@ impl Watcher {
                 Err(error) => {
                     let cause = format!("cannot read {}: {error}", self.folder.path.display());
                     if self.folder.complaint.is_due(&cause, Instant::now()) {
-                        tracing::error!("plugin/kubernetes: {cause}; what is known is still served");
+                        tracing::error!("{cause}; what is known is still served");
                     }
                     self.kinds.iter().for_each(|kind| self.health.failed(*kind, &cause));
                 }

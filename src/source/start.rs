@@ -20,7 +20,10 @@ use crate::model::{Event, Kind};
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Not in a pod, or a pod without a service account's token.
-    #[error("cannot use the pod's service account: {0}")]
+    #[error(
+        "cannot use the pod's service account: {0}\n  outside a cluster, say in the `kubernetes` block where the objects \
+         are: `kubeconfig FILE`, `endpoint URL` or `manifests DIR`"
+    )]
     InCluster(String),
     /// The kubeconfig cannot be read, or does not hold what is needed.
     #[error("cannot use kubeconfig {}: {reason}", path.display())]
