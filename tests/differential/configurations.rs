@@ -111,7 +111,7 @@ cluster.local:{port} in-addr.arpa:{port} ip6.arpa:{port} {
 .:{port} {
     bind 127.0.0.1
     bufsize
-    kubernetes in-addr.arpa other.example Cluster.Local inner.cluster.local 10.0.0.0/8 ip6.arpa {
+    kubernetes 10.0.0.0/8 other.example Cluster.Local inner.cluster.local in-addr.arpa ip6.arpa {
         {k}
         endpoint_pod_names
         pods insecure

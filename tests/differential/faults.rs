@@ -55,8 +55,8 @@ fn every_planted_fault_is_seen() {
 
 fn names() -> Vec<String> {
     let output = Command::new(Program::Podzone.path()).env("PODZONE_FAULT", "list").output().expect("podzone");
+    assert!(output.status.success() && !output.stdout.is_empty(), "PODZONE_FAULT=list: {output:?}");
     let listing = String::from_utf8(output.stdout).expect("UTF-8");
-    assert!(output.status.success() && !listing.is_empty(), "PODZONE_FAULT=list: {output:?}");
     listing.lines().map(str::to_owned).collect()
 }
 

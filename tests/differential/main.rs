@@ -43,9 +43,9 @@ const SEEDS: [u64; 5] = [1, 2, 3, 4, 5];
 /// Pairs of servers at once.
 const PAIRS: usize = 4;
 /// Questions to each pair, before the changes and again after them.
-const QUESTIONS: usize = 1100;
+const QUESTIONS: usize = 2000;
 /// The least number of questions of a whole run.
-const FLOOR: usize = 50_000;
+const FLOOR: usize = 90_000;
 
 #[test]
 fn podzone_answers_as_coredns_does() {

@@ -129,15 +129,15 @@ impl Client<'_> {
 
     fn mismatch(&self, question: &Question, found: &Found, ours: &Answers, theirs: &Answers) -> String {
         let mut text = format!("=== {:?}, configuration {}", question.shape, self.pair.configuration.name);
-        for (transport, aspects) in found {
+        for (index, (transport, aspects)) in found.iter().enumerate() {
             let tcp = *transport == Transport::Tcp;
+            text += &format!("\n{transport:?} differs in {aspects:?}");
+            if index > 0 && found[0].1 == *aspects {
+                continue;
+            }
             let of = |it: &Answers| shown(if tcp { &it.tcp } else { &it.udp });
-            text += &format!(
-                "\n{transport:?} differs in {aspects:?}\n{}\n--- reference\n{}\n--- under test\n{}",
-                question.dig(self.pair.theirs.addr(), tcp),
-                of(theirs),
-                of(ours)
-            );
+            let dig = question.dig(self.pair.theirs.addr(), tcp);
+            text += &format!("\n{dig}\n--- reference\n{}\n--- under test\n{}", of(theirs), of(ours));
         }
         text
     }

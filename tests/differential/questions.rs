@@ -69,7 +69,13 @@ impl Question {
             }
             let rtype = if reverse && dice.percent(75) { dns::PTR } else { dice.weighted(&TYPES) };
             let rtype = match shape {
-                Shape::Port if dice.percent(50) => dns::SRV,
+                // Most types have no records anywhere: names that have some are asked for those rather.
+                Shape::Service | Shape::Endpoint if dice.percent(50) => {
+                    *dice.pick(&[dns::A, dns::A, dns::AAAA, dns::SRV, dns::SRV])
+                }
+                Shape::External if dice.percent(50) => *dice.pick(&[dns::A, dns::A, dns::AAAA, dns::CNAME]),
+                Shape::Pod if dice.percent(50) => *dice.pick(&[dns::A, dns::A, dns::AAAA]),
+                Shape::Port if dice.percent(60) => *dice.pick(&[dns::SRV, dns::SRV, dns::SRV, dns::A]),
                 Shape::Structure if dice.percent(35) => *dice.pick(&[dns::NS, dns::SOA]),
                 Shape::Special if dice.percent(35) => *dice.pick(&[dns::TXT, dns::NS, dns::A, dns::AAAA]),
                 _ => rtype,

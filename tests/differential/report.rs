@@ -21,7 +21,8 @@ pub(crate) struct Tally {
     types: BTreeMap<String, usize>,
     shapes: BTreeMap<Shape, usize>,
     configurations: BTreeMap<&'static str, usize>,
-    with_data: usize,
+    /// Questions that CoreDNS answered with records.
+    with_data: BTreeMap<Shape, usize>,
     truncated: usize,
     /// Differences that went away when both were asked again.
     pub(crate) settled: usize,
@@ -44,7 +45,9 @@ impl Tally {
         *self.shapes.entry(question.shape).or_default() += 1;
         *self.configurations.entry(configuration).or_default() += 1;
         if let Some(message) = theirs.udp.answer() {
-            self.with_data += usize::from(!message.answers.is_empty());
+            if !message.answers.is_empty() {
+                *self.with_data.entry(question.shape).or_default() += 1;
+            }
             self.truncated += usize::from(message.truncated());
         }
     }
@@ -67,13 +70,13 @@ impl Tally {
 
     pub(crate) fn add(&mut self, other: Self) {
         self.questions += other.questions;
-        self.with_data += other.with_data;
         self.truncated += other.truncated;
         self.settled += other.settled;
         self.mismatches += other.mismatches;
         merge(&mut self.rcodes, other.rcodes);
         merge(&mut self.types, other.types);
         merge(&mut self.shapes, other.shapes);
+        merge(&mut self.with_data, other.with_data);
         merge(&mut self.configurations, other.configurations);
         merge(&mut self.explained, other.explained);
         self.shown.extend(other.shown);
@@ -102,7 +105,19 @@ impl Tally {
             }
         };
         need("questions", self.questions, questions);
-        need("with data", self.with_data, questions * 3 / 10);
+        need("with data", self.with_data.values().sum(), questions / 5);
+        let data = [
+            (Shape::Service, 25),
+            (Shape::External, 10),
+            (Shape::Port, 20),
+            (Shape::Endpoint, 20),
+            (Shape::Pod, 4),
+            (Shape::Reverse, 15),
+        ];
+        for (shape, per_mille) in data {
+            let count = self.with_data.get(&shape).copied().unwrap_or(0);
+            need(&format!("{shape:?} with data"), count, questions * per_mille / 1000);
+        }
         need("truncated", self.truncated, questions / 200);
         let rcodes =
             [("NOERROR", 400), ("NXDOMAIN", 150), ("REFUSED", 15), ("SERVFAIL", 5), ("NOTIMP", 10), ("BADVERS", 10)];
@@ -130,12 +145,19 @@ impl fmt::Display for Tally {
         writeln!(
             f,
             "{} questions, each over UDP and TCP; {} with data, {} truncated, {} settled late, {} mismatches",
-            self.questions, self.with_data, self.truncated, self.settled, self.mismatches
+            self.questions,
+            self.with_data.values().sum::<usize>(),
+            self.truncated,
+            self.settled,
+            self.mismatches
         )?;
         writeln!(f, "rcodes: {}", list(&self.rcodes))?;
         writeln!(f, "types: {}", list(&self.types))?;
-        let shapes = self.shapes.iter().map(|(shape, count)| (format!("{shape:?}"), *count)).collect();
-        writeln!(f, "names: {}", list(&shapes))?;
+        let named = |counts: &BTreeMap<Shape, usize>| {
+            counts.iter().map(|(shape, count)| (format!("{shape:?}"), *count)).collect()
+        };
+        writeln!(f, "names: {}", list(&named(&self.shapes)))?;
+        writeln!(f, "names with data: {}", list(&named(&self.with_data)))?;
         writeln!(f, "configurations: {}", list(&self.configurations))?;
         write!(f, "listed differences: {}", list(&self.explained))
     }
