@@ -148,6 +148,7 @@ impl Names {
             }
             let name = &port.name;
             self.add(Shape::Port, &base, format!("_{name}._{protocol}.{base}"));
+            self.add(Shape::TooLong, &base, format!("x._{name}._{protocol}.{base}"));
             for variant in
                 ["{n}.{p}", "_{n}.{p}", "{n}._{p}", "_{n}._", "_._{p}", "__{n}._{p}", "_{n}._{p}x", "_other._{p}"]
             {

@@ -104,11 +104,10 @@ impl Question {
         let query = &self.query;
         let mut line = format!("dig @{} -p {} '{}' TYPE{}", server.ip(), server.port(), query.name, query.rtype);
         let class = match query.class {
-            1 => " ",
-            3 => " -c CH ",
-            _ => " -c ANY ",
+            1 => " ".to_owned(),
+            class => format!(" -c CLASS{class} "),
         };
-        line += class;
+        line += &class;
         let sign = |yes: bool| if yes { "" } else { "no" };
         line += &format!(
             "+{}tcp +noignore +{}rec +{}adflag +{}cdflag +opcode={} ",
