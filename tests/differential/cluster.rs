@@ -225,6 +225,8 @@ impl Cluster {
         }
     }
 
+    /// Aliases into the other zone lead to Services with addresses only: a loop over two zones of one server ends
+    /// CoreDNS's process, whose stack overflows.
     fn add_external_names(&mut self, dice: &mut Dice) {
         let targets: Vec<(String, String)> =
             self.services.iter().map(|it| (it.name.clone(), it.namespace.clone())).collect();
