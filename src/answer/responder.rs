@@ -116,9 +116,9 @@ impl Responder {
     }
 
     /// Records of a name asked for on behalf of an alias, as if a client asked for it here.
-    pub fn resolve(&self, name: &Name, qtype: u16, previous: &mut Vec<Name>) -> Vec<alias::Record> {
+    pub(super) fn resolve(&self, name: &Name, qtype: u16, trail: &mut alias::Trail) -> Vec<alias::Record> {
         match self.route(name.as_wire(), qtype).and_then(|block| block.view.as_deref()) {
-            Some(view) => alias::resolve(self, view, name, qtype, previous),
+            Some(view) => alias::resolve(self, view, name, qtype, trail),
             None => Vec::new(),
         }
     }
