@@ -1,0 +1,534 @@
+//! Whatever the order in which a cluster's changes arrive, the zone ends the same, and is sound at every step.
+//!
+//! A [`Source`] tells a publisher of a cluster as a real one does: each kind is listed and then watched, the kinds in any
+//! order among each other; events are repeated, or missed until the next listing; listings break off and begin again.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use podzone::answer::{Block, Responder, Transport};
+use podzone::model::{
+    Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Event, Filter, Kind, Labels as Metadata, Namespace, Object,
+    ObjectKey, Pod, Selector, Service, ServiceKind, ServicePort,
+};
+use podzone::zone::delta::service_records;
+use podzone::zone::name_servers::NameServers;
+use podzone::zone::records::ServiceRecords;
+use podzone::zone::{Data, Delta, Labels, Name, Pods, Publisher, Record, View, ViewOptions};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+const NAMESPACES: [&str; 2] = ["a", "b"];
+const ADDRESSES: [&str; 6] = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "fd00::1", "fd00::"];
+const SERVICES: [&str; 3] = ["web", "beam", "db"];
+const FIRST_SERIAL: u32 = 1000;
+
+// ---- clusters -------------------------------------------------------------------------------------------------------
+
+fn key(names: &'static [&'static str]) -> impl Strategy<Value = ObjectKey> {
+    (select(&NAMESPACES[..]), select(names)).prop_map(|(namespace, name)| ObjectKey::new(namespace, name))
+}
+
+fn address() -> impl Strategy<Value = IpAddr> {
+    select(&ADDRESSES[..]).prop_map(|text| text.parse().unwrap())
+}
+
+/// The views' selector is `tier=front`.
+fn metadata() -> impl Strategy<Value = Metadata> {
+    select(&[None, Some("front"), Some("front"), Some("back")][..])
+        .prop_map(|tier| tier.map(|tier| ("tier".to_owned(), tier.to_owned())).into_iter().collect())
+}
+
+/// A port's name, protocol and number.
+fn port() -> impl Strategy<Value = (&'static str, &'static str, u16)> {
+    (select(&["", "http", "epmd"][..]), select(&["TCP", "UDP"][..]), select(&[80, 4369][..]))
+}
+
+fn service() -> impl Strategy<Value = Object> {
+    let external = ["example.com", "web.a.svc.cluster.local", "db.b.svc.cluster.local", "10.0.0.9"];
+    let kind = prop_oneof![
+        3 => proptest::collection::vec(address(), 0..3).prop_map(ServiceKind::ClusterIp),
+        4 => Just(ServiceKind::Headless),
+        1 => select(external.to_vec()).prop_map(|name| ServiceKind::ExternalName(name.into())),
+    ];
+    (key(&SERVICES), metadata(), kind, proptest::collection::vec(port(), 0..3)).prop_map(
+        |(key, labels, kind, ports)| {
+            let port = |(name, protocol, port): (&str, &str, u16)| ServicePort {
+                name: name.into(),
+                protocol: protocol.into(),
+                port,
+            };
+            Object::Service(Service { key, labels, kind, ports: ports.into_iter().map(port).collect() })
+        },
+    )
+}
+
+fn endpoint() -> impl Strategy<Value = Endpoint> {
+    let long = "x".repeat(64);
+    let target =
+        select(vec![None, Some("pod-0".to_owned()), Some("pod-1".to_owned()), Some("po.d".to_owned()), Some(long)]);
+    let address = prop_oneof![
+        9 => address().prop_map(EndpointAddress::Ip),
+        1 => Just(EndpointAddress::Name("host.example.com".into())),
+    ];
+    let ready = select(&[None, Some(true), Some(true), Some(false)][..]);
+    (proptest::collection::vec(address, 0..3), select(&[None, None, Some("h0"), Some("pod-1")][..]), target, ready)
+        .prop_map(|(addresses, hostname, target, ready)| Endpoint {
+            addresses,
+            hostname: hostname.map(Into::into),
+            target_name: target.map(Into::into),
+            ready,
+            serving: None,
+            terminating: None,
+        })
+}
+
+fn slice() -> impl Strategy<Value = Object> {
+    let service = select(&[None, Some("web"), Some("beam"), Some("beam"), Some("gone")][..]);
+    let port = (port(), any::<bool>()).prop_map(|((name, protocol, port), numbered)| EndpointPort {
+        name: name.into(),
+        protocol: protocol.into(),
+        port: numbered.then_some(port),
+    });
+    let contents = (proptest::collection::vec(endpoint(), 0..4), proptest::collection::vec(port, 0..3));
+    (key(&["s0", "s1", "s2"]), metadata(), service, contents).prop_map(|(key, labels, service, (endpoints, ports))| {
+        Object::EndpointSlice(EndpointSlice { key, labels, service: service.map(Into::into), endpoints, ports })
+    })
+}
+
+/// Pods that are going are left out: what is known of them depends on what came before, see the last test.
+fn pod() -> impl Strategy<Value = Object> {
+    (key(&["pod-0", "pod-1"]), metadata(), proptest::option::of(address()))
+        .prop_map(|(key, labels, address)| Object::Pod(Pod { key, labels, address, terminating: false }))
+}
+
+fn namespace() -> impl Strategy<Value = Object> {
+    (select(&NAMESPACES[..]), metadata())
+        .prop_map(|(name, labels)| Object::Namespace(Namespace { name: name.into(), labels }))
+}
+
+fn object() -> impl Strategy<Value = Object> {
+    prop_oneof![2 => namespace(), 4 => service(), 6 => slice(), 2 => pod()]
+}
+
+fn key_of(object: &Object) -> ObjectKey {
+    match object {
+        Object::Namespace(namespace) => ObjectKey::new("", namespace.name.clone()),
+        Object::Service(service) => service.key.clone(),
+        Object::EndpointSlice(slice) => slice.key.clone(),
+        Object::Pod(pod) => pod.key.clone(),
+    }
+}
+
+// ---- telling of them ------------------------------------------------------------------------------------------------
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Told {
+    Once,
+    /// With the kind's last changes again, in their order, as a watch that begins from an older version.
+    Again,
+    /// Not at all, until the next listing.
+    Never,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(Object, Told),
+    /// Takes away the object of this number among those that are there.
+    Remove(usize, Told),
+    /// A listing begins; one that is under way breaks off.
+    Begin(Kind),
+    /// A listing goes on by so many objects.
+    Go(Kind, usize),
+    Publish,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let told = || select(&[Told::Once, Told::Once, Told::Again, Told::Never][..]);
+    let kind = || select(&Kind::ALL[..]);
+    let step = prop_oneof![
+        10 => (object(), told()).prop_map(|(object, told)| Step::Put(object, told)),
+        3 => (any::<usize>(), told()).prop_map(|(number, told)| Step::Remove(number, told)),
+        2 => kind().prop_map(Step::Begin),
+        4 => (kind(), 1..9_usize).prop_map(|(kind, count)| Step::Go(kind, count)),
+        4 => Just(Step::Publish),
+    ];
+    proptest::collection::vec(step, 1..80)
+}
+
+#[derive(Default)]
+struct Stream {
+    /// What a listing under way has still to name; `None` outside of one.
+    rest: Option<Vec<Object>>,
+    listed: bool,
+    /// Something was missed since the last listing began.
+    stale: bool,
+    /// Changes since the last listing began.
+    told: Vec<Event>,
+    /// Those that wait for the listing to end.
+    deferred: Vec<Event>,
+}
+
+#[derive(Default)]
+struct Source {
+    truth: BTreeMap<(Kind, ObjectKey), Object>,
+    streams: HashMap<Kind, Stream>,
+}
+
+impl Source {
+    /// The events that a step brings.
+    fn step(&mut self, step: &Step) -> Vec<Event> {
+        match step {
+            Step::Put(object, told) => {
+                self.truth.insert((object.kind(), key_of(object)), object.clone());
+                self.tell(object.kind(), Event::Apply(object.clone()), *told)
+            }
+            Step::Remove(number, told) => {
+                let Some((kind, key)) = self.truth.keys().nth(number % self.truth.len().max(1)).cloned() else {
+                    return Vec::new();
+                };
+                self.truth.remove(&(kind, key.clone()));
+                self.tell(kind, Event::Delete(kind, key), *told)
+            }
+            Step::Begin(kind) => self.begin(*kind),
+            Step::Go(kind, count) => self.go(*kind, *count),
+            Step::Publish => Vec::new(),
+        }
+    }
+
+    fn tell(&mut self, kind: Kind, event: Event, told: Told) -> Vec<Event> {
+        let stream = self.streams.entry(kind).or_default();
+        stream.stale |= told == Told::Never;
+        if told == Told::Never || !stream.listed && stream.rest.is_none() {
+            return Vec::new();
+        }
+        stream.told.push(event.clone());
+        let mut events = vec![event];
+        if told == Told::Again {
+            events.extend_from_slice(&stream.told[stream.told.len().saturating_sub(3)..]);
+        }
+        if stream.rest.is_some() {
+            stream.deferred.append(&mut events);
+        }
+        events
+    }
+
+    fn begin(&mut self, kind: Kind) -> Vec<Event> {
+        let objects = self.truth.iter().filter(|((of, _), _)| *of == kind).map(|(_, object)| object.clone()).collect();
+        let listed = self.streams.get(&kind).is_some_and(|stream| stream.listed);
+        self.streams.insert(kind, Stream { rest: Some(objects), listed, ..Stream::default() });
+        vec![Event::Begin(kind)]
+    }
+
+    fn go(&mut self, kind: Kind, count: usize) -> Vec<Event> {
+        let Some(stream) = self.streams.get_mut(&kind) else { return Vec::new() };
+        let Some(rest) = &mut stream.rest else { return Vec::new() };
+        let mut events: Vec<Event> = rest.drain(..count.min(rest.len())).map(Event::Apply).collect();
+        if rest.is_empty() {
+            events.push(Event::End(kind));
+            events.append(&mut stream.deferred);
+            stream.rest = None;
+            stream.listed = true;
+        }
+        events
+    }
+
+    /// What is missing for everything to have been told.
+    fn finish(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for kind in Kind::ALL {
+            events.extend(self.go(kind, usize::MAX));
+            if self.streams.get(&kind).is_none_or(|stream| stream.stale || !stream.listed) {
+                events.extend(self.begin(kind));
+                events.extend(self.go(kind, usize::MAX));
+            }
+        }
+        events
+    }
+
+    fn listed(&self, kind: Kind) -> bool {
+        self.streams.get(&kind).is_some_and(|stream| stream.listed)
+    }
+}
+
+// ---- what is published ----------------------------------------------------------------------------------------------
+
+/// What one view's deltas say, taken together.
+#[derive(Default, PartialEq, Debug)]
+struct Content {
+    services: BTreeMap<Labels, Arc<ServiceRecords>>,
+    pointers: BTreeMap<IpAddr, Arc<[Labels]>>,
+    pods: BTreeMap<IpAddr, Arc<[Labels]>>,
+    namespaces: BTreeSet<Labels>,
+    name_servers: Arc<NameServers>,
+}
+
+#[derive(Default)]
+struct Followed {
+    content: Content,
+    records: BTreeSet<Record>,
+    version: u64,
+    serial: u32,
+}
+
+impl Content {
+    fn apply(&mut self, delta: &Delta) {
+        fn replace<K: Ord + Clone, V: ?Sized>(map: &mut BTreeMap<K, Arc<V>>, key: &K, new: &Option<Arc<V>>) {
+            match new {
+                Some(new) => map.insert(key.clone(), Arc::clone(new)),
+                None => map.remove(key),
+            };
+        }
+        delta.services.iter().for_each(|change| replace(&mut self.services, &change.key, &change.new));
+        delta.pointers.iter().for_each(|change| replace(&mut self.pointers, &change.key, &change.new));
+        delta.pods.iter().for_each(|change| replace(&mut self.pods, &change.key, &change.new));
+        for (namespace, exists) in &delta.namespaces {
+            let changed =
+                if *exists { self.namespaces.insert(namespace.clone()) } else { self.namespaces.remove(namespace) };
+            assert!(changed, "namespace {namespace} {exists} again");
+        }
+        if let Some(servers) = &delta.name_servers {
+            self.name_servers = Arc::clone(servers);
+        }
+    }
+
+    /// Every record, each once.
+    fn records(&self) -> Vec<Record> {
+        let pointer = |address: &IpAddr, target: &Labels| Record {
+            owner: Labels::default(),
+            data: Data::Ptr { address: *address, target: target.clone() },
+        };
+        let services = self.services.values().flat_map(|service| service_records(service));
+        let pointers =
+            self.pointers.iter().flat_map(|(address, names)| names.iter().map(|name| pointer(address, name)));
+        services.chain(pointers).collect()
+    }
+}
+
+impl Followed {
+    fn apply(&mut self, delta: &Delta) {
+        assert!(!delta.is_empty(), "an empty delta was published");
+        assert_eq!(delta.version, self.version + 1, "versions count deltas");
+        assert!(delta.serial.wrapping_sub(self.serial).cast_signed() > 0, "serial {} to {}", self.serial, delta.serial);
+        (self.version, self.serial) = (delta.version, delta.serial);
+        self.content.apply(delta);
+        for record in delta.removed() {
+            assert!(self.records.remove(&record), "removed, but was not there: {record:?}");
+        }
+        for record in delta.added() {
+            assert!(self.records.insert(record.clone()), "added, but was there: {record:?}");
+        }
+    }
+}
+
+struct Bench {
+    publisher: Publisher,
+    views: Vec<Arc<View>>,
+    followed: Vec<Arc<Mutex<Followed>>>,
+    responders: Vec<Responder>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let zone = Name::parse("cluster.local").unwrap();
+        let options = |namespaces: &[&str], endpoint_pod_names, pods, local: &[&str]| ViewOptions {
+            zones: [&zone].into_iter().cloned().chain(Name::parse("in-addr.arpa")).collect(),
+            primary: zone.clone(),
+            ttl_secs: 5,
+            namespaces: namespaces.iter().map(|name| (*name).into()).collect(),
+            endpoint_pod_names,
+            pods,
+            local_addresses: local.iter().map(|text| text.parse().unwrap()).collect(),
+        };
+        let front = Filter { labels: Some(Selector::parse("tier=front").unwrap()) };
+        let views = [
+            (options(&[], false, Pods::Insecure, &[]), Filter::default()),
+            (options(&[], true, Pods::Verified, &["10.0.0.1", "fd00::1"]), Filter::default()),
+            (options(&["a"], true, Pods::Disabled, &["10.0.0.2"]), Filter::default()),
+            (options(&[], false, Pods::Verified, &[]), front),
+        ];
+        let views: Vec<(Arc<View>, Filter)> =
+            views.into_iter().map(|(options, filter)| (Arc::new(View::new(options, FIRST_SERIAL)), filter)).collect();
+        let mut publisher = Publisher::new(views.clone(), Kind::ALL.to_vec());
+        let mut followed = Vec::new();
+        for index in 0..views.len() {
+            let follower = Arc::new(Mutex::new(Followed { serial: FIRST_SERIAL, ..Followed::default() }));
+            followed.push(Arc::clone(&follower));
+            publisher.follow(index, Box::new(move |delta| follower.lock().unwrap().apply(delta)));
+        }
+        let views: Vec<Arc<View>> = views.into_iter().map(|(view, _)| view).collect();
+        let responder = |view: &Arc<View>| {
+            let block = Arc::new(Block { view: Some(Arc::clone(view)), handles: true, ..Block::default() });
+            Responder::new(view.options().zones.iter().map(|zone| (zone.clone(), Arc::clone(&block))))
+        };
+        let responders = views.iter().map(responder).collect();
+        Self { publisher, views, followed, responders }
+    }
+
+    fn take(&mut self, events: Vec<Event>) {
+        events.into_iter().for_each(|event| self.publisher.handle(event));
+    }
+
+    /// Publishes, and checks what must hold at every step.
+    fn publish(&mut self, source: &Source) {
+        self.publisher.publish();
+        for (view, (followed, responder)) in self.views.iter().zip(self.followed.iter().zip(&self.responders)) {
+            let followed = followed.lock().unwrap();
+            assert_eq!(view.is_synced(), Kind::ALL.into_iter().all(|kind| source.listed(kind)));
+            assert_eq!((view.version(), view.serial()), (followed.version, followed.serial));
+            assert_view_is(view, &followed.content);
+            let records: Vec<Record> = followed.content.records();
+            let distinct: BTreeSet<Record> = records.iter().cloned().collect();
+            assert_eq!(records.len(), distinct.len(), "a record twice: {records:?}");
+            assert!(distinct == followed.records, "deltas and content differ:\n{distinct:?}\n{:?}", followed.records);
+            assert_targets_resolve(responder, &records);
+            if !view.is_synced() {
+                assert_nothing_is_denied(responder);
+            }
+        }
+    }
+}
+
+/// The index that answers come from holds what the deltas say, and nothing else.
+fn assert_view_is(view: &View, content: &Content) {
+    assert_eq!(view.service_count(), content.services.len());
+    for (key, records) in &content.services {
+        assert_eq!(view.service(key.as_wire()).as_ref(), Some(records), "{key}");
+    }
+    for address in ADDRESSES.map(|text| text.parse::<IpAddr>().unwrap()) {
+        assert_eq!(view.pointers(address).as_ref(), content.pointers.get(&address), "pointers of {address}");
+        assert_eq!(view.pod_namespaces(address).as_ref(), content.pods.get(&address), "pods of {address}");
+    }
+    for namespace in NAMESPACES {
+        let label = Labels::parse(namespace).unwrap();
+        assert_eq!(view.has_namespace(label.as_wire()), content.namespaces.contains(&label), "{namespace}");
+    }
+    assert_eq!(view.name_servers(), content.name_servers);
+}
+
+/// Asks over TCP; gives the response code and the number of answers.
+fn ask(responder: &Responder, name: &Name, rtype: u16) -> (u8, u16) {
+    let mut packet = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    packet.extend_from_slice(name.as_wire());
+    packet.extend_from_slice(&rtype.to_be_bytes());
+    packet.extend_from_slice(&[0, 1]);
+    let mut out = Vec::new();
+    responder.respond(&packet, Transport::Tcp, &mut out).expect("an answer");
+    (out[3] & 0xf, u16::from_be_bytes([out[6], out[7]]))
+}
+
+/// A name is never advertised before it resolves. Only a dotted pod name never does: it has a label too many.
+fn assert_targets_resolve(responder: &Responder, records: &[Record]) {
+    let zone = Name::parse("cluster.local").unwrap();
+    let targets: BTreeSet<&Labels> = records
+        .iter()
+        .filter_map(|record| match &record.data {
+            Data::Srv { target, .. } => Some(target),
+            _ => None,
+        })
+        .filter(|target| !target.to_string().starts_with("po.d."))
+        .collect();
+    for target in targets {
+        let name = Name::join(target, &zone).unwrap();
+        let found = [1, 28].map(|rtype| ask(responder, &name, rtype));
+        assert!(found.iter().any(|(rcode, answers)| *rcode == 0 && *answers > 0), "{name} does not resolve: {found:?}");
+    }
+}
+
+/// What is not known before everything was listed may exist.
+fn assert_nothing_is_denied(responder: &Responder) {
+    let names = [
+        "cluster.local",
+        "a.svc.cluster.local",
+        "web.a.svc.cluster.local",
+        "_http._tcp.beam.b.svc.cluster.local",
+        "pod-0.beam.a.svc.cluster.local",
+        "10-0-0-1.a.pod.cluster.local",
+        "1.0.0.10.in-addr.arpa",
+        "nothing.cluster.local",
+    ];
+    for name in names {
+        // A, NS, CNAME, SOA, PTR, TXT, AAAA, SRV, HTTPS
+        for rtype in [1, 2, 5, 6, 12, 16, 28, 33, 65] {
+            let (rcode, answers) = ask(responder, &Name::parse(name).unwrap(), rtype);
+            assert!(rcode == 0 && answers > 0 || rcode == 2, "{name} type {rtype}: rcode {rcode}, {answers} answers");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_order_of_events_ends_in_the_zone_of_one_listing(steps in steps()) {
+        let (mut source, mut bench) = (Source::default(), Bench::new());
+        for step in &steps {
+            let events = source.step(step);
+            bench.take(events);
+            if matches!(step, Step::Publish) {
+                bench.publish(&source);
+            }
+        }
+        bench.take(source.finish());
+        bench.publish(&source);
+
+        let (mut fresh, mut expected) = (Source::default(), Bench::new());
+        fresh.truth = source.truth.clone();
+        expected.take(fresh.finish());
+        expected.publish(&fresh);
+        for (ended, expected) in bench.followed.iter().zip(&expected.followed) {
+            prop_assert_eq!(&ended.lock().unwrap().content, &expected.lock().unwrap().content);
+        }
+
+        // A relist that finds nothing new changes nothing, not even the serial.
+        let before: Vec<(u64, u32)> = bench.views.iter().map(|view| (view.version(), view.serial())).collect();
+        for kind in Kind::ALL {
+            let mut events = source.begin(kind);
+            events.extend(source.go(kind, usize::MAX));
+            bench.take(events);
+            bench.publish(&source);
+        }
+        let after: Vec<(u64, u32)> = bench.views.iter().map(|view| (view.version(), view.serial())).collect();
+        prop_assert_eq!(before, after);
+    }
+}
+
+/// A pod that is going keeps its name until it is gone; one that was never seen before has none.
+#[test]
+fn a_pod_that_is_going_keeps_what_it_had() {
+    let pod = |name: &str, address: &str, terminating| {
+        let key = ObjectKey::new("a", name);
+        Event::Apply(Object::Pod(Pod { key, labels: Metadata::new(), address: address.parse().ok(), terminating }))
+    };
+    let namespaces_of = |bench: &Bench, address: &str| {
+        bench.views[1].pod_namespaces(address.parse().unwrap()).map_or(0, |namespaces| namespaces.len())
+    };
+    let mut bench = Bench::new();
+    bench.take(vec![Event::Begin(Kind::Pod), pod("pod-0", "10.0.0.1", false), pod("pod-1", "10.0.0.2", true)]);
+    bench.take(vec![Event::End(Kind::Pod), pod("pod-0", "10.0.0.3", true)]);
+    bench.publisher.publish();
+    assert_eq!(["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|address| namespaces_of(&bench, address)), [1, 0, 0]);
+
+    // A relist that names it does not lose it, one that does not takes it away.
+    bench.take(vec![Event::Begin(Kind::Pod), pod("pod-0", "10.0.0.1", true), Event::End(Kind::Pod)]);
+    bench.publisher.publish();
+    assert_eq!(namespaces_of(&bench, "10.0.0.1"), 1);
+    bench.take(vec![Event::Begin(Kind::Pod), Event::End(Kind::Pod)]);
+    bench.publisher.publish();
+    assert_eq!(namespaces_of(&bench, "10.0.0.1"), 0);
+}
+
+/// With no endpoint of its own, the server itself is the zone's: `ns.dns` with its addresses.
+#[test]
+fn without_a_service_in_front_the_own_addresses_serve_the_zone() {
+    let mut bench = Bench::new();
+    bench.take(Source::default().finish());
+    bench.publisher.publish();
+    let expected =
+        vec![(Labels::parse("ns.dns").unwrap(), vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()])];
+    assert_eq!(*bench.views[1].name_servers(), NameServers(expected));
+    assert_eq!(*bench.views[0].name_servers(), NameServers::default());
+}
