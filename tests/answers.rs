@@ -15,6 +15,8 @@
 //! The answers are CoreDNS's own: the second test asks it, on a real API server. `PODZONE_WRITE_CASES=1` makes that test
 //! write what it hears into the files, for whoever adds a question. Read the change before you keep it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -182,7 +182,7 @@ fn corefiles(text: &str) -> Vec<(usize, String)> {
 /// Its first line that is no comment opens a block, and its last closes one.
 fn is_server_block(text: &str) -> bool {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
-    lines.next().is_some_and(|line| line.ends_with('{')) && lines.last().is_some_and(|line| line == "}")
+    lines.next().is_some_and(|line| line.ends_with('{')) && lines.next_back().is_some_and(|line| line == "}")
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn slice(service: &str, count: u16) -> Event {
         };
         Endpoint {
             addresses: vec![EndpointAddress::Ip(address)],
-            hostname: (number % 3 == 0).then(|| format!("host-{number}").into()),
+            hostname: number.is_multiple_of(3).then(|| format!("host-{number}").into()),
             target_name: None,
             ready: None,
             serving: None,
