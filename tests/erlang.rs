@@ -108,10 +108,14 @@ fn nodes_stay_together_when_one_replica_fails() {
     eprintln!("a pod joins: the last node acts after {} ms", cluster.view_since(changed));
 
     // Until it knows the cluster it must not say that the Service has nobody.
-    let replica = Replica::start(&cluster.manifests, cluster.replicas.remove(0).host);
-    cluster.replicas.insert(0, replica);
-    cluster.answers(0);
+    cluster.restart_first();
     eprintln!("a look takes up to {} ms when it is back", cluster.looks(2));
+
+    // As in a rollout: it is asked to end.
+    cluster.replicas[0].process.terminate(Duration::from_secs(5)).expect("it ends when asked to");
+    cluster.looks(1);
+    cluster.restart_first();
+    cluster.looks(1);
 
     // Nobody says anything: what is sent to it is lost.
     cluster.replicas[0].host.cut_off();
@@ -122,6 +126,16 @@ fn nodes_stay_together_when_one_replica_fails() {
 
     cluster.agrees_on(&pods);
     cluster.none_was_lost_but(&[]);
+
+    // That this is the servers' merit: without any, each node leaves all others.
+    for replica in &mut cluster.replicas {
+        replica.process.kill();
+    }
+    cluster.wait("the nodes leave each other", || {
+        let last = |node: &Node| node.looks().pop().unwrap();
+        let late = cluster.nodes.iter().map(last).find(|look| !look.targets.is_empty() || !look.connected.is_empty());
+        late.map_or(Ok(()), |look| Err(format!("{look:#?}")))
+    });
 }
 
 #[test]
@@ -293,6 +307,13 @@ impl Cluster {
             cluster.answers(number);
         }
         cluster
+    }
+
+    /// Runs the first replica anew, and waits until it answers.
+    fn restart_first(&mut self) {
+        let replica = Replica::start(&self.manifests, self.replicas.remove(0).host);
+        self.replicas.insert(0, replica);
+        self.answers(0);
     }
 
     /// Runs nodes on their pods' hosts.
