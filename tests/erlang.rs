@@ -338,7 +338,8 @@ impl Cluster {
 
     fn node(&self, pod: &Pod, host: Host, task: Task) -> Node {
         // The name is what the host says of itself. Without `connect_all` every connection owes to an answer of the
-        // DNS; by default Erlang connects a peer's peers too.
+        // DNS. By default a node's peers are connected to it too, and it is expelled when one of them cannot: here
+        // nodes may join before their names resolve.
         let mut command = self.erl(&host, r#"-name "beam@$(hostname -f)" -setcookie podzone -connect_all false"#);
         command.args(["-run", "discovery"]);
         match task {
