@@ -27,6 +27,7 @@ check:
 test: setup
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --locked
+	$(CARGO) test --locked --features planted-faults --test differential every_planted_fault_is_seen
 
 bench: setup
 	benches/run
