@@ -20,7 +20,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use podzone::config::{self, COMMON_FORMAT, Config, LogClasses, Machine, PodMode, Source};
+use podzone::config::{self, COMMON_FORMAT, Config, LogClasses, Machine, Monitor, PodMode, Source};
 use proptest::prelude::*;
 
 const PORT: u16 = 53;
@@ -110,6 +110,16 @@ fn summary(config: &Config) -> String {
         }
         if let Some(size) = block.bufsize {
             writeln!(text, "  bufsize {size}").unwrap();
+        }
+        if let Some(ready) = &block.ready {
+            let monitor = if ready.monitor == Monitor::Continuously { " continuously" } else { "" };
+            writeln!(text, "  ready {}{monitor}", ready.address).unwrap();
+        }
+        if let Some(health) = &block.health {
+            writeln!(text, "  health {} lameduck {:?}", health.address, health.lameduck).unwrap();
+        }
+        if let Some(address) = &block.prometheus {
+            writeln!(text, "  prometheus {address}").unwrap();
         }
         if block.errors {
             writeln!(text, "  errors").unwrap();
@@ -288,6 +298,13 @@ fn nearly_a_corefile() -> impl Strategy<Value = String> {
         "kubernetes",
         "errors",
         "log",
+        "health",
+        "ready",
+        "prometheus",
+        ":8080",
+        "lameduck",
+        "monitor",
+        "continuously",
         "bind",
         "bufsize",
         "forward",

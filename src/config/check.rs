@@ -7,11 +7,12 @@ use super::machine::Machine;
 use super::reader::Reader;
 use super::report::Report;
 use super::zone::{self, ZoneError};
-use super::{Config, ServerBlock, ZoneKey, bind, bufsize, errors, kubernetes, log};
+use super::{Config, ServerBlock, ZoneKey, admin_overlaps, bind, bufsize, errors, health, kubernetes, log};
+use super::{prometheus, ready};
 use crate::corefile::{self, Diagnostic, Directive, Token};
 
 /// Directives that podzone serves, in the order in which CoreDNS sets them up.
-pub const SERVED: [&str; 5] = ["bufsize", "bind", "errors", "log", "kubernetes"];
+pub const SERVED: [&str; 8] = ["bufsize", "bind", "ready", "health", "prometheus", "errors", "log", "kubernetes"];
 
 /// Checks all blocks.
 ///
@@ -30,6 +31,9 @@ pub(super) fn check(
             keys: keys.iter().map(|(key, _)| key.clone()).collect(),
             bind: Vec::new(),
             bufsize: None,
+            ready: None,
+            health: None,
+            prometheus: None,
             errors: false,
             log: Vec::new(),
             kubernetes: None,
@@ -50,6 +54,7 @@ pub(super) fn check(
     // With a key or an address missing, what is left would seem to collide where it does not.
     if report.errors.is_empty() {
         check_overlaps(&keys, &checked, report);
+        admin_overlaps::check(blocks, &checked, report);
     }
     Config { blocks: checked }
 }
@@ -85,6 +90,9 @@ fn check_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn
     match directive.name.as_str() {
         "bufsize" => block.bufsize = bufsize::check(reader, report),
         "bind" => block.bind = bind::check(reader, machine, report).unwrap_or_default(),
+        "ready" => block.ready = Some(ready::check(reader, report)),
+        "health" => block.health = Some(health::check(reader, report)),
+        "prometheus" => block.prometheus = Some(prometheus::check(reader, report)),
         "errors" => {
             errors::check(reader, report);
             block.errors = true;

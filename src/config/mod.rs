@@ -4,22 +4,28 @@
 //! and refuses what it cannot mean with the place and the mend. It knows names and options, and nothing of how
 //! they are served.
 
+mod admin_address;
+mod admin_overlaps;
 mod bind;
 mod bufsize;
 mod check;
 mod duration;
 mod error;
 mod errors;
+mod health;
 mod known;
 mod kubernetes;
 mod load;
 mod log;
 mod machine;
 mod number;
+mod prometheus;
 mod reader;
+mod ready;
 mod report;
 mod zone;
 
+pub use admin_address::AdminAddress;
 pub use check::SERVED as DIRECTIVES;
 pub use error::ConfigError;
 pub use load::{Loaded, load, parse, parse_for};
@@ -48,6 +54,12 @@ pub struct ServerBlock {
     pub bind: Vec<IpAddr>,
     /// `bufsize`: the largest EDNS payload size to honour, in bytes, 512 to 4096; `None` honours the client's.
     pub bufsize: Option<u16>,
+    /// `ready`: tells whether everything has been listed.
+    pub ready: Option<Ready>,
+    /// `health`: tells that the process runs.
+    pub health: Option<Health>,
+    /// `prometheus`: queries of this block are counted, and the counts are told there.
+    pub prometheus: Option<AdminAddress>,
     /// `errors`: failures are logged.
     pub errors: bool,
     /// `log`: rules for query logging, in order; the first that matches a name decides.
@@ -63,6 +75,34 @@ pub struct ZoneKey {
     pub zone: String,
     /// The port to serve it on.
     pub port: u16,
+}
+
+/// A `health` directive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Where it is told, default `:8080`.
+    pub address: AdminAddress,
+    /// `lameduck`: how long DNS is still served after the process was asked to end, default not at all.
+    pub lameduck: Duration,
+}
+
+/// A `ready` directive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Where it is told, default `:8181`.
+    pub address: AdminAddress,
+    /// `monitor`
+    pub monitor: Monitor,
+}
+
+/// `monitor until-ready | continuously`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Monitor {
+    /// What was ready once counts as ready from then on: the default.
+    #[default]
+    UntilReady,
+    /// Looked at each time.
+    Continuously,
 }
 
 /// A rule of the `log` directive.

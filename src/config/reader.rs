@@ -33,7 +33,7 @@ impl<'a> Reader<'a> {
         // CoreDNS counts any word as one more line of the directive: it refuses those that may have one line only, with
         // these words, and makes odd sense of the others.
         let mut error = match self.name {
-            "errors" | "kubernetes" => Diagnostic::new(ONCE).at(&token.place),
+            "ready" | "prometheus" | "errors" | "kubernetes" => Diagnostic::new(ONCE).at(&token.place),
             name => Diagnostic::syntax(&token.place, &token.text, name),
         };
         if token.text == "{" {
