@@ -11,7 +11,8 @@
 //!
 //! Data flows from left to right and never back. Everything left of `zone` runs at the pace of the cluster's
 //! changes, everything right of it at the pace of queries. A Corefile (`corefile`, `config`) says what is served;
-//! `cli` puts the parts together.
+//! `cli` puts the parts together. `telemetry` logs and counts what was answered; `admin` tells of that, and of the
+//! state of all, over HTTP.
 //!
 //! What always holds, each kept where it is named:
 //! 1. Answering never awaits and never logs above trace (`answer`).
@@ -22,6 +23,7 @@
 //! 6. A bad object, query, connection or Corefile never ends the process nor disturbs its neighbours.
 //! 7. The same query gets the same answer over UDP and TCP, truncation aside.
 
+pub mod admin;
 pub mod answer;
 pub mod cli;
 pub mod config;

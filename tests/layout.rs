@@ -16,7 +16,7 @@ const IMPORTS: [(&str, &[&str]); 7] = [
     ("net", &["answer"]),
 ];
 /// Those put the parts together and look at them.
-const FREE: [&str; 2] = ["cli", "telemetry"];
+const FREE: [&str; 3] = ["admin", "cli", "telemetry"];
 /// Crates that pure parts know nothing of.
 const OUTSIDE: [&str; 3] = ["tokio", "kube", "k8s_openapi"];
 const PURE: [&str; 3] = ["model", "zone", "answer"];

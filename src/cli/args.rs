@@ -20,7 +20,9 @@ use crate::corefile::did_you_mean;
                   Exit codes:\n  \
                     0  all went well\n  \
                     1  the configuration is wrong: a flag or the Corefile\n  \
-                    2  it failed while running: a socket could not be opened, or the like\n\n\
+                    2  it failed while running: a socket could not be opened, or the like; or a second\n     \
+                       SIGINT ended it at once\n  \
+                    3  asked to end, it had to cut connections off\n\n\
                   Example:\n  \
                     podzone -conf Corefile.example -dns.port 1053\n  \
                     dig @127.0.0.1 -p 1053 kubernetes.default.svc.cluster.local",

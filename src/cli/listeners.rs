@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use super::views::ViewPlan;
 use crate::answer::{Block, Responder};
 use crate::config::{Config, ServerBlock};
-use crate::net::{Service, SharedService, Sockets, serve_udp};
-use crate::telemetry::{BlockLog, QueryLog};
+use crate::net::{Service, Serving, Sockets, TcpLimits};
+use crate::telemetry::{BlockLog, Counters, QueryLog, ServerCounters, Witness, server_label};
 use crate::zone::Name;
 
 /// An address and port, and the zones that are served there, each with the index of its server block.
@@ -19,6 +19,13 @@ pub(super) struct Listener {
     /// Whether it was named by `bind`.
     bound: bool,
     zones: BTreeMap<String, usize>,
+}
+
+impl Listener {
+    /// The name of the server that it is part of: both families of all addresses are one.
+    fn server(&self) -> String {
+        server_label(self.bound.then(|| self.address.ip()), self.address.port())
+    }
 }
 
 /// The listeners of a configuration, sorted by address.
@@ -39,12 +46,29 @@ pub(super) fn plan(config: &Config) -> Vec<Listener> {
     listeners.into_values().collect()
 }
 
-/// Opens the sockets of all listeners and starts their UDP workers; TCP is handed back, for the runtime.
+/// Counters of all servers, if any block has `prometheus`: queries of blocks that have it, and those of no block.
+pub(super) fn counters(listeners: &[Listener], config: &Config) -> Option<Arc<Counters>> {
+    config.blocks.iter().find(|block| block.prometheus.is_some())?;
+    let mut counters = Counters::default();
+    for label in listeners.iter().map(Listener::server) {
+        if counters.server(&label).is_none() {
+            let zones = config.blocks.iter().map(|block| {
+                let keys = block.keys.iter().filter(|_| block.prometheus.is_some());
+                keys.filter_map(|key| Name::parse(&key.zone)).collect()
+            });
+            counters.0.push(Arc::new(ServerCounters::new(label, zones)));
+        }
+    }
+    Some(Arc::new(counters))
+}
+
+/// Opens the sockets of all listeners, and serves them; to be called on the runtime.
 pub(super) fn open(
     listeners: &[Listener],
     config: &Config,
     views: &[Option<ViewPlan>],
-) -> anyhow::Result<Vec<(std::net::TcpListener, SharedService)>> {
+    counters: Option<&Counters>,
+) -> anyhow::Result<Serving> {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let blocks: Vec<Arc<Block>> = config
         .blocks
@@ -53,7 +77,7 @@ pub(super) fn open(
         .enumerate()
         .map(|(id, (block, plan))| {
             let view = plan.as_ref().map(|plan| Arc::clone(&plan.view));
-            Arc::new(Block { view, bufsize: block.bufsize, handles: handles_queries(block), id })
+            Arc::new(Block { view, bufsize: block.bufsize, handles: !handlers(block).is_empty(), id })
         })
         .collect();
     // All sockets are opened before one is served: a server that cannot open all of them serves none.
@@ -61,25 +85,34 @@ pub(super) fn open(
     for listener in listeners {
         opened.push((listener, Sockets::open(listener.address, workers)?));
     }
-    let mut tcp = Vec::new();
+    let mut serving = Serving::default();
     for (listener, sockets) in opened {
         let zones = listener.zones.iter().filter_map(|(zone, index)| {
             let block = blocks.get(*index).map(Arc::clone)?;
             Some((Name::parse(zone)?, block))
         });
         let log = config.blocks.iter().map(|block| BlockLog::new(block.errors, &block.log)).collect();
-        let service = Arc::new(Service { responder: Responder::new(zones), observer: Box::new(QueryLog(log)) });
+        let counters = counters.and_then(|counters| counters.server(&listener.server()));
+        let observer = Box::new(Witness { log: QueryLog(log), counters });
+        let service = Arc::new(Service { responder: Responder::new(zones), observer });
         for socket in sockets.udp {
-            serve_udp(socket, Arc::clone(&service)).context("cannot start a UDP worker")?;
+            serving.udp(socket, Arc::clone(&service)).context("cannot start a UDP worker")?;
         }
-        tcp.push((sockets.tcp, service));
+        serving.tcp(sockets.tcp, service, TcpLimits::default());
     }
-    Ok(tcp)
+    Ok(serving)
 }
 
-/// Whether a block has a directive that CoreDNS would hand a query to. One without any refuses what it is asked.
-fn handles_queries(block: &ServerBlock) -> bool {
-    block.kubernetes.is_some() || block.bufsize.is_some() || block.errors || !block.log.is_empty()
+/// The directives of a block that CoreDNS would hand a query to. A block without any refuses what it is asked.
+pub(super) fn handlers(block: &ServerBlock) -> Vec<&'static str> {
+    let all = [
+        ("bufsize", block.bufsize.is_some()),
+        ("prometheus", block.prometheus.is_some()),
+        ("errors", block.errors),
+        ("log", !block.log.is_empty()),
+        ("kubernetes", block.kubernetes.is_some()),
+    ];
+    all.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect()
 }
 
 /// What is served where, in CoreDNS's form (core/dnsserver/onstartup.go): `zone:port`, and ` on ADDRESS` where an

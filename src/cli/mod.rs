@@ -1,19 +1,27 @@
 //! The command line.
 
+mod admin;
 pub mod args;
 mod listeners;
 mod pid_file;
 mod serve;
+mod signals;
 mod views;
 
 use std::process::ExitCode;
 
 use self::args::{Args, ArgsError};
 
+/// The exit code of an end in good order, and of one that SIGQUIT asked for.
+const EXIT_OK: u8 = 0;
 /// The exit code of a configuration that cannot be served: flags or Corefile.
 const EXIT_CONFIGURATION: u8 = 1;
 /// The exit code of what went wrong while serving: a socket that cannot be opened, say.
 const EXIT_RUNTIME: u8 = 2;
+/// The exit code of an end that a second SIGINT forced.
+const EXIT_FORCED: u8 = 2;
+/// The exit code of an end that cut connections off, because they did not end in time.
+const EXIT_UNFINISHED: u8 = 3;
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {

@@ -1,21 +1,24 @@
 //! Serving: follow the clusters, wait for their first listing, open the sockets, answer.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
+use super::admin::{self, Admin};
 use super::args::Args;
 use super::listeners::{self, Listener};
 use super::pid_file::PidFile;
+use super::signals::{Order, Signals};
 use super::views::{Plan, SourcePlan, ViewPlan, plan};
-use super::{EXIT_CONFIGURATION, EXIT_RUNTIME, version};
+use super::{EXIT_CONFIGURATION, EXIT_OK, EXIT_RUNTIME, EXIT_UNFINISHED, version};
+use crate::admin::FollowedSource;
 use crate::config::{self, Config};
 use crate::model::Event;
-use crate::net::{TcpLimits, serve_tcp};
+use crate::net::Serving;
 use crate::source;
 use crate::zone::Publisher;
 
@@ -27,6 +30,8 @@ const EVENTS_PER_STEP: usize = 1024;
 const SYNC_POLL: Duration = Duration::from_millis(20);
 /// How often it says so, as CoreDNS does (plugin/kubernetes/kubernetes.go, func InitKubeCache).
 const SYNC_LOG: Duration = Duration::from_millis(500);
+/// How long sockets may take to answer what has arrived and to close, CoreDNS's time (core/dnsserver/server.go).
+const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why serving could not go on.
 enum Failure {
@@ -40,7 +45,7 @@ enum Failure {
 pub(super) fn serve(args: &Args) -> ExitCode {
     crate::telemetry::init(tracing::Level::INFO);
     match try_serve(args) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(Failure::Configuration(error)) => {
             eprintln!("{error:#}");
             ExitCode::from(EXIT_CONFIGURATION)
@@ -52,7 +57,7 @@ pub(super) fn serve(args: &Args) -> ExitCode {
     }
 }
 
-fn try_serve(args: &Args) -> Result<(), Failure> {
+fn try_serve(args: &Args) -> Result<u8, Failure> {
     let loaded = config::load(&args.corefile(), args.port).map_err(|error| Failure::Configuration(error.into()))?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -73,48 +78,97 @@ fn try_serve(args: &Args) -> Result<(), Failure> {
     result
 }
 
-async fn run(args: &Args, config: &Config, plan: Plan) -> Result<(), Failure> {
-    let mut handles = Vec::new();
-    for source in plan.sources {
-        handles.push(follow(source).await?);
+/// Serves until a signal ends it; the exit code.
+async fn run(args: &Args, config: &Config, plan: Plan) -> Result<u8, Failure> {
+    let mut signals = Signals::take().context("cannot wait for signals").map_err(Failure::Runtime)?;
+    let running = tokio::select! {
+        running = start(args, config, plan) => running?,
+        // Nothing is served yet.
+        order = signals.next() => return Ok(if let Order::Quit(code) = order { code } else { EXIT_OK }),
+    };
+    if let Order::Quit(code) = signals.next().await {
+        return Ok(code);
     }
+    tokio::select! {
+        code = running.end() => Ok(code),
+        code = signals.quit() => Ok(code),
+    }
+}
+
+/// A server at work.
+struct Running {
+    serving: Serving,
+    admin: Admin,
+    _sources: Vec<source::Handle>,
+    _pid_file: Option<PidFile>,
+}
+
+impl Running {
+    /// Ends in good order: tells that it will, waits for those who heard it, then answers what has arrived.
+    async fn end(self) -> u8 {
+        self.admin.readiness.end();
+        let lameduck = self.admin.lameduck;
+        if !lameduck.is_zero() {
+            tracing::info!(target: "plugin/health", "Going into lameduck mode for {lameduck:?}");
+            sleep(lameduck).await;
+        }
+        if self.serving.stop(STOP_LIMIT).await {
+            return EXIT_OK;
+        }
+        tracing::error!("what was still being answered after {STOP_LIMIT:?} is cut off");
+        EXIT_UNFINISHED
+    }
+}
+
+async fn start(args: &Args, config: &Config, plan: Plan) -> Result<Running, Failure> {
+    let (mut sources, mut followed) = (Vec::new(), Vec::new());
+    for source in plan.sources {
+        let (handle, state) = follow(source, &followed).await?;
+        sources.push(handle);
+        followed.push(state);
+    }
+    let listeners: Vec<Listener> = listeners::plan(config);
+    let counters = listeners::counters(&listeners, config);
+    let admin = admin::start(config, &plan.views, &followed, counters.clone()).await.map_err(Failure::Runtime)?;
     let views: Vec<&ViewPlan> = plan.views.iter().flatten().collect();
     wait_for_sync(&views).await;
-    let listeners: Vec<Listener> = listeners::plan(config);
-    let opened = listeners::open(&listeners, config, &plan.views).map_err(Failure::Runtime)?;
-    let _pid_file = args.pidfile.as_deref().and_then(PidFile::write);
+    let serving = listeners::open(&listeners, config, &plan.views, counters.as_deref()).map_err(Failure::Runtime)?;
+    let pid_file = args.pidfile.as_deref().and_then(PidFile::write);
     if !args.quiet {
         print!("{}{}", listeners::startup_lines(&listeners), version());
     }
-    for (listener, service) in opened {
-        tokio::spawn(serve_tcp(listener, service, TcpLimits::default()));
-    }
-    wait_for_signal().await.context("cannot wait for signals").map_err(Failure::Runtime)
+    Ok(Running { serving, admin, _sources: sources, _pid_file: pid_file })
 }
 
 /// Starts following a cluster: its source on the runtime, its zone's writer on a thread of its own.
-async fn follow(plan: SourcePlan) -> Result<source::Handle, Failure> {
+async fn follow(
+    plan: SourcePlan,
+    others: &[Arc<FollowedSource>],
+) -> Result<(source::Handle, Arc<FollowedSource>), Failure> {
     let SourcePlan { source, kinds, selector, publisher } = plan;
     let (sender, receiver) = mpsc::channel(EVENTS_QUEUED);
     let handle = source::start(&source, &kinds, selector.as_deref(), sender)
         .await
         .map_err(|error| Failure::Configuration(error.into()))?;
+    let state = Arc::new(FollowedSource::new(&source, handle.health(), others));
+    let held = Arc::clone(&state);
     std::thread::Builder::new()
         .name("zone".into())
-        .spawn(move || publish(publisher, receiver))
+        .spawn(move || publish(publisher, receiver, &held))
         .context("cannot start the zone's thread")
         .map_err(Failure::Runtime)?;
-    Ok(handle)
+    Ok((handle, state))
 }
 
 /// Takes events in and publishes: at once when few come, in steps when many do.
-fn publish(mut publisher: Publisher, mut events: mpsc::Receiver<Event>) {
+fn publish(mut publisher: Publisher, mut events: mpsc::Receiver<Event>, held: &FollowedSource) {
     let mut step = Vec::with_capacity(EVENTS_PER_STEP);
     while events.blocking_recv_many(&mut step, EVENTS_PER_STEP) > 0 {
         for event in step.drain(..) {
             publisher.handle(event);
         }
         publisher.publish();
+        held.held(publisher.cluster());
     }
 }
 
@@ -137,16 +191,4 @@ async fn wait_for_sync(views: &[&ViewPlan]) {
         }
         sleep(SYNC_POLL).await;
     }
-}
-
-/// Waits for a signal that ends the process.
-async fn wait_for_signal() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    tracing::info!("{name}: Shutting down servers then terminating");
-    Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod interfaces;
 mod listen;
+mod serving;
 mod tcp;
 mod udp;
 
@@ -11,8 +12,8 @@ use crate::answer::{Answered, Responder, Transport};
 
 pub use interfaces::non_loopback_addresses;
 pub use listen::{ListenError, Sockets};
-pub use tcp::{TcpLimits, serve_tcp};
-pub use udp::serve_udp;
+pub use serving::Serving;
+pub use tcp::TcpLimits;
 
 /// What a listener serves, and who is told of each answer.
 pub struct Service {

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{timeout, timeout_at};
 
 use super::{Exchange, SharedService};
 use crate::answer::Transport;
@@ -45,19 +46,56 @@ const READ_OCTETS: usize = 4096;
 /// How long to wait when no connection can be accepted, for want of file descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts connections for as long as the process runs.
-pub async fn serve_tcp(listener: std::net::TcpListener, service: SharedService, limits: TcpLimits) -> io::Result<()> {
+/// How long a connection still listens when it is to end, for queries that have left their client.
+const LINGER: Duration = Duration::from_millis(50);
+
+/// Becomes true when TCP is to stop.
+pub(super) type Stop = watch::Receiver<bool>;
+
+/// Accepts connections until it is stopped, and returns when all of them have ended.
+pub(super) async fn serve_tcp(
+    listener: std::net::TcpListener,
+    service: SharedService,
+    limits: TcpLimits,
+    stop: Stop,
+) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(limits.connections));
+    tokio::select! {
+        () = accept(&listener, &service, limits, &places, &stop) => {}
+        () = stopped(stop.clone()) => {
+            // Connections that the kernel has made already.
+            let _ = timeout(LINGER, accept(&listener, &service, limits, &places, &stop)).await;
+        }
+    }
+    drop(listener);
+    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
+    let _ = places.acquire_many(all).await;
+    Ok(())
+}
+
+async fn stopped(mut stop: Stop) {
+    // An error says that nobody is left to say it.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn accept(
+    listener: &TcpListener,
+    service: &SharedService,
+    limits: TcpLimits,
+    places: &Arc<Semaphore>,
+    stop: &Stop,
+) {
     loop {
         // Without a place the connection waits in the kernel's queue.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
+        let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, client)) => {
-                let service = Arc::clone(&service);
+                let connection = Connection::new(stream, client, Arc::clone(service), limits);
+                let stop = stop.clone();
                 tokio::spawn(async move {
                     let _place = place;
-                    if let Err(error) = Connection::new(stream, client, service, limits).run().await {
+                    if let Err(error) = connection.run(stop).await {
                         tracing::trace!(%client, %error, "tcp");
                     }
                 });
@@ -85,14 +123,20 @@ impl Connection {
         Self { stream, client, service, limits, inbox: Vec::new(), outbox: Vec::new(), answer: Vec::new() }
     }
 
-    async fn run(mut self) -> io::Result<()> {
+    async fn run(mut self, stop: Stop) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
+        let mut stopped = pin!(stopped(stop));
         let mut patience = self.limits.first_read;
         let mut deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             self.inbox.reserve(READ_OCTETS);
-            match timeout(left, self.stream.read_buf(&mut self.inbox)).await {
+            let read = tokio::select! {
+                biased;
+                read = timeout(left, self.stream.read_buf(&mut self.inbox)) => read,
+                () = &mut stopped => return self.finish().await,
+            };
+            match read {
                 Ok(Ok(0)) | Err(_) => return Ok(()),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(error),
@@ -107,6 +151,18 @@ impl Connection {
                 self.answer.shrink_to(0);
             }
         }
+    }
+
+    /// Answers what is on its way, and closes the connection.
+    async fn finish(mut self) -> io::Result<()> {
+        let deadline = tokio::time::Instant::now() + LINGER;
+        while let Ok(read) = timeout_at(deadline, self.stream.read_buf(&mut self.inbox)).await {
+            if read? == 0 {
+                break;
+            }
+            self.answer_all().await?;
+        }
+        self.stream.shutdown().await
     }
 
     /// Answers every whole query that has arrived; whether there was one.

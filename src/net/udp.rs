@@ -3,6 +3,8 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -15,9 +17,39 @@ use crate::answer::Transport;
 /// The largest datagram that IP can carry.
 const DATAGRAM_OCTETS_MAX: usize = 65_535;
 
-/// Starts the thread that serves a socket. It ends only when the socket fails for good.
-pub fn serve_udp(socket: UdpSocket, service: SharedService) -> io::Result<thread::JoinHandle<io::Error>> {
-    thread::Builder::new().name("udp".into()).spawn(move || Worker::new(socket, service).run())
+/// Datagrams that are still answered when a worker is to end, of those that wait in its socket.
+const LAST_DATAGRAMS_MAX: usize = 1024;
+
+/// Starts the thread that serves a socket. It ends when it is stopped, or when the socket fails for good.
+pub(super) fn serve_udp(socket: UdpSocket, service: SharedService) -> io::Result<UdpWorker> {
+    let handle = socket.try_clone()?;
+    let ending = Arc::new(AtomicBool::new(false));
+    let worker = Worker::new(socket, service, Arc::clone(&ending));
+    let thread = thread::Builder::new().name("udp".into()).spawn(move || worker.run())?;
+    Ok(UdpWorker { socket: handle, ending, thread })
+}
+
+/// A thread that serves a socket.
+#[derive(Debug)]
+pub(super) struct UdpWorker {
+    socket: UdpSocket,
+    ending: Arc<AtomicBool>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl UdpWorker {
+    /// Asks it to answer what waits in its socket, and to end.
+    pub(super) fn stop(&self) {
+        self.ending.store(true, Ordering::Release);
+        // Linux says that the socket is not connected, which is so, and yet wakes who waits for it (inet_shutdown in
+        // net/ipv4/af_inet.c); from then on, reading gives what is queued and then nothing.
+        let _ = socket2::SockRef::from(&self.socket).shutdown(std::net::Shutdown::Read);
+    }
+
+    /// Whether it has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
 }
 
 /// Asks the kernel to say to which address each datagram was sent: on a socket that listens on all addresses, the
@@ -33,6 +65,7 @@ pub(super) fn want_destination(socket: &socket2::Socket, address: SocketAddr) ->
 struct Worker {
     socket: UdpSocket,
     service: SharedService,
+    ending: Arc<AtomicBool>,
     packet: Vec<u8>,
     answer: Vec<u8>,
     control: Vec<u8>,
@@ -45,43 +78,50 @@ enum Destination {
 }
 
 impl Worker {
-    fn new(socket: UdpSocket, service: SharedService) -> Self {
+    fn new(socket: UdpSocket, service: SharedService, ending: Arc<AtomicBool>) -> Self {
         Self {
             socket,
             service,
+            ending,
             packet: vec![0; DATAGRAM_OCTETS_MAX],
             answer: Vec::with_capacity(DATAGRAM_OCTETS_MAX),
             control: nix::cmsg_space!(nix::libc::in6_pktinfo),
         }
     }
 
-    fn run(mut self) -> io::Error {
-        loop {
+    fn run(mut self) {
+        let mut left = LAST_DATAGRAMS_MAX;
+        while left > 0 {
+            let is_ending = self.ending.load(Ordering::Acquire);
             match self.serve_one() {
-                Ok(()) => {}
+                Ok(true) => {}
+                Ok(false) if is_ending => return,
+                Ok(false) => {}
                 // A client that is gone, a full buffer, a filter: of one datagram, and no reason to stop for others.
                 Err(error) if is_transient(&error) => tracing::trace!(%error, "udp"),
-                Err(error) => return error,
+                Err(_) => return,
             }
+            left -= usize::from(is_ending);
         }
     }
 
-    fn serve_one(&mut self) -> io::Result<()> {
+    /// Whether there was a datagram.
+    fn serve_one(&mut self) -> io::Result<bool> {
         let mut parts = [IoSliceMut::new(&mut self.packet)];
         let fd = self.socket.as_raw_fd();
         let received = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut self.control), MsgFlags::empty())?;
         let octets = received.bytes;
-        let Some(peer) = received.address else { return Ok(()) };
+        let Some(peer) = received.address else { return Ok(false) };
         let destination = received.cmsgs().ok().into_iter().flatten().find_map(|message| match message {
             ControlMessageOwned::Ipv4PacketInfo(info) => Some(Destination::V4(info)),
             ControlMessageOwned::Ipv6PacketInfo(info) => Some(Destination::V6(info)),
             _ => None,
         });
-        let Some(client) = socket_address(&peer).filter(|client| client.port() != 0) else { return Ok(()) };
+        let Some(client) = socket_address(&peer).filter(|client| client.port() != 0) else { return Ok(true) };
         let watched = self.service.observer.is_watching().then(Instant::now);
         let packet = self.packet.get(..octets).unwrap_or(&[]);
         let Some(answered) = self.service.responder.respond(packet, Transport::Udp, &mut self.answer) else {
-            return Ok(());
+            return Ok(true);
         };
         let control = match &destination {
             Some(Destination::V4(info)) => Some(ControlMessage::Ipv4PacketInfo(info)),
@@ -94,7 +134,7 @@ impl Worker {
             self.service.observer.answered(&exchange, &answered);
         }
         sent?;
-        Ok(())
+        Ok(true)
     }
 }
 

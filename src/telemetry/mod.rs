@@ -1,7 +1,9 @@
 //! Log lines in CoreDNS's form: `[LEVEL] plugin/<name>: message`, on standard output, without a time, which whatever
-//! collects them adds.
+//! collects them adds; and counts of what was answered.
 
+mod counters;
 mod query_log;
+mod witness;
 
 use std::fmt;
 
@@ -14,7 +16,9 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
+pub use counters::{Counters, Counts, Distribution, ServerCounters, server_label};
 pub use query_log::{BlockLog, QueryLog};
+pub use witness::Witness;
 
 /// Sends log events of this level and above to standard output.
 pub fn init(level: Level) {

@@ -53,6 +53,10 @@ impl Observer for QueryLog {
 
     fn answered(&self, exchange: &Exchange<'_>, answered: &Answered<'_>) {
         let Some(block) = answered.block.and_then(|block| self.0.get(block)) else { return };
+        // Most blocks log failures only, and most queries do not fail.
+        if block.rules.is_empty() && !(block.errors && answered.failure.is_some()) {
+            return;
+        }
         let Some(question) = &answered.query.question else { return };
         let Some(name) = text_of(question.folded()) else { return };
         if let Some(failure) = answered.failure.filter(|_| block.errors) {

@@ -1,0 +1,16 @@
+//! What is told beside DNS, over HTTP: whether the process lives, whether it is ready, and what it has counted.
+//!
+//! Paths, codes and bodies are those of CoreDNS's plugins health, ready and metrics. This reads from every other part
+//! and changes nothing in any.
+
+mod listen;
+mod metrics;
+mod readiness;
+mod server;
+mod sources;
+
+pub use listen::{AdminListenError, listen};
+pub use metrics::{Enabled, Metrics, ServedView};
+pub use readiness::{Readiness, State};
+pub use server::{Page, serve};
+pub use sources::FollowedSource;

@@ -1,0 +1,48 @@
+//! A source that is followed, as it is reported on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::config::Source;
+use crate::model::{Cluster, Kind};
+use crate::source::Health;
+
+/// A source's name and state, and how many of its objects are held.
+#[derive(Debug)]
+pub struct FollowedSource {
+    /// What the operator knows it by; no two have the same.
+    pub name: String,
+    /// Its state.
+    pub health: Arc<Health>,
+    objects: [AtomicU64; Kind::ALL.len()],
+}
+
+impl FollowedSource {
+    /// Nothing is held yet. `others` have their names.
+    pub fn new(source: &Source, health: Arc<Health>, others: &[Arc<Self>]) -> Self {
+        let name = match source {
+            Source::InCluster => "in-cluster".to_owned(),
+            Source::Kubeconfig { path, context: None } => path.display().to_string(),
+            Source::Kubeconfig { path, context: Some(context) } => format!("{} {context}", path.display()),
+            Source::Endpoint { url, .. } => url.clone(),
+            Source::Manifests(folder) => folder.display().to_string(),
+        };
+        // Sources that differ in their certificates only, say.
+        let same = others.iter().filter(|other| other.name.split(" #").next() == Some(&name)).count();
+        let name = if same == 0 { name } else { format!("{name} #{}", same + 1) };
+        Self { name, health, objects: Default::default() }
+    }
+
+    /// Notes how many objects are held.
+    pub fn held(&self, cluster: &Cluster) {
+        for (kind, count) in Kind::ALL.into_iter().zip(&self.objects) {
+            count.store(cluster.count(kind) as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// How many objects of a kind are held.
+    pub fn count(&self, kind: Kind) -> u64 {
+        let index = Kind::ALL.iter().position(|known| *known == kind);
+        index.and_then(|index| self.objects.get(index)).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+}
