@@ -65,3 +65,133 @@ impl Serving {
         false
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::answer::{Answered, Responder};
+    use crate::net::{Exchange, Observer, Service, Sockets};
+
+    /// More than are read from a connection at a time, and fewer than a socket's buffer holds.
+    const QUERIES: u16 = 180;
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Holds the first answer up.
+    struct Gate {
+        reached: Mutex<Option<Sender<()>>>,
+        open: Mutex<Receiver<()>>,
+    }
+
+    impl Observer for Gate {
+        fn is_watching(&self) -> bool {
+            true
+        }
+
+        fn answered(&self, _: &Exchange<'_>, _: &Answered<'_>) {
+            if let Some(reached) = self.reached.lock().unwrap().take() {
+                reached.send(()).unwrap();
+                self.open.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+            }
+        }
+    }
+
+    fn gated() -> (SharedService, Receiver<()>, Sender<()>) {
+        let ((reached, is_reached), (open, is_open)) = (channel(), channel());
+        let gate = Gate { reached: Mutex::new(Some(reached)), open: Mutex::new(is_open) };
+        let service = Service { responder: Responder::new([]), observer: Box::new(gate) };
+        (Arc::new(service), is_reached, open)
+    }
+
+    fn query(id: u16) -> Vec<u8> {
+        let head = [&id.to_be_bytes()[..], &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0]].concat();
+        [&head[..], b"\x07example\0\0\x01\0\x01"].concat()
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    }
+
+    fn sockets() -> (Sockets, SocketAddr, SocketAddr) {
+        let sockets = Sockets::open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1).unwrap();
+        let (udp, tcp) = (sockets.udp[0].local_addr().unwrap(), sockets.tcp.local_addr().unwrap());
+        (sockets, udp, tcp)
+    }
+
+    #[test]
+    fn datagrams_that_wait_are_answered() {
+        let (sockets, addr, _) = sockets();
+        let (service, is_reached, open) = gated();
+        let mut serving = Serving::default();
+        for socket in sockets.udp {
+            serving.udp(socket, Arc::clone(&service)).unwrap();
+        }
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        for id in 0..QUERIES {
+            client.send_to(&query(id), addr).unwrap();
+        }
+        is_reached.recv_timeout(PATIENCE).unwrap();
+        let stopped = runtime().block_on(async {
+            let stopped = tokio::spawn(serving.stop(PATIENCE));
+            sleep(Duration::from_millis(50)).await;
+            open.send(()).unwrap();
+            stopped.await.unwrap()
+        });
+        assert!(stopped);
+        for id in 0..QUERIES {
+            let mut answer = [0; 512];
+            client.recv_from(&mut answer).unwrap();
+            assert_eq!(answer[..2], id.to_be_bytes());
+        }
+    }
+
+    #[test]
+    fn queries_that_wait_in_a_connection_are_answered_and_it_is_closed() {
+        let (sockets, _, addr) = sockets();
+        let (service, is_reached, open) = gated();
+        let runtime = runtime();
+        let mut serving = Serving::default();
+        {
+            let _entered = runtime.enter();
+            serving.tcp(sockets.tcp, service, TcpLimits::default());
+        }
+        let mut client = TcpStream::connect(addr).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        for id in 0..QUERIES {
+            let query = query(id);
+            let length = u16::try_from(query.len()).unwrap();
+            client.write_all(&[&length.to_be_bytes(), &query[..]].concat()).unwrap();
+        }
+        is_reached.recv_timeout(PATIENCE).unwrap();
+        let stopped = runtime.block_on(async {
+            let stopped = tokio::spawn(serving.stop(PATIENCE));
+            sleep(Duration::from_millis(50)).await;
+            open.send(()).unwrap();
+            stopped.await.unwrap()
+        });
+        assert!(stopped);
+        let mut answers = Vec::new();
+        client.read_to_end(&mut answers).unwrap();
+        assert_eq!(answers.len(), usize::from(QUERIES) * (2 + query(0).len()));
+    }
+
+    #[test]
+    fn what_never_ends_is_left_behind() {
+        let (sockets, addr, _) = sockets();
+        let (service, is_reached, _open) = gated();
+        let mut serving = Serving::default();
+        for socket in sockets.udp {
+            serving.udp(socket, Arc::clone(&service)).unwrap();
+        }
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        client.send_to(&query(0), addr).unwrap();
+        is_reached.recv_timeout(PATIENCE).unwrap();
+        assert!(!runtime().block_on(serving.stop(Duration::from_millis(100))));
+    }
+}
