@@ -28,5 +28,6 @@ test: setup
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --locked
 
+# BENCH takes options: make bench BENCH=--help
 bench: setup
-	benches/run
+	$(CARGO) bench --locked --bench compare -- $(BENCH)
