@@ -30,21 +30,33 @@ impl Measured {
         self.sent == 0 || self.lost() as f64 > self.sent as f64 * LOSS_MAX
     }
 
+    pub(crate) fn lost_per_million(&self) -> f64 {
+        self.lost() as f64 * 1e6 / self.sent.max(1) as f64
+    }
+
     pub(crate) fn lost(&self) -> u64 {
         self.sent - self.answers
     }
 }
 
+/// How dnsperf asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client {
+    pub(crate) core: usize,
+    /// The most queries without an answer at one time.
+    pub(crate) outstanding: u32,
+}
+
 /// Asks the questions of a file for so long.
-pub(crate) fn run(server: &Server, queries: &Path, transport: Transport, core: usize, seconds: u32) -> Measured {
+pub(crate) fn run(server: &Server, queries: &Path, transport: Transport, client: Client, seconds: u32) -> Measured {
     let mut command = Command::new("taskset");
     command
-        .args(["-c", &core.to_string(), "dnsperf", "-s", &server.addr.ip().to_string()])
+        .args(["-c", &client.core.to_string(), "dnsperf", "-s", &server.addr.ip().to_string()])
         .args(["-p", &server.addr.port().to_string()])
         .args(["-m", if transport == Transport::Tcp { "tcp" } else { "udp" }])
         .arg("-d")
         .arg(queries)
-        .args(["-c", "8", "-T", "1", "-q", "200", "-e", "-l", &seconds.to_string()]);
+        .args(["-c", "8", "-T", "1", "-e", "-q", &client.outstanding.to_string(), "-l", &seconds.to_string()]);
     let before = server.cpu();
     let output = command.output().expect("dnsperf");
     let spent = server.cpu() - before;

@@ -15,7 +15,7 @@ mod support;
 
 use clap::Parser;
 use cluster::Cluster;
-use load::{Measured, Transport};
+use load::{Client, Measured, Transport};
 use queries::{Drawer, Kind, MIX, Question};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -61,6 +61,9 @@ struct Arguments {
     /// The core of dnsperf.
     #[arg(long, default_value_t = 1)]
     client_core: usize,
+    /// The most queries that dnsperf leaves without an answer at one time.
+    #[arg(long, default_value_t = 200)]
+    outstanding: u32,
     /// Connections over which the cluster is written.
     #[arg(long, default_value_t = 14)]
     connections: usize,
@@ -175,13 +178,13 @@ impl Bench {
         let mut server = self.spawn(program);
         let ready = server.wait_until_ready(&self.cluster);
         let (ready_cpu, idle) = (server.cpu(), server.memory());
-        let core = self.arguments.client_core;
-        load::run(&server, mix, Transport::Udp, core, WARM_UP_SECONDS);
-        let udp = load::run(&server, mix, Transport::Udp, core, self.arguments.seconds);
-        let tcp = load::run(&server, mix, Transport::Tcp, core, self.arguments.tcp_seconds);
+        let client = Client { core: self.arguments.client_core, outstanding: self.arguments.outstanding };
+        load::run(&server, mix, Transport::Udp, client, WARM_UP_SECONDS);
+        let udp = load::run(&server, mix, Transport::Udp, client, self.arguments.seconds);
+        let tcp = load::run(&server, mix, Transport::Tcp, client, self.arguments.tcp_seconds);
         let loaded = server.memory();
         let seconds = self.arguments.kind_seconds.unwrap_or_default();
-        let kinds = kinds.iter().map(|(kind, file)| (*kind, load::run(&server, file, Transport::Udp, core, seconds)));
+        let kinds = kinds.iter().map(|(kind, file)| (*kind, load::run(&server, file, Transport::Udp, client, seconds)));
         Round { ready, ready_cpu, idle, loaded, udp, tcp, kinds: kinds.collect() }
     }
 }
@@ -218,6 +221,9 @@ fn rows(rounds: &[Vec<Round>; 2]) -> Vec<Row> {
         Row::new("UDP: rate", "queries/s", 0, measured(&|it| it.udp, &|run| run.queries_per_second)),
         Row::new("TCP: CPU per answer", "us", 2, measured(&|it| it.tcp, &cpu)),
         Row::new("TCP: rate", "queries/s", 0, measured(&|it| it.tcp, &|run| run.queries_per_second)),
+        // Of all rounds, also those that do not count above.
+        Row::new("UDP: lost", "per million", 1, every(&|it| it.udp.lost_per_million())),
+        Row::new("TCP: lost", "per million", 1, every(&|it| it.tcp.lost_per_million())),
         Row::new("mean answer over UDP", "octets", 0, measured(&|it| it.udp, &|run| run.mean_answer_octets)),
         Row::new("start to ready", "s", 2, every(&|it| it.ready.as_secs_f64())),
         Row::new("CPU until ready", "s", 2, every(&|it| it.ready_cpu.as_secs_f64())),
