@@ -29,5 +29,6 @@ test: setup
 	$(CARGO) test --locked
 	$(CARGO) test --locked --features planted-faults --test differential every_planted_fault_is_seen
 
+# BENCH takes options: make bench BENCH=--help
 bench: setup
-	benches/run
+	$(CARGO) bench --locked --bench compare -- $(BENCH)

@@ -1,0 +1,249 @@
+//! The synthetic cluster: a large one, the same for the same seed (and the same release of `rand`, which is pinned).
+
+use crate::support::dns;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+
+pub(crate) const NAMESPACES: usize = 100;
+pub(crate) const SERVICES: usize = 10_000;
+pub(crate) const ENDPOINTS: usize = 154_704;
+
+/// Most Services are small; a few take many slices.
+const SMALL: RangeInclusive<usize> = 3..=8;
+const MEDIUM: RangeInclusive<usize> = 20..=150;
+const MEDIUM_COUNT: usize = 1000;
+const LARGE: usize = 5000;
+const LARGE_COUNT: usize = 4;
+
+/// What the EndpointSlice controller puts into a slice by default.
+const SLICE_ENDPOINTS: usize = 100;
+
+/// The letters of generated names (k8s.io/apimachinery/pkg/util/rand).
+const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+
+const WORDS: [&str; 16] = [
+    "account",
+    "billing",
+    "cart",
+    "catalog",
+    "delivery",
+    "events",
+    "frontend",
+    "gateway",
+    "inventory",
+    "ledger",
+    "metrics",
+    "orders",
+    "payment",
+    "search",
+    "session",
+    "users",
+];
+
+pub(crate) struct Pod {
+    pub(crate) name: String,
+    pub(crate) address: Ipv4Addr,
+}
+
+pub(crate) struct Service {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    /// None of a headless one.
+    pub(crate) cluster_ip: Option<Ipv4Addr>,
+    pub(crate) pods: Vec<Pod>,
+    slice_names: Vec<String>,
+}
+
+/// How many endpoints a Service has, in words.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Size {
+    Small,
+    Medium,
+    Large,
+}
+
+/// An object and where to POST it.
+pub(crate) struct Written {
+    pub(crate) path: String,
+    pub(crate) body: Value,
+}
+
+pub(crate) struct Cluster {
+    pub(crate) services: Vec<Service>,
+}
+
+impl Cluster {
+    pub(crate) fn generate(seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let sizes = sizes(&mut rng);
+        let mut headless: Vec<bool> = (0..SERVICES).map(|index| index % 2 == 0).collect();
+        headless.shuffle(&mut rng);
+        let mut addresses = (0_u32..).map(|index| Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 128, 0, 10)) + index));
+        let services = (0..SERVICES).map(|index| {
+            let name = if index + 1 == SERVICES {
+                // Last in the writing and in the order of every listing: who answers it has read everything.
+                "zz-written-last".to_owned()
+            } else {
+                let mut word = || WORDS[rng.random_range(0..WORDS.len())];
+                format!("{}-{}-{index:04}", word(), word())
+            };
+            let cluster_ip = (!headless[index]).then(|| {
+                let offset = u32::try_from(index).expect("an index of thousands");
+                Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 100, 0, 0)) + offset)
+            });
+            let replica_set = letters(&mut rng, 10);
+            let mut names = BTreeSet::new();
+            while names.len() < sizes[index] {
+                names.insert(letters(&mut rng, 5));
+            }
+            let pods = names.into_iter().map(|suffix| Pod {
+                name: format!("{name}-{replica_set}-{suffix}"),
+                address: addresses.next().expect("no end"),
+            });
+            let pods: Vec<_> = pods.collect();
+            let slices = pods.len().div_ceil(SLICE_ENDPOINTS);
+            let mut slice_names = BTreeSet::new();
+            while slice_names.len() < slices {
+                slice_names.insert(format!("{name}-{}", letters(&mut rng, 5)));
+            }
+            let namespace = format!("team-{:02}", index / (SERVICES / NAMESPACES));
+            Service { namespace, name, cluster_ip, pods, slice_names: slice_names.into_iter().collect() }
+        });
+        Self { services: services.collect() }
+    }
+
+    pub(crate) fn last(&self) -> &Service {
+        self.services.last().expect("thousands")
+    }
+
+    pub(crate) fn namespaces() -> impl Iterator<Item = Written> {
+        (0..NAMESPACES).map(|index| Written {
+            path: "/api/v1/namespaces".to_owned(),
+            body: json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("team-{index:02}")}}),
+        })
+    }
+}
+
+impl Service {
+    pub(crate) fn size(&self) -> Size {
+        match self.pods.len() {
+            LARGE => Size::Large,
+            count if SMALL.contains(&count) => Size::Small,
+            _ => Size::Medium,
+        }
+    }
+
+    pub(crate) fn is_headless(&self) -> bool {
+        self.cluster_ip.is_none()
+    }
+
+    pub(crate) fn fqdn(&self) -> String {
+        format!("{}.{}.svc.cluster.local", self.name, self.namespace)
+    }
+
+    pub(crate) fn pod_fqdn(&self, pod: &Pod) -> String {
+        format!("{}.{}", pod.name, self.fqdn())
+    }
+
+    /// The Service and its slices, in the form that the API server and the EndpointSlice controller give them.
+    pub(crate) fn objects(&self) -> Vec<Written> {
+        let (name, namespace) = (&self.name, &self.namespace);
+        let cluster_ip = self.cluster_ip.map_or_else(|| "None".to_owned(), |address| address.to_string());
+        let mut objects = vec![Written {
+            path: format!("/api/v1/namespaces/{namespace}/services"),
+            body: json!({
+                "apiVersion": "v1", "kind": "Service",
+                "metadata": {"name": name, "namespace": namespace, "labels": {"app": name}},
+                "spec": {
+                    "clusterIP": cluster_ip,
+                    "selector": {"app": name},
+                    "ports": [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}],
+                },
+            }),
+        }];
+        objects.extend(self.pods.chunks(SLICE_ENDPOINTS).zip(&self.slice_names).map(|(pods, slice)| {
+            let endpoints: Vec<_> = pods.iter().map(|pod| self.endpoint(pod)).collect();
+            Written {
+                path: format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"),
+                body: json!({
+                    "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                    "metadata": {
+                        "name": slice, "namespace": namespace,
+                        "labels": {
+                            "app": name,
+                            "kubernetes.io/service-name": name,
+                            "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+                        },
+                        "annotations": {"endpoints.kubernetes.io/last-change-trigger-time": "2026-01-01T00:00:00Z"},
+                        "ownerReferences": [{
+                            "apiVersion": "v1", "kind": "Service", "name": name, "controller": true,
+                            "blockOwnerDeletion": true, "uid": uid(self.pods[0].address, 0xfeed),
+                        }],
+                    },
+                    "addressType": "IPv4",
+                    "endpoints": endpoints,
+                    "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+                }),
+            }
+        }));
+        objects
+    }
+
+    fn endpoint(&self, pod: &Pod) -> Value {
+        json!({
+            "addresses": [pod.address.to_string()],
+            "conditions": {"ready": true, "serving": true, "terminating": false},
+            "nodeName": format!("node-{:04}", pod.address.octets()[2]),
+            "targetRef": {
+                "kind": "Pod", "namespace": self.namespace, "name": pod.name, "uid": uid(pod.address, 0xcafe),
+            },
+            "zone": "zone-a",
+        })
+    }
+}
+
+/// The question by which a server shows that it knows a Service and the last of its pods.
+pub(crate) fn knows(service: &Service) -> (dns::Query, String) {
+    let pod = service.pods.last().expect("every Service has pods");
+    (dns::Query::new(&service.pod_fqdn(pod), dns::A).payload(1232), pod.address.to_string())
+}
+
+/// So many endpoints for each Service that the total is exact; the last Service is small.
+fn sizes(rng: &mut StdRng) -> Vec<usize> {
+    let mut sizes = vec![LARGE; LARGE_COUNT];
+    let medium = LARGE_COUNT..LARGE_COUNT + MEDIUM_COUNT;
+    sizes.extend(medium.clone().map(|_| rng.random_range(MEDIUM)));
+    while sizes.len() < SERVICES {
+        sizes.push(rng.random_range(SMALL));
+    }
+    // The medium ones take up what the drawing left over.
+    let mut total: usize = sizes.iter().sum();
+    for index in medium.cycle() {
+        match total.cmp(&ENDPOINTS) {
+            std::cmp::Ordering::Equal => break,
+            std::cmp::Ordering::Less if sizes[index] < *MEDIUM.end() => {
+                (sizes[index], total) = (sizes[index] + 1, total + 1)
+            }
+            std::cmp::Ordering::Greater if sizes[index] > *MEDIUM.start() => {
+                (sizes[index], total) = (sizes[index] - 1, total - 1);
+            }
+            _ => {}
+        }
+    }
+    sizes[..SERVICES - 1].shuffle(rng);
+    sizes
+}
+
+fn letters(rng: &mut StdRng, count: usize) -> String {
+    (0..count).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()
+}
+
+/// A UID of the usual length.
+fn uid(address: Ipv4Addr, kind: u16) -> String {
+    format!("{:08x}-{kind:04x}-4000-8000-{:012x}", u32::from(address), u32::from(address))
+}
