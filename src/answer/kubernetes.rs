@@ -86,17 +86,17 @@ impl Asked<'_, '_> {
         if self.view.is_synced() { rcode } else { Rcode::SERVFAIL }
     }
 
-    /// Where the zone stands in the message: within the question.
-    fn zone_owner(&self) -> Owner<'static> {
-        Owner::At(u16::try_from(HEADER_OCTETS + self.zone_at).unwrap_or_default())
+    /// Where the zone stands in the message: within the question, whose letters it so keeps.
+    fn zone_at_in_message(&self) -> u16 {
+        u16::try_from(HEADER_OCTETS + self.zone_at).unwrap_or_default()
     }
 
     fn write_soa(&self, message: &mut Message<'_>, section: Section) -> bool {
         let ttl = if planted(Fault::SoaTtlUncapped) { self.ttl() } else { self.ttl().min(300) };
-        let zone = self.question.name.get(self.zone_at..).unwrap_or(&[]);
-        message.record(section, self.zone_owner(), rtype::SOA, ttl, |message| {
-            message.name(&[b"\x02ns\x03dns", zone].concat());
-            message.name(&[b"\x0ahostmaster", zone].concat());
+        let zone = self.zone_at_in_message();
+        message.record(section, Owner::At(zone), rtype::SOA, ttl, |message| {
+            message.name_below(b"\x02ns\x03dns", zone);
+            message.name_below(b"\x0ahostmaster", zone);
             // Refresh, retry, expire: for secondaries. The last is the negative TTL (RFC 2308 section 4).
             for word in [self.view.serial(), 7200, 1800, 86400, self.ttl()] {
                 message.octets(&word.to_be_bytes());

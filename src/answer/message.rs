@@ -74,11 +74,8 @@ impl<'o> Message<'o> {
         }
         let start = self.out.len();
         match owner {
-            Owner::At(offset) => self.out.extend_from_slice(&(0xc000 | offset).to_be_bytes()),
-            Owner::Below(labels, offset) => {
-                self.out.extend_from_slice(labels);
-                self.out.extend_from_slice(&(0xc000 | offset).to_be_bytes());
-            }
+            Owner::At(offset) => self.name_below(&[], offset),
+            Owner::Below(labels, offset) => self.name_below(labels, offset),
             Owner::Name(name) => self.name(name),
         }
         self.out.extend_from_slice(&rtype.to_be_bytes());
@@ -114,6 +111,12 @@ impl<'o> Message<'o> {
     /// Writes octets as they are.
     pub(super) fn octets(&mut self, octets: &[u8]) {
         self.out.extend_from_slice(octets);
+    }
+
+    /// Writes labels and then, by a pointer, the name that stands at an offset of the message.
+    pub(super) fn name_below(&mut self, labels: &[u8], offset: u16) {
+        self.out.extend_from_slice(labels);
+        self.out.extend_from_slice(&(0xc000 | offset).to_be_bytes());
     }
 
     /// Writes a name in wire form, compressed against the question and what this function wrote before, letter case

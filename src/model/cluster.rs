@@ -6,6 +6,7 @@
 //! A relist is a mark-and-sweep: `Begin` opens an epoch for the kind, each `Apply` stamps its object with it, and
 //! `End` removes what bears an older stamp. Until `End` nothing is missing.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -110,9 +111,25 @@ impl<T: PartialEq> Table<T> {
     }
 }
 
-/// A join from one key to many.
+/// A join from one key to its members. Nearly every address has one, so that one takes no set.
 #[derive(Debug)]
-struct Join<K>(HashMap<K, BTreeSet<ObjectKey>>);
+struct Join<K>(HashMap<K, Members>);
+
+#[derive(Debug)]
+enum Members {
+    One(ObjectKey),
+    Many(BTreeSet<ObjectKey>),
+}
+
+impl Members {
+    fn iter(&self) -> impl Iterator<Item = &ObjectKey> {
+        let (one, many) = match self {
+            Self::One(member) => (Some(member), None),
+            Self::Many(members) => (None, Some(members)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+}
 
 impl<K> Default for Join<K> {
     fn default() -> Self {
@@ -122,20 +139,39 @@ impl<K> Default for Join<K> {
 
 impl<K: Eq + Hash> Join<K> {
     fn add(&mut self, key: K, member: &ObjectKey) {
-        self.0.entry(key).or_default().insert(member.clone());
+        match self.0.entry(key) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Members::One(member.clone()));
+            }
+            Entry::Occupied(mut occupied) => match occupied.get_mut() {
+                Members::One(known) if known == member => {}
+                Members::One(known) => {
+                    let members = BTreeSet::from([known.clone(), member.clone()]);
+                    occupied.insert(Members::Many(members));
+                }
+                Members::Many(members) => {
+                    members.insert(member.clone());
+                }
+            },
+        }
     }
 
     fn drop_member(&mut self, key: &K, member: &ObjectKey) {
-        if let Some(members) = self.0.get_mut(key) {
-            members.remove(member);
-            if members.is_empty() {
-                self.0.remove(key);
+        let is_empty = match self.0.get_mut(key) {
+            Some(Members::One(known)) => known == member,
+            Some(Members::Many(members)) => {
+                members.remove(member);
+                members.is_empty()
             }
+            None => false,
+        };
+        if is_empty {
+            self.0.remove(key);
         }
     }
 
     fn get<'a>(&'a self, key: &K) -> impl Iterator<Item = &'a ObjectKey> + use<'a, K> {
-        self.0.get(key).into_iter().flatten()
+        self.0.get(key).into_iter().flat_map(Members::iter)
     }
 }
 
@@ -222,7 +258,7 @@ impl Cluster {
         service: &ObjectKey,
         filter: usize,
     ) -> impl Iterator<Item = &'a EndpointSlice> + use<'a> {
-        self.visible_slices(self.slices_by_service.0.get(service), filter)
+        self.visible_slices(self.slices_by_service.get(service), filter)
     }
 
     /// The slices that hold an address in a ready endpoint.
@@ -231,17 +267,15 @@ impl Cluster {
         address: IpAddr,
         filter: usize,
     ) -> impl Iterator<Item = &'a EndpointSlice> + use<'a> {
-        self.visible_slices(self.slices_by_address.0.get(&address), filter)
+        self.visible_slices(self.slices_by_address.get(&address), filter)
     }
 
-    fn visible_slices<'a>(
+    fn visible_slices<'a, I: Iterator<Item = &'a ObjectKey>>(
         &'a self,
-        keys: Option<&'a BTreeSet<ObjectKey>>,
+        keys: I,
         filter: usize,
-    ) -> impl Iterator<Item = &'a EndpointSlice> + use<'a> {
-        keys.into_iter()
-            .flatten()
-            .filter_map(|key| self.slices.live.get(key))
+    ) -> impl Iterator<Item = &'a EndpointSlice> + use<'a, I> {
+        keys.filter_map(|key| self.slices.live.get(key))
             .filter(move |live| live.visible.contains(filter))
             .map(|live| &live.object)
     }

@@ -8,6 +8,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Queued connections that are not accepted yet: what the kernel allows at most by default since 5.4.
 const BACKLOG: i32 = 4096;
 
+/// Octets of queries that may wait in a UDP socket. The kernel grants what `net.core.rmem_max` allows; its default holds
+/// less than 200 small queries, which a burst of one client fills.
+const UDP_RECEIVE_OCTETS: usize = 4 << 20;
+
 /// The sockets of one address and port.
 #[derive(Debug)]
 pub struct Sockets {
@@ -95,6 +99,7 @@ fn udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_port(true)?;
+    socket.set_recv_buffer_size(UDP_RECEIVE_OCTETS)?;
     if address.ip().is_unspecified() {
         super::udp::want_destination(&socket, address)?;
     }
