@@ -30,6 +30,7 @@ pub mod config;
 pub mod corefile;
 pub mod model;
 pub mod net;
+pub mod panics;
 pub mod source;
 pub mod telemetry;
 pub mod zone;

@@ -13,7 +13,8 @@ const IMPORTS: [(&str, &[&str]); 7] = [
     ("source", &["model", "config"]),
     ("zone", &["model"]),
     ("answer", &["zone"]),
-    ("net", &["answer"]),
+    // Panics are everybody's: a leaf that knows nothing of the others.
+    ("net", &["answer", "panics"]),
 ];
 /// Those put the parts together and look at them.
 const FREE: [&str; 3] = ["admin", "cli", "telemetry"];

@@ -130,10 +130,9 @@ impl All {
             "Always 1; the labels say what podzone was built from, and by what.",
             [(build, 1_u64)],
         )?;
-        // A panic ends podzone.
         let mut panics =
             out.0.encode_descriptor("coredns_panics_total", "Panics that were survived.", None, MetricType::Counter)?;
-        panics.encode_gauge(&0_u64)?;
+        panics.encode_gauge(&crate::panics::survived())?;
         let enabled = self.enabled.iter().map(|enabled| {
             let [server, zone, view] = zone_labels(&enabled.server, &enabled.zone);
             ([server, zone, view, ("name", enabled.name)], 1_u64)

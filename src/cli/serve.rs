@@ -19,6 +19,7 @@ use crate::admin::FollowedSource;
 use crate::config::{self, Config};
 use crate::model::Event;
 use crate::net::Serving;
+use crate::panics::{self, contain};
 use crate::source;
 use crate::zone::Publisher;
 
@@ -44,6 +45,7 @@ enum Failure {
 /// Runs the server until a signal ends it.
 pub(super) fn serve(args: &Args) -> ExitCode {
     crate::telemetry::init(tracing::Level::INFO);
+    panics::watch();
     match try_serve(args) {
         Ok(code) => ExitCode::from(code),
         Err(Failure::Configuration(error)) => {
@@ -165,9 +167,9 @@ fn publish(mut publisher: Publisher, mut events: mpsc::Receiver<Event>, held: &F
     let mut step = Vec::with_capacity(EVENTS_PER_STEP);
     while events.blocking_recv_many(&mut step, EVENTS_PER_STEP) > 0 {
         for event in step.drain(..) {
-            publisher.handle(event);
+            contain(|| publisher.handle(event));
         }
-        publisher.publish();
+        contain(|| publisher.publish());
         held.held(publisher.cluster());
     }
 }

@@ -13,6 +13,7 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrSt
 
 use super::{Exchange, SharedService};
 use crate::answer::Transport;
+use crate::panics::contain;
 
 /// The largest datagram that IP can carry.
 const DATAGRAM_OCTETS_MAX: usize = 65_535;
@@ -93,7 +94,8 @@ impl Worker {
         let mut left = LAST_DATAGRAMS_MAX;
         while left > 0 {
             let is_ending = self.ending.load(Ordering::Acquire);
-            match self.serve_one() {
+            // The buffers are written anew for every datagram.
+            match contain(|| self.serve_one()).unwrap_or(Ok(true)) {
                 Ok(true) => {}
                 Ok(false) if is_ending => return,
                 Ok(false) => {}
