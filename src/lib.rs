@@ -26,6 +26,7 @@ pub mod answer;
 pub mod cli;
 pub mod config;
 pub mod corefile;
+pub mod forward;
 pub mod model;
 pub mod net;
 pub mod source;

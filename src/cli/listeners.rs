@@ -7,9 +7,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::views::ViewPlan;
-use crate::answer::{Block, Responder};
-use crate::config::{Config, ServerBlock};
-use crate::net::{Service, SharedService, Sockets, serve_udp};
+use crate::answer::{Block, Forwarded, Responder};
+use crate::config::{Config, Forward, ServerBlock};
+use crate::forward::{Forwarder, Forwarders};
+use crate::net::{Elsewhere, Service, SharedService, Sockets, WaitingRoom, serve_udp};
 use crate::telemetry::{BlockLog, QueryLog};
 use crate::zone::Name;
 
@@ -53,9 +54,12 @@ pub(super) fn open(
         .enumerate()
         .map(|(id, (block, plan))| {
             let view = plan.as_ref().map(|plan| Arc::clone(&plan.view));
-            Arc::new(Block { view, bufsize: block.bufsize, handles: handles_queries(block), id })
+            let forward = block.forward.as_ref().and_then(forwarded);
+            Arc::new(Block { view, forward, bufsize: block.bufsize, handles: handles_queries(block), id })
         })
         .collect();
+    let forwarders = config.blocks.iter().map(|block| block.forward.clone().map(Forwarder::new)).collect();
+    let elsewhere: Arc<dyn Elsewhere> = Arc::new(Forwarders(forwarders));
     // All sockets are opened before one is served: a server that cannot open all of them serves none.
     let mut opened = Vec::new();
     for listener in listeners {
@@ -68,7 +72,12 @@ pub(super) fn open(
             Some((Name::parse(zone)?, block))
         });
         let log = config.blocks.iter().map(|block| BlockLog::new(block.errors, &block.log)).collect();
-        let service = Arc::new(Service { responder: Responder::new(zones), observer: Box::new(QueryLog(log)) });
+        let service = Arc::new(Service {
+            responder: Responder::new(zones),
+            observer: Box::new(QueryLog(log)),
+            elsewhere: Arc::clone(&elsewhere),
+            waiting: WaitingRoom::new(tokio::runtime::Handle::current()),
+        });
         for socket in sockets.udp {
             serve_udp(socket, Arc::clone(&service)).context("cannot start a UDP worker")?;
         }
@@ -77,9 +86,15 @@ pub(super) fn open(
     Ok(tcp)
 }
 
+/// The names that go to a block's upstreams.
+fn forwarded(forward: &Forward) -> Option<Forwarded> {
+    let except = forward.except.iter().filter_map(|zone| Name::parse(zone)).collect();
+    Some(Forwarded { from: Name::parse(&forward.from)?, except })
+}
+
 /// Whether a block has a directive that CoreDNS would hand a query to. One without any refuses what it is asked.
 fn handles_queries(block: &ServerBlock) -> bool {
-    block.kubernetes.is_some() || block.bufsize.is_some() || block.errors || !block.log.is_empty()
+    block.kubernetes.is_some() || block.forward.is_some() || block.bufsize.is_some() || block.errors || !block.log.is_empty()
 }
 
 /// What is served where, in CoreDNS's form (core/dnsserver/onstartup.go): `zone:port`, and ` on ADDRESS` where an

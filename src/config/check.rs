@@ -7,11 +7,11 @@ use super::machine::Machine;
 use super::reader::Reader;
 use super::report::Report;
 use super::zone::{self, ZoneError};
-use super::{Config, ServerBlock, ZoneKey, bind, bufsize, errors, kubernetes, log};
+use super::{Config, ServerBlock, ZoneKey, bind, bufsize, errors, forward, kubernetes, log};
 use crate::corefile::{self, Diagnostic, Directive, Token};
 
 /// Directives that podzone serves, in the order in which CoreDNS sets them up.
-pub const SERVED: [&str; 5] = ["bufsize", "bind", "errors", "log", "kubernetes"];
+pub const SERVED: [&str; 6] = ["bufsize", "bind", "errors", "log", "kubernetes", "forward"];
 
 /// Checks all blocks.
 ///
@@ -33,6 +33,7 @@ pub(super) fn check(
             errors: false,
             log: Vec::new(),
             kubernetes: None,
+            forward: None,
         })
         .collect();
     for name in SERVED {
@@ -91,6 +92,7 @@ fn check_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn
         }
         "log" => block.log = log::check(reader, report),
         "kubernetes" => block.kubernetes = kubernetes::check(reader, &block.keys, report),
+        "forward" => block.forward = forward::check(reader, report),
         _ => {}
     }
 }

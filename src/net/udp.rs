@@ -3,14 +3,16 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt};
 
+use super::deferred::Waiting;
 use super::{Exchange, SharedService};
-use crate::answer::Transport;
+use crate::answer::{Outcome, Transport};
 
 /// The largest datagram that IP can carry.
 const DATAGRAM_OCTETS_MAX: usize = 65_535;
@@ -31,7 +33,7 @@ pub(super) fn want_destination(socket: &socket2::Socket, address: SocketAddr) ->
 }
 
 struct Worker {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     service: SharedService,
     packet: Vec<u8>,
     answer: Vec<u8>,
@@ -47,7 +49,7 @@ enum Destination {
 impl Worker {
     fn new(socket: UdpSocket, service: SharedService) -> Self {
         Self {
-            socket,
+            socket: Arc::new(socket),
             service,
             packet: vec![0; DATAGRAM_OCTETS_MAX],
             answer: Vec::with_capacity(DATAGRAM_OCTETS_MAX),
@@ -80,22 +82,40 @@ impl Worker {
         let Some(client) = socket_address(&peer).filter(|client| client.port() != 0) else { return Ok(()) };
         let watched = self.service.observer.is_watching().then(Instant::now);
         let packet = self.packet.get(..octets).unwrap_or(&[]);
-        let Some(answered) = self.service.responder.respond(packet, Transport::Udp, &mut self.answer) else {
-            return Ok(());
+        let answered = match self.service.responder.respond(packet, Transport::Udp, &mut self.answer) {
+            Outcome::Ignored => return Ok(()),
+            Outcome::Answered(answered) => answered,
+            Outcome::Deferred(deferred) => {
+                let received = watched.unwrap_or_else(Instant::now);
+                let waiting =
+                    Waiting { packet: packet.to_vec(), client, transport: Transport::Udp, received, deferred };
+                let socket = Arc::clone(&self.socket);
+                waiting.start(&self.service, move |answer| {
+                    if let Err(error) = send(&socket, &answer, destination.as_ref(), &peer) {
+                        tracing::trace!(%error, "udp");
+                    }
+                });
+                return Ok(());
+            }
         };
-        let control = match &destination {
-            Some(Destination::V4(info)) => Some(ControlMessage::Ipv4PacketInfo(info)),
-            Some(Destination::V6(info)) => Some(ControlMessage::Ipv6PacketInfo(info)),
-            None => None,
-        };
-        let sent = sendmsg(fd, &[IoSlice::new(&self.answer)], control.as_slice(), MsgFlags::empty(), Some(&peer));
+        let sent = send(&self.socket, &self.answer, destination.as_ref(), &peer);
         if let Some(received) = watched {
             let exchange = Exchange { client: &client, transport: Transport::Udp, received, response: &self.answer };
             self.service.observer.answered(&exchange, &answered);
         }
-        sent?;
-        Ok(())
+        sent
     }
+}
+
+/// Sends an answer from the address that the query was sent to.
+fn send(socket: &UdpSocket, answer: &[u8], from: Option<&Destination>, to: &SockaddrStorage) -> io::Result<()> {
+    let control = match from {
+        Some(Destination::V4(info)) => Some(ControlMessage::Ipv4PacketInfo(info)),
+        Some(Destination::V6(info)) => Some(ControlMessage::Ipv6PacketInfo(info)),
+        None => None,
+    };
+    sendmsg(socket.as_raw_fd(), &[IoSlice::new(answer)], control.as_slice(), MsgFlags::empty(), Some(to))?;
+    Ok(())
 }
 
 fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
