@@ -17,20 +17,41 @@ use crate::zone::{Name, View};
 /// The most aliases in a row, as in CoreDNS (maxCnameChainLength).
 const CHAIN_MAX: usize = 10;
 
+/// The most aliases that one question follows, over all branches and zones. Endpoints whose addresses are names can make
+/// a tree of aliases, and two zones a loop that no zone sees; CoreDNS follows either until it dies.
+const STEPS_MAX: u32 = 256;
+
+/// Where the aliases came by.
+#[derive(Debug)]
+pub(super) struct Trail {
+    /// Targets on the way here. One that comes again closes a loop.
+    path: Vec<Name>,
+    /// How many of them lie before the zone was entered: the limit counts anew in each zone, as in CoreDNS.
+    entered_at: usize,
+    /// Aliases that may still be followed.
+    steps_left: u32,
+}
+
+impl Default for Trail {
+    fn default() -> Self {
+        Self { path: Vec::new(), entered_at: 0, steps_left: STEPS_MAX }
+    }
+}
+
 /// A record on the way.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub(super) struct Record {
     /// Its owner in wire form; `None` is the question's name.
-    pub owner: Option<Box<[u8]>>,
+    pub(super) owner: Option<Box<[u8]>>,
     /// Its TTL in seconds.
-    pub ttl_secs: u32,
+    pub(super) ttl_secs: u32,
     /// Its data.
-    pub data: Data,
+    pub(super) data: Data,
 }
 
 /// A record's data.
 #[derive(Clone, Debug)]
-pub enum Data {
+pub(super) enum Data {
     /// A or AAAA.
     Address(IpAddr),
     /// CNAME.
@@ -81,7 +102,7 @@ pub(super) fn follow(
     selected: &Selected<'_>,
 ) -> Vec<Record> {
     let chase = Chase { responder, qtype: question.qtype };
-    chase.selected(view, zone, question.folded(), None, selected, &mut Vec::new())
+    chase.selected(view, zone, question.folded(), None, selected, &mut Trail::default())
 }
 
 /// The addresses of a name of one of a view's zones, asked for on behalf of an alias; `None` if the view has no such
@@ -91,10 +112,10 @@ pub(super) fn resolve(
     view: &View,
     name: &Name,
     qtype: u16,
-    previous: &mut Vec<Name>,
+    trail: &mut Trail,
 ) -> Option<Vec<Record>> {
     let (zone, _) = view.zone_of(name.as_wire())?;
-    Chase { responder, qtype }.name(view, zone, name, previous)
+    Chase { responder, qtype }.name(view, zone, name, trail)
 }
 
 struct Chase<'a> {
@@ -104,7 +125,7 @@ struct Chase<'a> {
 
 impl Chase<'_> {
     /// What stands at a name; `None` if there is no such name.
-    fn name(&self, view: &View, zone: &Name, name: &Name, previous: &mut Vec<Name>) -> Option<Vec<Record>> {
+    fn name(&self, view: &View, zone: &Name, name: &Name, trail: &mut Trail) -> Option<Vec<Record>> {
         let wire = name.as_wire();
         let owner = Some(wire);
         let one = |address: IpAddr| self.addresses(view, owner, std::iter::once(address));
@@ -114,7 +135,7 @@ impl Chase<'_> {
             Located::NameServer => Some(self.addresses(view, owner, view.name_servers().addresses())),
             Located::Pod(pod) => Some(one(pod.address)),
             Located::Service(found) => {
-                found.selected().map(|selected| self.selected(view, zone, wire, owner, &selected, previous))
+                found.selected().map(|selected| self.selected(view, zone, wire, owner, &selected, trail))
             }
         }
     }
@@ -126,26 +147,31 @@ impl Chase<'_> {
         name: &[u8],
         owner: Option<&[u8]>,
         selected: &Selected<'_>,
-        previous: &mut Vec<Name>,
+        trail: &mut Trail,
     ) -> Vec<Record> {
         let entries = selected.entries.iter().filter(|entry| entry.has(selected.address_mark));
         let mut records = self.addresses(view, owner, entries.map(|entry| entry.address));
         for alias in selected.aliases() {
             // An alias to itself, or below itself, is a loop; so is one that came before.
             if alias.is_at_or_below(name)
-                || previous.len() > CHAIN_MAX
-                || previous.contains(alias)
+                || trail.steps_left == 0
+                || trail.path.len() - trail.entered_at > CHAIN_MAX
+                || trail.path.contains(alias)
                 || planted(Fault::AliasNotFollowed)
             {
                 continue;
             }
-            previous.push(alias.clone());
+            trail.steps_left -= 1;
+            trail.path.push(alias.clone());
             let next = if alias.is_within(zone) {
-                self.name(view, zone, alias, previous).filter(|next| !next.is_empty())
+                self.name(view, zone, alias, trail).filter(|next| !next.is_empty())
             } else {
-                Some(self.responder.resolve(alias, self.qtype, previous))
+                let entered_at = std::mem::replace(&mut trail.entered_at, trail.path.len());
+                let next = self.responder.resolve(alias, self.qtype, trail);
+                trail.entered_at = entered_at;
+                Some(next)
             };
-            previous.pop();
+            trail.path.pop();
             if let Some(next) = next {
                 let owner = owner.map(Into::into);
                 records.push(Record { owner, ttl_secs: view.options().ttl_secs, data: Data::Alias(alias.clone()) });

@@ -168,9 +168,7 @@ fn answer_records(response: &[u8]) -> Vec<alias::Record> {
 }
 
 /// The octets that something encodes itself to, alone: there is nothing that it could point back to.
-fn wire_of(
-    emit: impl FnOnce(&mut BinEncoder<'_>) -> Result<(), hickory_proto::ProtoError>,
-) -> Option<Vec<u8>> {
+fn wire_of(emit: impl FnOnce(&mut BinEncoder<'_>) -> Result<(), hickory_proto::ProtoError>) -> Option<Vec<u8>> {
     let mut wire = Vec::new();
     emit(&mut BinEncoder::new(&mut wire)).ok()?;
     Some(wire)

@@ -69,6 +69,7 @@ pub struct Responder {
 
 /// What becomes of a packet.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a box would be an allocation for every query")]
 pub enum Outcome<'p> {
     /// It is passed over in silence.
     Ignored,
@@ -97,8 +98,7 @@ impl Responder {
     /// A responder for zones, each with its block.
     pub fn new(zones: impl IntoIterator<Item = (Name, Arc<Block>)>) -> Self {
         let zones: HashMap<Name, Arc<Block>> = zones.into_iter().collect();
-        let blocks: HashMap<usize, Arc<Block>> =
-            zones.values().map(|block| (block.id, Arc::clone(block))).collect();
+        let blocks: HashMap<usize, Arc<Block>> = zones.values().map(|block| (block.id, Arc::clone(block))).collect();
         let any_class = blocks.values().any(|block| block.forward.is_some());
         Self { zones, blocks, any_class }
     }
@@ -181,11 +181,11 @@ impl Responder {
     }
 
     /// Records of a name asked for on behalf of an alias, as if a client asked for it here.
-    pub(super) fn resolve(&self, name: &Name, qtype: u16, previous: &mut Vec<Name>) -> Vec<alias::Record> {
+    pub(super) fn resolve(&self, name: &Name, qtype: u16, trail: &mut alias::Trail) -> Vec<alias::Record> {
         let wire = name.as_wire();
         let Some(block) = self.route(wire, qtype) else { return Vec::new() };
         if let Some(view) = block.view.as_deref().filter(|view| view.zone_of(wire).is_some()) {
-            let found = alias::resolve(self, view, name, qtype, previous);
+            let found = alias::resolve(self, view, name, qtype, trail);
             if found.is_some() || !view.options().passes_on(wire) {
                 return found.unwrap_or_default();
             }

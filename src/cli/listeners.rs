@@ -94,7 +94,11 @@ fn forwarded(forward: &Forward) -> Option<Forwarded> {
 
 /// Whether a block has a directive that CoreDNS would hand a query to. One without any refuses what it is asked.
 fn handles_queries(block: &ServerBlock) -> bool {
-    block.kubernetes.is_some() || block.forward.is_some() || block.bufsize.is_some() || block.errors || !block.log.is_empty()
+    block.kubernetes.is_some()
+        || block.forward.is_some()
+        || block.bufsize.is_some()
+        || block.errors
+        || !block.log.is_empty()
 }
 
 /// What is served where, in CoreDNS's form (core/dnsserver/onstartup.go): `zone:port`, and ` on ADDRESS` where an

@@ -17,16 +17,8 @@ const HEALTH_CHECK_DEFAULT: Duration = Duration::from_millis(500);
 const READ_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 
 /// Options that are served.
-const SERVED: [&str; 8] = [
-    "except",
-    "force_tcp",
-    "prefer_udp",
-    "max_fails",
-    "health_check",
-    "max_concurrent",
-    "policy",
-    "read_timeout",
-];
+const SERVED: [&str; 8] =
+    ["except", "force_tcp", "prefer_udp", "max_fails", "health_check", "max_concurrent", "policy", "read_timeout"];
 
 /// Options that only CoreDNS serves (`plugin/forward/setup.go`).
 const NOT_SERVED: [&str; 13] = [
@@ -160,9 +152,11 @@ fn check_option(forward: &mut Forward, option: &Token, reader: &mut Reader<'_>, 
             forward.prefer_udp = true;
             Ok(())
         }
-        ("max_fails", Some(word)) => word.text.parse().map(|value| forward.max_fails = value).map_err(|_| {
-            format!("strconv.ParseUint: parsing {:?}: invalid syntax", word.text)
-        }),
+        ("max_fails", Some(word)) => word
+            .text
+            .parse()
+            .map(|value| forward.max_fails = value)
+            .map_err(|_| format!("strconv.ParseUint: parsing {:?}: invalid syntax", word.text)),
         ("max_concurrent", Some(word)) => match word.text.parse::<i64>() {
             Ok(value) if value < 0 => Err(format!("max_concurrent can't be negative: {value}")),
             Ok(value) => {
@@ -172,9 +166,9 @@ fn check_option(forward: &mut Forward, option: &Token, reader: &mut Reader<'_>, 
             }
             Err(_) => Err(format!("strconv.Atoi: parsing {:?}: invalid syntax", word.text)),
         },
-        ("health_check", Some(word)) => duration::parse(&word.text)
-            .map(|value| forward.health_check = value)
-            .map_err(|error| error.to_string()),
+        ("health_check", Some(word)) => {
+            duration::parse(&word.text).map(|value| forward.health_check = value).map_err(|error| error.to_string())
+        }
         ("read_timeout", Some(word)) => match duration::parse(&word.text) {
             Ok(value) if value.is_zero() => Err(format!("read_timeout must be positive: {}", word.text)),
             Ok(value) => {
@@ -250,7 +244,7 @@ fn parse_address(text: &str) -> Option<SocketAddr> {
 fn name_servers(content: &str) -> Vec<SocketAddr> {
     let address = |line: &str| {
         let mut words = line.split_whitespace();
-        let address = words.next().filter(|word| *word == "nameserver").and(words.next())?;
+        let address = words.next().filter(|word| *word == "nameserver").and_then(|_| words.next())?;
         // A zone (fe80::1%eth0) cannot be kept; CoreDNS drops it too.
         let address = address.split_once('%').map_or(address, |(address, _)| address);
         address.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, PORT_DEFAULT))

@@ -189,7 +189,8 @@ impl<'a> Options<'a> {
                 Ok(written) => self.fallthrough.extend(written.zones),
                 Err(ZoneError::Invalid(message, _)) => report.error(reader.bare_error(word, message)),
                 Err(ZoneError::Scheme(scheme)) => {
-                    report.error(reader.error_at(word, format_args!("a zone of fallthrough has no scheme: {scheme}://")));
+                    report
+                        .error(reader.error_at(word, format_args!("a zone of fallthrough has no scheme: {scheme}://")));
                 }
             }
         }

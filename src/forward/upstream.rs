@@ -44,13 +44,14 @@ impl Upstream {
         let mut query = query.clone();
         query.metadata.id = rand::random();
         let request = DnsRequest::new(query, DnsRequestOptions::default());
+        // It owns the task that carries a TCP exchange, and must outlive it.
         let provider = TokioRuntimeProvider::new();
         let exchange = async {
             if over_tcp {
-                let exchange = TcpClientStream::exchange(self.address, None, timeout, None, provider).await?;
+                let exchange = TcpClientStream::exchange(self.address, None, timeout, None, provider.clone()).await?;
                 exchange.send(request).first_answer().await
             } else {
-                let builder = UdpClientStream::builder(self.address, provider).with_timeout(Some(timeout));
+                let builder = UdpClientStream::builder(self.address, provider.clone()).with_timeout(Some(timeout));
                 builder.with_max_retries(0).build().send_message(request).first_answer().await
             }
         };

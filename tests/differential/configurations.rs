@@ -1,0 +1,211 @@
+//! The Corefiles under which the servers are compared.
+
+use crate::cluster::{Cluster, Markers};
+use crate::dice::Dice;
+
+/// A Corefile, and what a test must know of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Configuration {
+    pub(crate) name: &'static str,
+    /// `{k}` is the kubeconfig option, `{ns0}` to `{ns2}` are namespaces of the cluster.
+    text: &'static str,
+    /// Zones to ask names in, the first more often than the others.
+    pub(crate) zones: &'static [&'static str],
+    /// Whether namespaces that are made later are exposed.
+    pub(crate) all_namespaces: bool,
+    pub(crate) verifies_pods: bool,
+    /// Whether reverse zones are served.
+    pub(crate) reverse: bool,
+}
+
+impl Configuration {
+    /// The Corefile for servers that read this cluster.
+    pub(crate) fn corefile(&self, kubeconfig: &str, cluster: &Cluster) -> String {
+        self.text
+            .replace("{k}", &format!("kubeconfig {kubeconfig}"))
+            .replace("{ns0}", &cluster.namespaces[0])
+            .replace("{ns1}", &cluster.namespaces[1])
+            .replace("{ns2}", &cluster.namespaces[3])
+    }
+
+    pub(crate) fn pick_zone(&self, dice: &mut Dice) -> &'static str {
+        if dice.percent(70) { self.zones[0] } else { dice.pick::<&'static str>(self.zones) }
+    }
+
+    /// A name that has an address as soon as a server has seen the markers of its kind.
+    pub(crate) fn marker_names(&self, markers: &Markers) -> Vec<String> {
+        let (namespace, zone) = (&markers.namespace, self.zones[0]);
+        let mut names = vec![
+            format!("{}.{namespace}.svc.{zone}", markers.service),
+            format!("{}.{namespace}.svc.{zone}", markers.headless),
+        ];
+        if self.all_namespaces {
+            names.push(format!("{}.svc.{zone}", markers.new_namespace));
+        }
+        if self.verifies_pods {
+            names.push(format!("{}.{namespace}.pod.{zone}", markers.address.to_string().replace('.', "-")));
+        }
+        names
+    }
+}
+
+/// All of them; each cluster is served under four.
+pub(crate) const ALL: [Configuration; 8] = [
+    // What kubeadm writes, with pod names. Listens everywhere: only so does CoreDNS know addresses for NS.
+    Configuration {
+        name: "kubeadm",
+        text: "
+.:{port} {
+    errors
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        {k}
+        pods insecure
+        endpoint_pod_names
+        ttl 30
+    }
+}
+",
+        zones: &["cluster.local"],
+        all_namespaces: true,
+        verifies_pods: false,
+        reverse: true,
+    },
+    Configuration {
+        name: "defaults",
+        text: "
+cluster.local:{port} {
+    bind 127.0.0.1
+    kubernetes {
+        {k}
+    }
+}
+",
+        zones: &["cluster.local"],
+        all_namespaces: true,
+        verifies_pods: false,
+        reverse: false,
+    },
+    Configuration {
+        name: "labels, verified",
+        text: "
+cluster.local:{port} in-addr.arpa:{port} ip6.arpa:{port} {
+    bind 127.0.0.1
+    bufsize 512
+    kubernetes {
+        {k}
+        labels tier in (front)
+        pods verified
+        endpoint_pod_names
+        ttl 0
+    }
+}
+",
+        zones: &["cluster.local"],
+        all_namespaces: true,
+        verifies_pods: true,
+        reverse: true,
+    },
+    Configuration {
+        name: "several zones",
+        text: "
+.:{port} {
+    bind 127.0.0.1
+    bufsize
+    kubernetes 10.0.0.0/8 other.example Cluster.Local inner.cluster.local in-addr.arpa ip6.arpa {
+        {k}
+        endpoint_pod_names
+        pods insecure
+        ttl 3600
+    }
+}
+",
+        zones: &["cluster.local", "other.example", "inner.cluster.local"],
+        all_namespaces: true,
+        verifies_pods: false,
+        reverse: true,
+    },
+    Configuration {
+        name: "two blocks",
+        text: "
+cluster.local:{port} 10.0.0.0/8:{port} {
+    bind 127.0.0.1
+    kubernetes cluster.local 10.0.0.0/8 {
+        {k}
+        endpoint_pod_names
+        pods verified
+        ttl 7
+    }
+}
+other.example:{port} ip6.arpa:{port} {
+    bind 127.0.0.1
+    bufsize 1024
+    kubernetes other.example ip6.arpa {
+        {k}
+        pods insecure
+        labels tier notin (back)
+    }
+}
+",
+        zones: &["cluster.local", "other.example"],
+        all_namespaces: true,
+        verifies_pods: true,
+        reverse: true,
+    },
+    Configuration {
+        name: "namespaces",
+        text: "
+cluster.local:{port} in-addr.arpa:{port} ip6.arpa:{port} {
+    bind 127.0.0.1
+    errors
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        {k}
+        namespaces {ns0} {ns1} {ns2} nobody
+        pods verified
+        endpoint_pod_names
+        ttl 301
+    }
+}
+",
+        zones: &["cluster.local"],
+        all_namespaces: false,
+        verifies_pods: true,
+        reverse: true,
+    },
+    // The block serves more than the plugin, and the nested zone is the primary one.
+    Configuration {
+        name: "nested zones",
+        text: "
+.:{port} {
+    bufsize 1400
+    kubernetes k8s.cluster.local cluster.local {
+        {k}
+        pods insecure
+        ttl 1
+    }
+}
+",
+        zones: &["cluster.local", "k8s.cluster.local"],
+        all_namespaces: true,
+        verifies_pods: false,
+        reverse: false,
+    },
+    Configuration {
+        name: "narrow plugin",
+        text: "
+local:{port} 10.in-addr.arpa:{port} {
+    bind 127.0.0.1
+    kubernetes cluster.local 128.10.in-addr.arpa {
+        {k}
+        endpoint_pod_names
+        namespaces {ns1} {ns2} {ns0}
+        labels tier
+        ttl 300
+    }
+}
+",
+        zones: &["cluster.local", "local"],
+        all_namespaces: false,
+        verifies_pods: false,
+        reverse: true,
+    },
+];

@@ -1,0 +1,186 @@
+//! podzone answers as CoreDNS does: both read the same clusters from a real API server, and are asked the same
+//! questions before and after changes. Every difference is listed in `docs/differences.md`.
+//!
+//! The clusters of fixed seeds are the same in each run; one more has a fresh seed. Each seed is printed, and
+//! `PODZONE_SEED=<seed>` runs its cluster alone. `--ignored` compares CoreDNS with itself: what the test sees there is a
+//! fault of the test.
+// A test may panic; what it lacks is said by the harness.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod ask;
+mod changes;
+mod cluster;
+mod compare;
+mod configurations;
+mod dice;
+mod differences;
+#[cfg(feature = "planted-faults")]
+mod faults;
+mod names;
+mod pair;
+mod questions;
+mod report;
+mod write;
+
+use std::time::Instant;
+
+use cluster::{Cluster, Scale};
+use configurations::Configuration;
+use dice::Dice;
+use differences::Entry;
+use names::Names;
+use pair::Pair;
+use questions::Question;
+use report::Tally;
+use support::kube::{ControlPlane, Options};
+use support::server::Program;
+
+/// Every run has the clusters of these seeds.
+const SEEDS: [u64; 5] = [1, 2, 3, 4, 5];
+/// Pairs of servers at once.
+const PAIRS: usize = 4;
+/// Questions to each pair, before the changes and again after them.
+const QUESTIONS: usize = 2000;
+/// The least number of questions of a whole run.
+const FLOOR: usize = 90_000;
+
+#[test]
+fn podzone_answers_as_coredns_does() {
+    let entries = differences::entries();
+    let tally = Run::start(Program::Podzone, entries).all();
+    if std::env::var_os("PODZONE_SEED").is_some() {
+        return;
+    }
+    tally.assert_floors(FLOOR);
+    for entry in differences::entries() {
+        assert!(tally.explained.contains_key(&entry.id), "nothing needed the difference {}", entry.id);
+    }
+}
+
+#[test]
+#[ignore = "tests the test: run it when the test itself changes"]
+fn coredns_answers_as_itself() {
+    let tally = Run::start(Program::CoreDns, Vec::new()).all();
+    if std::env::var_os("PODZONE_SEED").is_none() {
+        tally.assert_floors(FLOOR);
+    }
+}
+
+/// A control plane with what is needed to compare on it.
+struct Run {
+    plane: ControlPlane,
+    runtime: tokio::runtime::Runtime,
+    client: kube::Client,
+    ours: Program,
+    entries: Vec<Entry>,
+}
+
+impl Run {
+    fn start(ours: Program, entries: Vec<Entry>) -> Self {
+        let plane = ControlPlane::start(Options::default());
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let client = {
+            let _entered = runtime.enter();
+            plane.client()
+        };
+        Self { plane, runtime, client, ours, entries }
+    }
+
+    /// All clusters, or the one that was asked for. Panics when one has a mismatch.
+    fn all(&self) -> Tally {
+        let begin = Instant::now();
+        let replayed =
+            std::env::var("PODZONE_SEED").ok().map(|it| it.parse::<u64>().expect("PODZONE_SEED is a number"));
+        let fresh = replayed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+        eprintln!("fresh seed: PODZONE_SEED={fresh}");
+        // The number is a part of what makes a cluster.
+        let all = SEEDS.into_iter().chain(Some(fresh).filter(|it| !SEEDS.contains(it))).enumerate();
+        let seeds = all.filter(|(_, seed)| replayed.is_none_or(|it| it == *seed));
+        let mut tally = Tally::default();
+        for (number, seed) in seeds {
+            tally.add(self.cluster(number, seed));
+            eprintln!("seed {seed}: {} questions after {:?}", tally.questions, begin.elapsed());
+            if tally.is_hopeless() {
+                break;
+            }
+        }
+        eprintln!("{tally}\n{:?}", begin.elapsed());
+        tally.assert_agreement();
+        tally
+    }
+
+    /// One cluster, before and after changes.
+    fn cluster(&self, number: usize, seed: u64) -> Tally {
+        let mut dice = Dice::part(seed, 0);
+        let largest = if number.is_multiple_of(3) { 1000 } else { 0 };
+        let before = Cluster::random(&mut dice, number, Scale { services_per_namespace: 6, largest });
+        let [between, after] = changes::random(&mut dice, &before);
+        let names = Names::of(&[&before, &after]);
+        let empty = Cluster::default();
+
+        // Servers that list everything at first, and servers that watch it come.
+        let watch = number % 2 == 1;
+        if !watch {
+            self.write(&empty, &before);
+        }
+        let pairs = self.pairs(number, &before);
+        if watch {
+            self.write(&empty, &before);
+        }
+        let first = before.with_markers(0);
+        self.write(&before, &first);
+        let mut tally = self.ask(&pairs, &names, &before, [seed, 0]);
+
+        self.write(&first, &between);
+        self.write(&between, &after);
+        let second = after.with_markers(1);
+        self.write(&after, &second);
+        tally.add(self.ask(&pairs, &names, &before, [seed, 1]));
+        drop(pairs);
+        self.write(&second, &empty);
+        tally
+    }
+
+    fn write(&self, old: &Cluster, new: &Cluster) {
+        self.runtime.block_on(write::change(&self.client, old, new));
+    }
+
+    fn pairs(&self, number: usize, cluster: &Cluster) -> Vec<Pair> {
+        let kubeconfig = self.plane.kubeconfig().to_string_lossy();
+        let spawn = |index: usize| {
+            let of: &'static Configuration = &configurations::ALL[(number * PAIRS + index) % configurations::ALL.len()];
+            Pair::spawn(self.ours, of, &of.corefile(&kubeconfig, cluster))
+        };
+        let mut pairs: Vec<Pair> = (0..PAIRS).map(spawn).collect();
+        pairs.iter_mut().for_each(Pair::wait_until_they_answer);
+        pairs
+    }
+
+    fn ask(&self, pairs: &[Pair], names: &Names, cluster: &Cluster, [seed, round]: [u64; 2]) -> Tally {
+        let mut tally = Tally::default();
+        std::thread::scope(|scope| {
+            let running: Vec<_> = pairs
+                .iter()
+                .enumerate()
+                .map(|(index, pair)| {
+                    scope.spawn(move || {
+                        pair.wait_for_markers(cluster, round as usize);
+                        let mut dice = Dice::part(seed, 1 + 2 * index as u64 + round);
+                        let apart = Question::unlabelled(&mut dice, names);
+                        let random = || Question::random(&mut dice, names, pair.configuration);
+                        let questions: Vec<_> =
+                            apart.into_iter().chain(std::iter::repeat_with(random).take(QUESTIONS)).collect();
+                        pair.compare(&questions, &self.entries)
+                    })
+                })
+                .collect();
+            for one in running {
+                tally.add(one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+        });
+        tally
+    }
+}
