@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::reader::Reader;
 use super::report::Report;
 use super::zone::{self, ZoneError};
-use super::{Forward, Policy, duration};
+use super::{Forward, Policy, duration, number};
 use crate::corefile::{Token, did_you_mean};
 
 /// Defaults of `plugin/forward` in CoreDNS.
@@ -37,8 +37,17 @@ const NOT_SERVED: [&str; 13] = [
     "doh_method",
 ];
 
+/// Options of `health_check` that only CoreDNS serves.
+const CHECK_OPTIONS_NOT_SERVED: [&str; 2] = ["no_rec", "domain"];
+
 /// Schemes of upstreams that only CoreDNS serves.
-const SCHEMES_NOT_SERVED: [&str; 5] = ["tls", "https", "quic", "grpc", "unix"];
+const SCHEMES_NOT_SERVED: [&str; 2] = ["tls", "https"];
+
+/// Schemes that CoreDNS knows and refuses here, with the port that it names in its refusal.
+const SCHEMES_REFUSED: [(&str, &str); 3] = [("quic", ":853"), ("grpc", ":443"), ("unix", "")];
+
+/// The most words that name upstreams (plugin/forward/setup.go, max).
+const TO_MAX: usize = 15;
 
 /// Reads the directive.
 pub(super) fn check(mut reader: Reader<'_>, report: &mut Report) -> Option<Forward> {
@@ -94,6 +103,9 @@ fn check_stanza(reader: &mut Reader<'_>, report: &mut Report) -> Option<Forward>
     for word in to {
         check_upstream(&mut forward, word, reader, report);
     }
+    if to.len() > TO_MAX {
+        report.error(reader.bare_error(&to[TO_MAX], format_args!("more than {TO_MAX} TOs configured: {}", to.len())));
+    }
     if forward.to.is_empty() && report.errors.is_empty() && report.not_served.is_empty() {
         let error = reader.bare_error(from, "no valid upstream addresses found");
         report.error(error.hint("the files name no name server"));
@@ -125,16 +137,10 @@ fn check_option(forward: &mut Forward, option: &Token, reader: &mut Reader<'_>, 
         return;
     }
     let args = reader.remaining_args();
-    let plain = matches!(name, "force_tcp" | "prefer_udp");
     let fits = match name {
-        "except" => !args.is_empty(),
-        _ if plain => args.is_empty(),
-        _ => args.len() == 1,
+        "force_tcp" | "prefer_udp" => args.is_empty(),
+        _ => !args.is_empty(),
     };
-    if name == "health_check" && args.len() > 1 {
-        report.not_served(&args[1], "an option of health_check");
-        return;
-    }
     if !fits {
         report.error(reader.argument_error());
         return;
@@ -152,50 +158,66 @@ fn check_option(forward: &mut Forward, option: &Token, reader: &mut Reader<'_>, 
             forward.prefer_udp = true;
             Ok(())
         }
-        ("max_fails", Some(word)) => word
-            .text
-            .parse()
-            .map(|value| forward.max_fails = value)
-            .map_err(|_| format!("strconv.ParseUint: parsing {:?}: invalid syntax", word.text)),
-        ("max_concurrent", Some(word)) => match word.text.parse::<i64>() {
-            Ok(value) if value < 0 => Err(format!("max_concurrent can't be negative: {value}")),
-            Ok(value) => {
-                // 0 is no limit.
-                forward.max_concurrent = usize::try_from(value).ok().filter(|value| *value > 0);
-                Ok(())
+        ("max_fails", Some(word)) => number::parse_unsigned(&word.text).map(|value| forward.max_fails = value),
+        ("max_concurrent", Some(word)) => number::parse(&word.text).and_then(|value| {
+            if value < 0 {
+                return Err(format!("max_concurrent can't be negative: {value}"));
             }
-            Err(_) => Err(format!("strconv.Atoi: parsing {:?}: invalid syntax", word.text)),
-        },
-        ("health_check", Some(word)) => {
-            duration::parse(&word.text).map(|value| forward.health_check = value).map_err(|error| error.to_string())
+            // 0 is no limit.
+            forward.max_concurrent = usize::try_from(value).ok().filter(|value| *value > 0);
+            Ok(())
+        }),
+        ("health_check", Some(word)) => check_interval(&word.text).map(|value| forward.health_check = value),
+        ("read_timeout", Some(word)) => check_timeout(&word.text).map(|value| forward.read_timeout = value),
+        ("policy", Some(word)) => {
+            match word.text.as_str() {
+                "random" => forward.policy = Policy::Random,
+                "round_robin" => forward.policy = Policy::RoundRobin,
+                "sequential" => forward.policy = Policy::Sequential,
+                other => report.error(reader.error_at(word, format_args!("unknown policy '{other}'"))),
+            }
+            Ok(())
         }
-        ("read_timeout", Some(word)) => match duration::parse(&word.text) {
-            Ok(value) if value.is_zero() => Err(format!("read_timeout must be positive: {}", word.text)),
-            Ok(value) => {
-                forward.read_timeout = value;
-                Ok(())
-            }
-            Err(error) => Err(error.to_string()),
-        },
-        ("policy", Some(word)) => match word.text.as_str() {
-            "random" => {
-                forward.policy = Policy::Random;
-                Ok(())
-            }
-            "round_robin" => {
-                forward.policy = Policy::RoundRobin;
-                Ok(())
-            }
-            "sequential" => {
-                forward.policy = Policy::Sequential;
-                Ok(())
-            }
-            other => Err(format!("unknown policy '{other}'")),
-        },
         _ => Ok(()),
     };
     if let Err(message) = result {
         report.error(reader.bare_error(args.first().unwrap_or(option), message));
+    }
+    check_rest(name, args, reader, report);
+}
+
+/// Words behind an option's one argument. CoreDNS takes them for options.
+fn check_rest(name: &str, args: &[Token], reader: &Reader<'_>, report: &mut Report) {
+    let Some(word) = args.get(1).filter(|_| name != "except") else { return };
+    let text = word.text.as_str();
+    if name != "health_check" {
+        report.error(reader.error_at(word, format_args!("unknown property '{text}'")));
+    } else if CHECK_OPTIONS_NOT_SERVED.contains(&text) {
+        report.not_served(word, format_args!("option '{text}' of health_check"));
+    } else {
+        report.error(reader.bare_error(word, format_args!("health_check: unknown option {text}")));
+    }
+}
+
+fn check_interval(text: &str) -> Result<Duration, String> {
+    let value = duration::parse(text).map_err(|error| error.to_string())?;
+    match text.strip_prefix('-').and_then(|text| duration::parse(text).ok()) {
+        Some(negative) if !negative.is_zero() => {
+            Err(format!("health_check can't be negative: -{}", negative.as_nanos()))
+        }
+        _ => Ok(value),
+    }
+}
+
+fn check_timeout(text: &str) -> Result<Duration, String> {
+    match duration::parse(text) {
+        // Go writes a zero with its unit.
+        Ok(value) if value.is_zero() && !text.contains(|c: char| ('1'..='9').contains(&c)) => {
+            Err("read_timeout must be positive: 0s".into())
+        }
+        Ok(value) if value.is_zero() => Err(format!("read_timeout must be positive: {text}")),
+        Ok(value) => Ok(value),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -209,6 +231,10 @@ fn check_upstream(forward: &mut Forward, word: &Token, reader: &Reader<'_>, repo
         }
         _ => word.text.as_str(),
     };
+    if let Some(message) = refusal_of_scheme(&word.text) {
+        report.error(reader.bare_error(word, message));
+        return;
+    }
     if let Some(address) = parse_address(text) {
         forward.add(address);
         return;
@@ -223,6 +249,9 @@ fn check_upstream(forward: &mut Forward, word: &Token, reader: &Reader<'_>, repo
                 forward.add(server);
             }
         }
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_host(text) => {
+            report.not_served(word, "a host name as an upstream of forward");
+        }
         Err(error) => {
             let message = format!("not an IP address, file, or valid domain: {text:?}");
             let hint = match error.kind() {
@@ -232,6 +261,19 @@ fn check_upstream(forward: &mut Forward, word: &Token, reader: &Reader<'_>, repo
             report.error(reader.bare_error(word, message).hint(hint));
         }
     }
+}
+
+fn refusal_of_scheme(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let (_, port) = SCHEMES_REFUSED.iter().find(|(known, _)| *known == scheme)?;
+    let port = if rest.parse::<IpAddr>().is_ok() { port } else { "" };
+    Some(format!("'{scheme}' is not supported as a destination protocol in forward: {text}{port}"))
+}
+
+/// Whether a word may be a host's name, with a port or without, rather than a file that is not there.
+fn is_host(text: &str) -> bool {
+    let name = text.rsplit_once(':').map_or(text, |(name, _)| name);
+    !name.is_empty() && !name.contains(['/', ':']) && zone::parse(name).is_ok()
 }
 
 fn parse_address(text: &str) -> Option<SocketAddr> {
