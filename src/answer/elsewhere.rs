@@ -120,7 +120,10 @@ impl Responder {
             Then::Complete(chain) => {
                 let reserved = query.edns.map_or(0, |edns| edns.reply_octets());
                 let mut message = Message::reply(out, &query, limit.saturating_sub(reserved));
-                message.set(bits::AA);
+                // An end that was cut, and whose client may have more of it over TCP.
+                let cut =
+                    responses.iter().flatten().any(|response| response.get(2).is_some_and(|octet| octet & 0x02 != 0));
+                message.set(if cut { bits::AA | bits::TC } else { bits::AA });
                 let chain = fill(chain, responses);
                 alias::write(&chain, &mut message);
                 (Rcode::NOERROR, self.finish(message, &query, Rcode::NOERROR, bufsize), None)

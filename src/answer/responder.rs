@@ -142,7 +142,11 @@ impl Responder {
         if block.forwards(question.folded()) {
             return Outcome::Deferred(Deferred::relay(block.id, packet, &query, block.bufsize));
         }
-        self.fail(query, Some(block), Rcode::SERVFAIL, Some("plugin/kubernetes: no next plugin found"), transport, out)
+        let failure = match block.forward {
+            Some(_) => "plugin/forward: no next plugin found",
+            None => "plugin/kubernetes: no next plugin found",
+        };
+        self.fail(query, Some(block), Rcode::SERVFAIL, Some(failure), transport, out)
     }
 
     /// A response without records.

@@ -3,6 +3,7 @@
 //! The order of upstreams, the health checks and the limits are CoreDNS's (plugin/forward); the exchange itself is
 //! hickory's, which chooses ports and IDs that cannot be foreseen and takes no answer that does not match.
 
+mod sockets;
 mod upstream;
 
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use hickory_proto::op::Message;
-use rand::seq::SliceRandom as _;
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
 
 use self::upstream::Upstream;
 use crate::answer::{Lookup, LookupError, Rcode, Transport};
@@ -76,37 +77,55 @@ impl Forwarder {
         let over_tcp = self.options.force_tcp || transport == Transport::Tcp && !self.options.prefer_udp;
         let begun = Instant::now();
         let order = self.order();
+        let mut at = 0;
         let mut failure = None;
-        for upstream in self.attempts(&order) {
+        for _ in 0..order.len() * ATTEMPTS_PER_UPSTREAM {
             let left = DEADLINE.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 break;
             }
-            match upstream.exchange(&query, over_tcp, left.min(self.options.read_timeout)).await {
-                // A cut answer goes to the client as it is, who then comes over TCP; with `prefer_udp` we go ourselves.
-                Ok(response) if self.options.prefer_udp && !over_tcp && is_truncated(&response) => {
-                    let left = DEADLINE.saturating_sub(begun.elapsed());
-                    match upstream.exchange(&query, true, left.min(self.options.read_timeout)).await {
-                        Ok(response) => return Ok(response),
-                        Err(error) => failure = Some(error),
-                    }
-                }
+            let up = self.next_up(&order, at);
+            at = up.map_or(at, |up| up + 1);
+            // Where none is up, the health checks themselves are doubted, and any is tried, once.
+            let upstream = up.map_or_else(|| order.choose(&mut rand::rng()), |up| order.get(up));
+            let Some(upstream) = upstream else { break };
+            match self.attempt(upstream, &query, over_tcp, left).await {
                 Ok(response) => return Ok(response),
                 Err(error) => {
                     failure = Some(error);
                     upstream.doubt(&self.options);
                 }
             }
+            if up.is_none() {
+                break;
+            }
         }
         Err(LookupError::servfail(failure.unwrap_or_else(|| "no healthy proxies".into())))
     }
 
-    /// The upstreams to try one after another: those that are up in the policy's order, again and again. Where none is,
-    /// the health checks themselves are doubted, and any is tried.
-    fn attempts<'a>(&'a self, order: &'a [Arc<Upstream>]) -> impl Iterator<Item = &'a Arc<Upstream>> {
-        let most = order.len() * ATTEMPTS_PER_UPSTREAM;
-        let any_up = order.iter().any(|upstream| !upstream.is_down(self.options.max_fails));
-        order.iter().cycle().filter(move |upstream| !any_up || !upstream.is_down(self.options.max_fails)).take(most)
+    /// Asks one upstream. A cut answer goes to the client as it is, who then comes over TCP; with `prefer_udp` we go
+    /// ourselves.
+    async fn attempt(
+        &self,
+        upstream: &Upstream,
+        query: &Message,
+        over_tcp: bool,
+        left: Duration,
+    ) -> Result<Vec<u8>, String> {
+        let begun = Instant::now();
+        let response = upstream.exchange(query, over_tcp, left.min(self.options.read_timeout)).await?;
+        if over_tcp || !self.options.prefer_udp || !is_truncated(&response) {
+            return Ok(response);
+        }
+        let left = left.saturating_sub(begun.elapsed());
+        upstream.exchange(query, true, left.min(self.options.read_timeout)).await
+    }
+
+    /// The next upstream that is up, round about from a place in the order. Checks go on meanwhile: which ones are up may
+    /// be another answer each time.
+    fn next_up(&self, order: &[Arc<Upstream>], from: usize) -> Option<usize> {
+        let places = (0..order.len()).map(|step| (from + step) % order.len());
+        places.into_iter().find(|at| order.get(*at).is_some_and(|upstream| !upstream.is_down(self.options.max_fails)))
     }
 
     fn order(&self) -> Vec<Arc<Upstream>> {

@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use hickory_net::runtime::TokioRuntimeProvider;
 use hickory_net::tcp::TcpClientStream;
 use hickory_net::udp::UdpClientStream;
 use hickory_net::xfer::{DnsHandle as _, DnsRequestSender as _, FirstAnswer as _};
 use hickory_proto::op::{DnsRequest, DnsRequestOptions, Message, Query};
 use hickory_proto::rr::{Name, RecordType};
 
+use super::sockets::Sockets;
 use crate::config::Forward;
 
 /// How long a health check waits (plugin/pkg/proxy/health.go, defaultTimeout).
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The largest answer that is taken over UDP, in octets: hickory reads no more of one. A client that takes more gets one
+/// that is cut, and comes over TCP.
+const PAYLOAD_OCTETS_MAX: u16 = 4096;
 
 /// An upstream.
 pub(super) struct Upstream {
@@ -43,9 +47,12 @@ impl Upstream {
     pub(super) async fn exchange(&self, query: &Message, over_tcp: bool, timeout: Duration) -> Result<Vec<u8>, String> {
         let mut query = query.clone();
         query.metadata.id = rand::random();
+        if let Some(edns) = query.edns.as_mut().filter(|edns| !over_tcp && edns.max_payload() > PAYLOAD_OCTETS_MAX) {
+            edns.set_max_payload(PAYLOAD_OCTETS_MAX);
+        }
         let request = DnsRequest::new(query, DnsRequestOptions::default());
         // It owns the task that carries a TCP exchange, and must outlive it.
-        let provider = TokioRuntimeProvider::new();
+        let provider = Sockets::default();
         let exchange = async {
             if over_tcp {
                 let exchange = TcpClientStream::exchange(self.address, None, timeout, None, provider.clone()).await?;
