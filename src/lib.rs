@@ -28,6 +28,7 @@ pub mod answer;
 pub mod cli;
 pub mod config;
 pub mod corefile;
+pub mod forward;
 pub mod model;
 pub mod net;
 pub mod panics;

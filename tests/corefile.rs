@@ -20,7 +20,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use podzone::config::{self, COMMON_FORMAT, Config, LogClasses, Machine, Monitor, PodMode, Source};
+use podzone::config::{self, COMMON_FORMAT, Config, Forward, LogClasses, Machine, Monitor, PodMode, Policy, Source};
 use proptest::prelude::*;
 
 const PORT: u16 = 53;
@@ -163,11 +163,36 @@ fn summary(config: &Config) -> String {
             if view.ttl_secs != 5 {
                 writeln!(text, "    ttl {}", view.ttl_secs).unwrap();
             }
+            if !view.fallthrough.is_empty() {
+                writeln!(text, "    fallthrough {}", view.fallthrough.join(" ")).unwrap();
+            }
             if view.startup_timeout.as_secs() != 5 {
                 writeln!(text, "    startup_timeout {:?}", view.startup_timeout).unwrap();
             }
         }
+        if let Some(forward) = &block.forward {
+            text.push_str(&summary_of_forward(forward));
+        }
     }
+    text
+}
+
+fn summary_of_forward(forward: &Forward) -> String {
+    let to: Vec<_> = forward.to.iter().map(ToString::to_string).collect();
+    let mut text = format!("  forward {} to {}\n", forward.from, to.join(" "));
+    let mut line = |differs: bool, line: String| {
+        if differs {
+            writeln!(text, "    {}", line.trim_end()).unwrap();
+        }
+    };
+    line(!forward.except.is_empty(), format!("except {}", forward.except.join(" ")));
+    line(forward.force_tcp, "force_tcp".into());
+    line(forward.prefer_udp, "prefer_udp".into());
+    line(forward.max_fails != 2, format!("max_fails {}", forward.max_fails));
+    line(forward.health_check.as_millis() != 500, format!("health_check {:?}", forward.health_check));
+    line(forward.read_timeout.as_secs() != 2, format!("read_timeout {:?}", forward.read_timeout));
+    line(forward.max_concurrent.is_some(), format!("max_concurrent {}", forward.max_concurrent.unwrap_or_default()));
+    line(forward.policy != Policy::Random, format!("policy {:?}", forward.policy));
     text
 }
 

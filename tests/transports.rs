@@ -62,6 +62,7 @@ fn responder(endpoints: u16) -> Responder {
             namespaces: Default::default(),
             endpoint_pod_names: true,
             pods: Pods::Insecure,
+            fallthrough: Vec::new(),
             local_addresses: vec!["192.0.2.1".parse().unwrap(), "fd00::53".parse().unwrap()],
         };
         Arc::new(View::new(options, 1))
@@ -235,8 +236,8 @@ fn records(answer: &[u8]) -> usize {
 fn check(responder: &Responder, query: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     // What stood in the buffer before is of no matter.
     let (mut udp, mut tcp) = (vec![0xff; 30], Vec::new());
-    let over_udp = responder.respond(query, Transport::Udp, &mut udp);
-    let over_tcp = responder.respond(query, Transport::Tcp, &mut tcp);
+    let over_udp = responder.respond(query, Transport::Udp, &mut udp).answered();
+    let over_tcp = responder.respond(query, Transport::Tcp, &mut tcp).answered();
     assert_eq!(over_udp.is_some(), over_tcp.is_some(), "answered over one transport only");
     let answered = over_udp?;
     let (rcode, flags) = over_tcp.map(|answered| (answered.rcode, answered.flags)).unwrap();

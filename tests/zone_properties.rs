@@ -341,6 +341,7 @@ impl Bench {
             namespaces: namespaces.iter().map(|name| (*name).into()).collect(),
             endpoint_pod_names,
             pods,
+            fallthrough: Vec::new(),
             local_addresses: local.iter().map(|text| text.parse().unwrap()).collect(),
         };
         let front = Filter { labels: Some(Selector::parse("tier=front").unwrap()) };
@@ -416,7 +417,7 @@ fn ask(responder: &Responder, name: &Name, rtype: u16) -> (u8, u16) {
     packet.extend_from_slice(&rtype.to_be_bytes());
     packet.extend_from_slice(&[0, 1]);
     let mut out = Vec::new();
-    responder.respond(&packet, Transport::Tcp, &mut out).expect("an answer");
+    responder.respond(&packet, Transport::Tcp, &mut out).answered().expect("an answer");
     (out[3] & 0xf, u16::from_be_bytes([out[6], out[7]]))
 }
 

@@ -105,6 +105,7 @@ mod tests {
             namespaces: Default::default(),
             endpoint_pod_names: false,
             pods: Pods::Disabled,
+            fallthrough: Vec::new(),
             local_addresses: Vec::new(),
         };
         Arc::new(View::new(options, 1))

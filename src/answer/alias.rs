@@ -7,8 +7,8 @@
 use std::net::IpAddr;
 
 use super::locate::{Located, locate};
-use super::message::address_type;
-use super::query::Question;
+use super::message::{Message, Owner, Section, address_type};
+use super::query::{Question, rtype};
 use super::responder::Responder;
 use crate::zone::faults::{Fault, planted};
 use crate::zone::records::Selected;
@@ -56,6 +56,41 @@ pub(super) enum Data {
     Address(IpAddr),
     /// CNAME.
     Alias(Name),
+    /// A record that another server gave; its data holds no name that is compressed but a CNAME's target.
+    Raw {
+        /// Its type.
+        rtype: u16,
+        /// Its data in wire form.
+        rdata: Box<[u8]>,
+    },
+    /// In the place of what the upstreams of a block say about the owner.
+    Elsewhere {
+        /// [`Block::id`](super::Block::id)
+        block: usize,
+    },
+}
+
+/// Writes records as answers. What is elsewhere must have been put in by now.
+pub(super) fn write(chain: &[Record], message: &mut Message<'_>) {
+    for record in chain {
+        let owner = record.owner.as_deref().map_or(Owner::QUESTION, Owner::Name);
+        let ttl = record.ttl_secs;
+        match &record.data {
+            Data::Address(address) => {
+                message.address(Section::Answer, owner, ttl, *address);
+            }
+            Data::Alias(target) => {
+                message.record(Section::Answer, owner, rtype::CNAME, ttl, |message| message.name(target.as_wire()));
+            }
+            Data::Raw { rtype: rtype::CNAME, rdata } => {
+                message.record(Section::Answer, owner, rtype::CNAME, ttl, |message| message.name(rdata));
+            }
+            Data::Raw { rtype, rdata } => {
+                message.record(Section::Answer, owner, *rtype, ttl, |message| message.octets(rdata));
+            }
+            Data::Elsewhere { .. } => {}
+        }
+    }
 }
 
 /// The answer to a question of addresses at a name with aliases.
@@ -70,13 +105,17 @@ pub(super) fn follow(
     chase.selected(view, zone, question.folded(), None, selected, &mut Trail::default())
 }
 
-/// The addresses of a name that a server is asked for on behalf of an alias; empty if there are none.
-pub(super) fn resolve(responder: &Responder, view: &View, name: &Name, qtype: u16, trail: &mut Trail) -> Vec<Record> {
-    let chase = Chase { responder, qtype };
-    match view.zone_of(name.as_wire()) {
-        Some((zone, _)) => chase.name(view, zone, name, trail).unwrap_or_default(),
-        None => Vec::new(),
-    }
+/// The addresses of a name of one of a view's zones, asked for on behalf of an alias; `None` if the view has no such
+/// name.
+pub(super) fn resolve(
+    responder: &Responder,
+    view: &View,
+    name: &Name,
+    qtype: u16,
+    trail: &mut Trail,
+) -> Option<Vec<Record>> {
+    let (zone, _) = view.zone_of(name.as_wire())?;
+    Chase { responder, qtype }.name(view, zone, name, trail)
 }
 
 struct Chase<'a> {

@@ -2,6 +2,7 @@
 
 use super::query::rtype;
 use super::rcode::Rcode;
+use super::responder::Transport;
 use crate::zone::faults::{Fault, planted};
 
 /// The smallest payload size that counts (RFC 6891 section 6.2.3), which is also the limit without EDNS.
@@ -23,13 +24,15 @@ pub struct Edns<'a> {
     /// Whether the client wants DNSSEC records; there are none, but the bit is given back.
     pub dnssec_ok: bool,
     options: &'a [u8],
+    /// Where its class stands in the query.
+    class_at: usize,
 }
 
 impl<'a> Edns<'a> {
     /// Reads an OPT record's class, TTL and data; `None` if the options are malformed.
-    pub fn parse(class: u16, ttl: u32, options: &'a [u8]) -> Option<Self> {
+    pub fn parse(class: u16, ttl: u32, options: &'a [u8], class_at: usize) -> Option<Self> {
         let [_, version, ..] = ttl.to_be_bytes();
-        let edns = Self { payload_octets: class, version, dnssec_ok: ttl & DO != 0, options };
+        let edns = Self { payload_octets: class, version, dnssec_ok: ttl & DO != 0, options, class_at };
         edns.split().all(|option| option.is_some()).then_some(edns)
     }
 
@@ -61,6 +64,32 @@ impl<'a> Edns<'a> {
         }
     }
 
+    /// Lowers the payload size in a copy of the query to `bufsize`.
+    pub(super) fn limit_in(&self, query: &mut [u8], bufsize: u16) {
+        if let Some(class) = query.get_mut(self.class_at..self.class_at + 2) {
+            class.copy_from_slice(&self.offered(Some(bufsize)).to_be_bytes());
+        }
+    }
+
+    /// Writes an OPT record into a query that is made for this one's sake. Options stay at home.
+    pub(super) fn write_query(&self, out: &mut Vec<u8>) {
+        write_opt(out, self.payload_octets, if self.dnssec_ok { DO } else { 0 }, 0);
+    }
+
+    /// Makes the OPT record of another server's response, which begins at `at` and has this TTL, ours: the payload size
+    /// and `DO` are the client's; extended code and options stay.
+    pub(super) fn rewrite_reply(&self, response: &mut [u8], at: usize, ttl: u32, bufsize: Option<u16>) {
+        let flags = if self.dnssec_ok { DO } else { 0 };
+        let ttl = ttl & 0xff00_0000 | flags;
+        // Root name, type: three octets.
+        if let Some(class) = response.get_mut(at + 3..at + 5) {
+            class.copy_from_slice(&self.offered(bufsize).to_be_bytes());
+        }
+        if let Some(place) = response.get_mut(at + 5..at + 9) {
+            place.copy_from_slice(&ttl.to_be_bytes());
+        }
+    }
+
     fn echoed(&self) -> impl Iterator<Item = &'a [u8]> {
         self.split().flatten().filter(|(code, _)| ECHOED.contains(code)).map(|(_, octets)| octets)
     }
@@ -79,6 +108,15 @@ impl<'a> Edns<'a> {
             rest = option.map_or(&[], |(_, octets)| rest.get(octets.len()..).unwrap_or(&[]));
             Some(option)
         })
+    }
+}
+
+/// The most octets that a reply may have.
+pub(super) fn reply_limit(transport: Transport, edns: Option<&Edns<'_>>, bufsize: Option<u16>) -> usize {
+    match (transport, edns) {
+        (Transport::Tcp, _) => usize::from(u16::MAX),
+        (Transport::Udp, Some(edns)) => edns.limit(bufsize),
+        (Transport::Udp, None) => usize::from(PAYLOAD_OCTETS_MIN),
     }
 }
 

@@ -35,16 +35,29 @@ enum Ending {
     NameError,
     /// It is not for clients: transfers.
     Refused,
+    /// A chain of aliases leaves all views.
+    Elsewhere(Vec<alias::Record>),
 }
 
-/// Answers a question from a view; `None` if the name is in none of its zones.
+/// What a view makes of a question.
+pub(super) enum Verdict {
+    /// It is answered, with this code.
+    Answered(Rcode),
+    /// It is for whoever comes next.
+    PassedOn,
+    /// The answer's end is elsewhere.
+    Elsewhere(Vec<alias::Record>),
+}
+
+/// Answers a question from a view. Names outside its zones are passed on, and so are those below the zones that
+/// `fallthrough` names which do not exist.
 pub(super) fn answer(
     responder: &Responder,
     view: &View,
     question: &Question<'_>,
     message: &mut Message<'_>,
-) -> Option<Rcode> {
-    let (zone, zone_at) = view.zone_of(question.folded())?;
+) -> Verdict {
+    let Some((zone, zone_at)) = view.zone_of(question.folded()) else { return Verdict::PassedOn };
     let asked = Asked { view, zone, zone_at, question };
     let ending = match question.qtype {
         rtype::A | rtype::AAAA => asked.addresses(responder, message),
@@ -57,15 +70,17 @@ pub(super) fn answer(
         rtype::AXFR | rtype::IXFR => Ending::Refused,
         _ => asked.nothing(),
     };
-    Some(match ending {
+    match ending {
         Ending::Answered => {
             message.set(bits::AA);
-            Rcode::NOERROR
+            Verdict::Answered(Rcode::NOERROR)
         }
-        Ending::Refused => Rcode::REFUSED,
-        Ending::NoData => asked.deny(message, Rcode::NOERROR),
-        Ending::NameError => asked.deny(message, Rcode::NXDOMAIN),
-    })
+        Ending::Refused => Verdict::Answered(Rcode::REFUSED),
+        Ending::NoData => Verdict::Answered(asked.deny(message, Rcode::NOERROR)),
+        Ending::NameError if asked.is_passed_on() => Verdict::PassedOn,
+        Ending::NameError => Verdict::Answered(asked.deny(message, Rcode::NXDOMAIN)),
+        Ending::Elsewhere(chain) => Verdict::Elsewhere(chain),
+    }
 }
 
 impl Asked<'_, '_> {
@@ -75,6 +90,14 @@ impl Asked<'_, '_> {
 
     fn locate(&self) -> Located<'_> {
         locate(self.view, self.question.folded(), self.zone_at)
+    }
+
+    /// Whether a name that does not exist goes to whoever comes next. Before everything was listed once, a name of the
+    /// cluster may exist, and nobody else is to deny it; but a reverse zone is often all of the tree (kubeadm's is), and
+    /// most of its addresses are none of the cluster's.
+    fn is_passed_on(&self) -> bool {
+        let known = self.view.is_synced() || self.zone.is_reverse();
+        known && self.view.options().passes_on(self.question.folded())
     }
 
     /// A denial. What is not known before everything was listed once may exist, so that it is no denial then.
@@ -150,19 +173,10 @@ impl Asked<'_, '_> {
     /// Addresses by way of aliases.
     fn aliases(&self, responder: &Responder, selected: &Selected<'_>, message: &mut Message<'_>) -> Ending {
         let chain = alias::follow(responder, self.view, self.zone, self.question, selected);
-        for record in &chain {
-            let owner = record.owner.as_deref().map_or(Owner::QUESTION, Owner::Name);
-            match &record.data {
-                alias::Data::Address(address) => {
-                    message.address(Section::Answer, owner, record.ttl_secs, *address);
-                }
-                alias::Data::Alias(target) => {
-                    message.record(Section::Answer, owner, rtype::CNAME, record.ttl_secs, |message| {
-                        message.name(target.as_wire());
-                    });
-                }
-            }
+        if chain.iter().any(|record| matches!(record.data, alias::Data::Elsewhere { .. })) {
+            return Ending::Elsewhere(chain);
         }
+        alias::write(&chain, message);
         if chain.is_empty() { Ending::NoData } else { Ending::Answered }
     }
 

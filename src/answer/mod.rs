@@ -11,12 +11,15 @@
 
 mod alias;
 mod edns;
+mod elsewhere;
 mod kubernetes;
 mod locate;
 mod message;
 pub mod query;
 mod rcode;
+mod relay;
 mod responder;
 
+pub use elsewhere::{Deferred, Lookup, LookupError};
 pub use rcode::Rcode;
-pub use responder::{Answered, Block, Responder, Transport};
+pub use responder::{Answered, Block, Forwarded, Outcome, Responder, Transport};

@@ -140,7 +140,7 @@ pub fn parse(packet: &[u8]) -> Parsed<'_> {
         let Some(record) = parse_record(packet, at) else { return Parsed::Rejected(query, Rcode::FORMERR) };
         at = record.end;
         if record.rtype == rtype::OPT && index >= answers + authority {
-            let Some(edns) = Edns::parse(record.class, record.ttl, record.rdata) else {
+            let Some(edns) = Edns::parse(record.class, record.ttl, record.rdata, record.class_at) else {
                 return Parsed::Rejected(query, Rcode::FORMERR);
             };
             query.edns = Some(edns);
@@ -191,37 +191,45 @@ fn parse_question(packet: &[u8], start: usize) -> Option<(Question<'_>, usize)> 
     Some((Question { raw, name, qtype, qclass, folded: Folded { octets } }, at))
 }
 
-struct RawRecord<'a> {
-    rtype: u16,
-    class: u16,
-    ttl: u32,
-    rdata: &'a [u8],
-    end: usize,
+/// A record of any section, its names not read.
+pub(super) struct RawRecord<'a> {
+    pub(super) rtype: u16,
+    pub(super) class: u16,
+    pub(super) class_at: usize,
+    pub(super) ttl: u32,
+    pub(super) rdata: &'a [u8],
+    /// Where the next begins.
+    pub(super) end: usize,
 }
 
-fn parse_record(packet: &[u8], start: usize) -> Option<RawRecord<'_>> {
-    let mut at = start;
+/// Where a name that may end in a pointer ends.
+fn skip_name(packet: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        let length = *packet.get(at)?;
-        match length {
-            0 => {
-                at += 1;
-                break;
-            }
-            1..=63 => at += 1 + usize::from(length),
-            192..=255 => {
-                at += 2;
-                break;
-            }
+        match *packet.get(at)? {
+            0 => return Some(at + 1),
+            length @ 1..=63 => at += 1 + usize::from(length),
+            192..=255 => return Some(at + 2),
             _ => return None,
         }
     }
+}
+
+/// Where the question that begins at `at` ends.
+pub(super) fn skip_question(packet: &[u8], at: usize) -> Option<usize> {
+    let end = skip_name(packet, at)? + 4;
+    (end <= packet.len()).then_some(end)
+}
+
+/// Reads the record that begins at `start`.
+pub(super) fn parse_record(packet: &[u8], start: usize) -> Option<RawRecord<'_>> {
+    let at = skip_name(packet, start)?;
     let fixed = packet.get(at..)?.first_chunk::<10>()?;
     let octets = usize::from(u16::from_be_bytes([fixed[8], fixed[9]]));
     let rdata = packet.get(at + 10..at + 10 + octets)?;
     Some(RawRecord {
         rtype: u16::from_be_bytes([fixed[0], fixed[1]]),
         class: u16::from_be_bytes([fixed[2], fixed[3]]),
+        class_at: at + 2,
         ttl: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
         rdata,
         end: at + 10 + octets,

@@ -1,15 +1,17 @@
 //! One listener's answers: from a packet to the server block that serves its name, and back.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::alias;
-use super::edns::{self, PAYLOAD_OCTETS_MIN};
-use super::kubernetes;
+use super::edns;
+use super::elsewhere::{self, Deferred};
+use super::kubernetes::{self, Verdict};
 use super::message::Message;
 use super::query::{CLASS_IN, Parsed, Query, bits, parse, rtype};
 use super::rcode::Rcode;
-use crate::zone::name::suffixes;
+use crate::zone::name::{is_at_or_below, suffixes};
 use crate::zone::{Name, View};
 
 /// How a query came, which decides how long its answer may be.
@@ -28,16 +30,63 @@ pub struct Block {
     pub view: Option<Arc<View>>,
     /// `bufsize`, in octets.
     pub bufsize: Option<u16>,
+    /// `forward`: which names go to its upstreams.
+    pub forward: Option<Forwarded>,
     /// Whether any of its directives handles queries. A block without such refuses them all.
     pub handles: bool,
     /// An index by which the caller knows the block again.
     pub id: usize,
 }
 
+/// The names that a `forward` directive is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// Names at or below this are forwarded,
+    pub from: Name,
+    /// unless they are at or below one of these. The name `from` itself is never excepted.
+    pub except: Vec<Name>,
+}
+
+impl Block {
+    /// Whether a name (wire form, lower case) goes to the block's upstreams.
+    fn forwards(&self, name: &[u8]) -> bool {
+        self.forward.as_ref().is_some_and(|forward| {
+            let excepted = || forward.except.iter().any(|zone| is_at_or_below(name, zone.as_wire()));
+            is_at_or_below(name, forward.from.as_wire()) && (name == forward.from.as_wire() || !excepted())
+        })
+    }
+}
+
 /// The blocks that one listener serves, by zone.
 #[derive(Debug, Default)]
 pub struct Responder {
     zones: HashMap<Name, Arc<Block>>,
+    blocks: HashMap<usize, Arc<Block>>,
+    /// Whether other classes than IN are looked at: CoreDNS does so on a listener where something is forwarded
+    /// (core/dnsserver/server.go, EnableChaos).
+    any_class: bool,
+}
+
+/// What becomes of a packet.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a box would be an allocation for every query")]
+pub enum Outcome<'p> {
+    /// It is passed over in silence.
+    Ignored,
+    /// The response is ready.
+    Answered(Answered<'p>),
+    /// Others must be asked first.
+    Deferred(Deferred),
+}
+
+impl<'p> Outcome<'p> {
+    /// The answer, if it is ready.
+    pub fn answered(self) -> Option<Answered<'p>> {
+        match self {
+            Self::Answered(answered) => Some(answered),
+            Self::Ignored | Self::Deferred(_) => None,
+        }
+    }
 }
 
 /// What was answered, for logs and counters.
@@ -51,76 +100,134 @@ pub struct Answered<'p> {
     pub rcode: Rcode,
     /// The response's header bits.
     pub flags: u16,
+    /// Whether the answer is another server's.
+    pub is_relayed: bool,
     /// What failed, for the error log; the client was told by the response code.
-    pub failure: Option<&'static str>,
-}
-
-/// What the block made of a query.
-struct Verdict {
-    block: Option<usize>,
-    rcode: Rcode,
-    failure: Option<&'static str>,
+    pub failure: Option<Cow<'static, str>>,
 }
 
 impl Responder {
     /// A responder for zones, each with its block.
     pub fn new(zones: impl IntoIterator<Item = (Name, Arc<Block>)>) -> Self {
-        Self { zones: zones.into_iter().collect() }
+        let zones: HashMap<Name, Arc<Block>> = zones.into_iter().collect();
+        let blocks: HashMap<usize, Arc<Block>> = zones.values().map(|block| (block.id, Arc::clone(block))).collect();
+        let any_class = blocks.values().any(|block| block.forward.is_some());
+        Self { zones, blocks, any_class }
     }
 
-    /// Answers a packet into `out`; `None` if it is to be passed over in silence.
-    pub fn respond<'p>(&self, packet: &'p [u8], transport: Transport, out: &mut Vec<u8>) -> Option<Answered<'p>> {
+    /// Answers a packet into `out`, as far as that can be done here and now.
+    pub fn respond<'p>(&self, packet: &'p [u8], transport: Transport, out: &mut Vec<u8>) -> Outcome<'p> {
         let query = match parse(packet) {
-            Parsed::Ignored => return None,
-            Parsed::Rejected(query, rcode) => return Some(reject(query, rcode, out)),
+            Parsed::Ignored => return Outcome::Ignored,
+            Parsed::Rejected(query, rcode) => return Outcome::Answered(reject(query, rcode, out)),
             Parsed::Query(query) => query,
         };
-        let class_served = query.question.as_ref().is_none_or(|question| question.qclass == CLASS_IN);
-        if class_served && query.question.is_some() && query.edns.is_some_and(|edns| edns.version != 0) {
-            let message = Message::reply(out, &query, usize::MAX);
-            let flags = message.finish(Rcode::BADVERS, Some(edns::write_badvers));
-            return Some(Answered { query, block: None, rcode: Rcode::BADVERS, flags, failure: None });
-        }
-        let block = query
-            .question
-            .as_ref()
-            .filter(|_| class_served)
-            .and_then(|question| self.route(question.folded(), question.qtype).filter(|block| block.handles));
-        let bufsize = block.and_then(|block| block.bufsize);
-        let limit = match (transport, &query.edns) {
-            (Transport::Tcp, _) => usize::from(u16::MAX),
-            (Transport::Udp, Some(edns)) => edns.limit(bufsize),
-            (Transport::Udp, None) => usize::from(PAYLOAD_OCTETS_MIN),
+        let Some(question) = &query.question else {
+            return self.fail(query, None, Rcode::SERVFAIL, None, transport, out);
         };
-        let reserved = query.edns.map_or(0, |edns| edns.reply_octets());
-        let mut message = Message::reply(out, &query, limit.saturating_sub(reserved));
-        let verdict = self.decide(&query, block, &mut message);
-        let opt = query.edns.map(|edns| move |out: &mut Vec<u8>| edns.write_reply(out, bufsize));
-        let flags = message.finish(verdict.rcode, opt);
-        Some(Answered { query, block: verdict.block, rcode: verdict.rcode, flags, failure: verdict.failure })
+        if question.qclass != CLASS_IN && !self.any_class {
+            return self.fail(query, None, Rcode::REFUSED, None, transport, out);
+        }
+        if query.edns.is_some_and(|edns| edns.version != 0) {
+            let flags = Message::reply(out, &query, usize::MAX).finish(Rcode::BADVERS, Some(edns::write_badvers));
+            return Outcome::Answered(Answered {
+                query,
+                block: None,
+                rcode: Rcode::BADVERS,
+                flags,
+                is_relayed: false,
+                failure: None,
+            });
+        }
+        let Some(block) = self.route(question.folded(), question.qtype).filter(|block| block.handles) else {
+            return self.fail(query, None, Rcode::REFUSED, None, transport, out);
+        };
+        if let Some(view) = block.view.as_deref() {
+            let reserved = query.edns.map_or(0, |edns| edns.reply_octets());
+            let limit = edns::reply_limit(transport, query.edns.as_ref(), block.bufsize);
+            let mut message = Message::reply(out, &query, limit.saturating_sub(reserved));
+            match kubernetes::answer(self, view, question, &mut message) {
+                Verdict::Answered(rcode) => {
+                    let flags = self.finish(message, &query, rcode, block.bufsize);
+                    let block = Some(block.id);
+                    return Outcome::Answered(Answered {
+                        query,
+                        block,
+                        rcode,
+                        flags,
+                        is_relayed: false,
+                        failure: None,
+                    });
+                }
+                Verdict::Elsewhere(chain) => {
+                    return Outcome::Deferred(Deferred::complete(block.id, &query, question.qtype, chain));
+                }
+                Verdict::PassedOn => {}
+            }
+        }
+        if block.forwards(question.folded()) {
+            return Outcome::Deferred(Deferred::relay(block.id, packet, &query, block.bufsize));
+        }
+        let failure = match block.forward {
+            Some(_) => "plugin/forward: no next plugin found",
+            None => "plugin/kubernetes: no next plugin found",
+        };
+        self.fail(query, Some(block), Rcode::SERVFAIL, Some(failure), transport, out)
     }
 
-    fn decide(&self, query: &Query<'_>, block: Option<&Block>, message: &mut Message<'_>) -> Verdict {
-        let Some(question) = &query.question else {
-            return Verdict { block: None, rcode: Rcode::SERVFAIL, failure: None };
-        };
-        let Some(block) = block else {
-            return Verdict { block: None, rcode: Rcode::REFUSED, failure: None };
-        };
-        let rcode = block.view.as_deref().and_then(|view| kubernetes::answer(self, view, question, message));
-        Verdict {
-            block: Some(block.id),
-            rcode: rcode.unwrap_or(Rcode::SERVFAIL),
-            failure: rcode.is_none().then_some("no next plugin found"),
+    /// A response without records.
+    fn fail<'p>(
+        &self,
+        query: Query<'p>,
+        block: Option<&Block>,
+        rcode: Rcode,
+        failure: Option<&'static str>,
+        transport: Transport,
+        out: &mut Vec<u8>,
+    ) -> Outcome<'p> {
+        let bufsize = block.and_then(|block| block.bufsize);
+        let limit = edns::reply_limit(transport, query.edns.as_ref(), bufsize);
+        let flags = self.finish(Message::reply(out, &query, limit), &query, rcode, bufsize);
+        let failure = failure.map(Cow::Borrowed);
+        Outcome::Answered(Answered {
+            query,
+            block: block.map(|block| block.id),
+            rcode,
+            flags,
+            is_relayed: false,
+            failure,
+        })
+    }
+
+    /// Ends a response with its OPT record, if the client speaks EDNS; its header bits.
+    pub(super) fn finish(&self, message: Message<'_>, query: &Query<'_>, rcode: Rcode, bufsize: Option<u16>) -> u16 {
+        message.finish(rcode, query.edns.map(|edns| move |out: &mut Vec<u8>| edns.write_reply(out, bufsize)))
+    }
+
+    /// A query that was read before; `None` if the packet is none.
+    pub(super) fn query<'p>(&self, packet: &'p [u8]) -> Option<Query<'p>> {
+        match parse(packet) {
+            Parsed::Query(query) => Some(query),
+            Parsed::Ignored | Parsed::Rejected(..) => None,
         }
+    }
+
+    /// A block by its id.
+    pub(super) fn block(&self, id: usize) -> Option<&Block> {
+        self.blocks.get(&id).map(|block| &**block)
     }
 
     /// Records of a name asked for on behalf of an alias, as if a client asked for it here.
     pub(super) fn resolve(&self, name: &Name, qtype: u16, trail: &mut alias::Trail) -> Vec<alias::Record> {
-        match self.route(name.as_wire(), qtype).and_then(|block| block.view.as_deref()) {
-            Some(view) => alias::resolve(self, view, name, qtype, trail),
-            None => Vec::new(),
+        let wire = name.as_wire();
+        let Some(block) = self.route(wire, qtype) else { return Vec::new() };
+        if let Some(view) = block.view.as_deref().filter(|view| view.zone_of(wire).is_some()) {
+            let found = alias::resolve(self, view, name, qtype, trail);
+            if found.is_some() || !view.options().passes_on(wire) {
+                return found.unwrap_or_default();
+            }
         }
+        if block.forwards(wire) { vec![elsewhere::placeholder(block.id, name)] } else { Vec::new() }
     }
 
     /// The block of the longest zone that a name is in. DS stands on the parent's side of a cut, so that its question
@@ -144,5 +251,5 @@ fn reject<'p>(mut query: Query<'p>, rcode: Rcode, out: &mut Vec<u8>) -> Answered
     let mut message = Message::reply(out, &query, usize::MAX);
     message.set(query.flags & (bits::TC | bits::RD | bits::RA | bits::AD | bits::CD));
     let flags = message.finish(rcode, None::<fn(&mut Vec<u8>)>);
-    Answered { query, block: None, rcode, flags, failure: None }
+    Answered { query, block: None, rcode, flags, is_relayed: false, failure: None }
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::views::ViewPlan;
-use crate::answer::{Block, Responder};
-use crate::config::{Config, ServerBlock};
-use crate::net::{Service, Serving, Sockets, TcpLimits};
+use crate::answer::{Block, Forwarded, Responder};
+use crate::config::{Config, Forward, ServerBlock};
+use crate::forward::{Forwarder, Forwarders};
+use crate::net::{Elsewhere, Service, Serving, Sockets, TcpLimits, WaitingRoom};
 use crate::telemetry::{BlockLog, Counters, QueryLog, ServerCounters, Witness, server_label};
 use crate::zone::Name;
 
@@ -77,9 +78,12 @@ pub(super) fn open(
         .enumerate()
         .map(|(id, (block, plan))| {
             let view = plan.as_ref().map(|plan| Arc::clone(&plan.view));
-            Arc::new(Block { view, bufsize: block.bufsize, handles: !handlers(block).is_empty(), id })
+            let forward = block.forward.as_ref().and_then(forwarded);
+            Arc::new(Block { view, forward, bufsize: block.bufsize, handles: !handlers(block).is_empty(), id })
         })
         .collect();
+    let forwarders = config.blocks.iter().map(|block| block.forward.clone().map(Forwarder::new)).collect();
+    let elsewhere: Arc<dyn Elsewhere> = Arc::new(Forwarders(forwarders));
     // All sockets are opened before one is served: a server that cannot open all of them serves none.
     let mut opened = Vec::new();
     for listener in listeners {
@@ -93,14 +97,24 @@ pub(super) fn open(
         });
         let log = config.blocks.iter().map(|block| BlockLog::new(block.errors, &block.log)).collect();
         let counters = counters.and_then(|counters| counters.server(&listener.server()));
-        let observer = Box::new(Witness { log: QueryLog(log), counters });
-        let service = Arc::new(Service { responder: Responder::new(zones), observer });
+        let service = Arc::new(Service {
+            responder: Responder::new(zones),
+            observer: Box::new(Witness { log: QueryLog(log), counters }),
+            elsewhere: Arc::clone(&elsewhere),
+            waiting: WaitingRoom::new(tokio::runtime::Handle::current()),
+        });
         for socket in sockets.udp {
             serving.udp(socket, Arc::clone(&service)).context("cannot start a UDP worker")?;
         }
         serving.tcp(sockets.tcp, service, TcpLimits::default());
     }
     Ok(serving)
+}
+
+/// The names that go to a block's upstreams.
+fn forwarded(forward: &Forward) -> Option<Forwarded> {
+    let except = forward.except.iter().filter_map(|zone| Name::parse(zone)).collect();
+    Some(Forwarded { from: Name::parse(&forward.from)?, except })
 }
 
 /// The directives of a block that CoreDNS would hand a query to. A block without any refuses what it is asked.
@@ -111,6 +125,7 @@ pub(super) fn handlers(block: &ServerBlock) -> Vec<&'static str> {
         ("errors", block.errors),
         ("log", !block.log.is_empty()),
         ("kubernetes", block.kubernetes.is_some()),
+        ("forward", block.forward.is_some()),
     ];
     all.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect()
 }

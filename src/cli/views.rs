@@ -106,6 +106,7 @@ fn view_options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions,
             PodMode::Insecure => Pods::Insecure,
             PodMode::Verified => Pods::Verified,
         },
+        fallthrough: kubernetes.fallthrough.iter().map(name).collect::<Result<_, _>>()?,
         // With `bind`, CoreDNS finds none: it reads the addresses as networks, which they are not
         // (plugin/kubernetes/local.go, func boundIPs).
         local_addresses: if bind.is_empty() { non_loopback_addresses() } else { Vec::new() },

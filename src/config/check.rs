@@ -7,12 +7,13 @@ use super::machine::Machine;
 use super::reader::Reader;
 use super::report::Report;
 use super::zone::{self, ZoneError};
-use super::{Config, ServerBlock, ZoneKey, admin_overlaps, bind, bufsize, errors, health, kubernetes, log};
+use super::{Config, ServerBlock, ZoneKey, admin_overlaps, bind, bufsize, errors, forward, health, kubernetes, log};
 use super::{prometheus, ready};
 use crate::corefile::{self, Diagnostic, Directive, Token};
 
 /// Directives that podzone serves, in the order in which CoreDNS sets them up.
-pub const SERVED: [&str; 8] = ["bufsize", "bind", "ready", "health", "prometheus", "errors", "log", "kubernetes"];
+pub const SERVED: [&str; 9] =
+    ["bufsize", "bind", "ready", "health", "prometheus", "errors", "log", "kubernetes", "forward"];
 
 /// Checks all blocks.
 ///
@@ -37,6 +38,7 @@ pub(super) fn check(
             errors: false,
             log: Vec::new(),
             kubernetes: None,
+            forward: None,
         })
         .collect();
     for name in SERVED {
@@ -99,6 +101,7 @@ fn check_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn
         }
         "log" => block.log = log::check(reader, report),
         "kubernetes" => block.kubernetes = kubernetes::check(reader, &block.keys, report),
+        "forward" => block.forward = forward::check(reader, report),
         _ => {}
     }
 }

@@ -65,7 +65,7 @@ pub(super) const DIRECTIVES: [&str; 60] = [
 ];
 
 /// Options of `kubernetes` that podzone serves, its own `manifests` among them.
-pub(super) const KUBERNETES_SERVED: [&str; 10] = [
+pub(super) const KUBERNETES_SERVED: [&str; 11] = [
     "endpoint",
     "tls",
     "kubeconfig",
@@ -75,13 +75,13 @@ pub(super) const KUBERNETES_SERVED: [&str; 10] = [
     "pods",
     "endpoint_pod_names",
     "ttl",
+    "fallthrough",
     "startup_timeout",
 ];
 
 /// Options of `kubernetes` that only CoreDNS serves (`plugin/kubernetes/setup.go`).
-pub(super) const KUBERNETES_NOT_SERVED: [&str; 9] = [
+pub(super) const KUBERNETES_NOT_SERVED: [&str; 8] = [
     "namespace_labels",
-    "fallthrough",
     "noendpoints",
     "zonal",
     "ignore",

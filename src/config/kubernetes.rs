@@ -46,6 +46,7 @@ fn check_stanza(reader: &mut Reader<'_>, keys: &[ZoneKey], report: &mut Report) 
         pods: options.pods,
         endpoint_pod_names: options.endpoint_pod_names,
         ttl_secs: options.ttl_secs.unwrap_or(TTL_SECS_DEFAULT),
+        fallthrough: options.fallthrough,
         startup_timeout: options.startup_timeout.unwrap_or(STARTUP_TIMEOUT_DEFAULT),
     }
 }
@@ -106,6 +107,7 @@ struct Options<'a> {
     pods: PodMode,
     endpoint_pod_names: bool,
     ttl_secs: Option<u32>,
+    fallthrough: Vec<String>,
     startup_timeout: Option<Duration>,
 }
 
@@ -144,6 +146,7 @@ impl<'a> Options<'a> {
                 self.check_ttl(secs, reader, report);
                 warn_of_more(more, report);
             }
+            ("fallthrough", words) => self.check_fallthrough(words, reader, report),
             ("startup_timeout", [text, more @ ..]) => {
                 match duration::parse(&text.text) {
                     Ok(duration) => self.startup_timeout = Some(duration),
@@ -175,6 +178,21 @@ impl<'a> Options<'a> {
                 self.manifests = Some((option, PathBuf::from(&folder.text)));
             }
             _ => report.error(reader.argument_error().hint(usage(name))),
+        }
+    }
+
+    /// Without zones, every name falls through.
+    fn check_fallthrough(&mut self, words: &[Token], reader: &Reader<'_>, report: &mut Report) {
+        self.fallthrough = if words.is_empty() { vec![".".into()] } else { Vec::new() };
+        for word in words {
+            match zone::parse(&word.text) {
+                Ok(written) => self.fallthrough.extend(written.zones),
+                Err(ZoneError::Invalid(message, _)) => report.error(reader.bare_error(word, message)),
+                Err(ZoneError::Scheme(scheme)) => {
+                    report
+                        .error(reader.error_at(word, format_args!("a zone of fallthrough has no scheme: {scheme}://")));
+                }
+            }
         }
     }
 

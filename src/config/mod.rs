@@ -12,6 +12,7 @@ mod check;
 mod duration;
 mod error;
 mod errors;
+mod forward;
 mod health;
 mod known;
 mod kubernetes;
@@ -32,7 +33,7 @@ pub use load::{Loaded, load, parse, parse_for};
 pub use log::COMMON_FORMAT;
 pub use machine::{Machine, ThisMachine};
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,6 +67,45 @@ pub struct ServerBlock {
     pub log: Vec<LogRule>,
     /// `kubernetes`: the view that this block answers from.
     pub kubernetes: Option<Kubernetes>,
+    /// `forward`: who is asked about all else.
+    pub forward: Option<Forward>,
+}
+
+/// A `forward` directive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Names at or below this zone are forwarded (lower case, trailing dot),
+    pub from: String,
+    /// `except` those at or below these.
+    pub except: Vec<String>,
+    /// The upstreams, each once.
+    pub to: Vec<SocketAddr>,
+    /// `force_tcp`: always ask over TCP.
+    pub force_tcp: bool,
+    /// `prefer_udp`: ask over UDP even for a client that came over TCP.
+    pub prefer_udp: bool,
+    /// `max_fails`: failed checks in a row after which an upstream is down; 0 means never. Default 2.
+    pub max_fails: u32,
+    /// `health_check`: the time between checks of an upstream that failed, default 0.5 s.
+    pub health_check: Duration,
+    /// `read_timeout`: how long an upstream may take, default 2 s.
+    pub read_timeout: Duration,
+    /// `max_concurrent`: queries at a time; more are refused.
+    pub max_concurrent: Option<usize>,
+    /// `policy`
+    pub policy: Policy,
+}
+
+/// Which upstream is asked first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// Any: the default.
+    #[default]
+    Random,
+    /// Each in turn.
+    RoundRobin,
+    /// Always the first that is up.
+    Sequential,
 }
 
 /// A key of a server block.
@@ -146,6 +186,8 @@ pub struct Kubernetes {
     pub endpoint_pod_names: bool,
     /// `ttl`, in seconds, 0 to 3600, default 5.
     pub ttl_secs: u32,
+    /// `fallthrough`: names at or below these zones that the view does not have are passed on.
+    pub fallthrough: Vec<String>,
     /// `startup_timeout`: how long the sockets wait for the first listing, default 5 s.
     pub startup_timeout: Duration,
 }

@@ -1,5 +1,6 @@
 //! Sockets: the loops that bring packets to a [`Responder`](crate::answer::Responder) and its answers back.
 
+mod deferred;
 mod interfaces;
 mod listen;
 mod serving;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use crate::answer::{Answered, Responder, Transport};
 
+pub use deferred::{Elsewhere, WaitingRoom};
 pub use interfaces::non_loopback_addresses;
 pub use listen::{ListenError, Sockets};
 pub use serving::Serving;
@@ -21,6 +23,10 @@ pub struct Service {
     pub responder: Responder,
     /// Told of every answer after it was sent. It must not wait.
     pub observer: Box<dyn Observer>,
+    /// Asked about what is not answered here.
+    pub elsewhere: Arc<dyn Elsewhere>,
+    /// Where queries wait for it.
+    pub waiting: WaitingRoom,
 }
 
 /// Told of answers.

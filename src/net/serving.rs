@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::SharedService;
 use super::tcp::{TcpLimits, serve_tcp};
 use super::udp::{UdpWorker, serve_udp};
+use super::{SharedService, WaitingRoom};
 
 /// How often the end of the UDP threads is looked for.
 const THREAD_POLL: Duration = Duration::from_millis(5);
@@ -21,11 +21,13 @@ pub struct Serving {
     stop: watch::Sender<bool>,
     udp: Vec<UdpWorker>,
     tcp: JoinSet<io::Result<()>>,
+    /// Where queries of the UDP workers wait for other servers.
+    waiting: Vec<WaitingRoom>,
 }
 
 impl Default for Serving {
     fn default() -> Self {
-        Self { stop: watch::Sender::new(false), udp: Vec::new(), tcp: JoinSet::new() }
+        Self { stop: watch::Sender::new(false), udp: Vec::new(), tcp: JoinSet::new(), waiting: Vec::new() }
     }
 }
 
@@ -35,6 +37,7 @@ impl Serving {
     /// # Errors
     /// If the system gives no thread, or no second handle of the socket.
     pub fn udp(&mut self, socket: UdpSocket, service: SharedService) -> io::Result<()> {
+        self.waiting.push(service.waiting.clone());
         self.udp.push(serve_udp(socket, service)?);
         Ok(())
     }
@@ -57,6 +60,11 @@ impl Serving {
             }
             sleep(THREAD_POLL).await;
         }
+        for room in &self.waiting {
+            if timeout_at(deadline, room.emptied()).await.is_err() {
+                return false;
+            }
+        }
         while let Ok(ended) = timeout_at(deadline, self.tcp.join_next()).await {
             if ended.is_none() {
                 return true;
@@ -75,8 +83,11 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::answer::{Answered, Responder};
-    use crate::net::{Exchange, Observer, Service, Sockets};
+    use futures::future::BoxFuture;
+    use tokio::runtime::Handle;
+
+    use crate::answer::{Answered, Lookup, LookupError, Responder, Transport};
+    use crate::net::{Elsewhere, Exchange, Observer, Service, Sockets};
 
     /// More than are read from a connection at a time, and fewer than a socket's buffer holds.
     const QUERIES: u16 = 180;
@@ -101,10 +112,23 @@ mod tests {
         }
     }
 
-    fn gated() -> (SharedService, Receiver<()>, Sender<()>) {
+    struct Nobody;
+
+    impl Elsewhere for Nobody {
+        fn ask(&self, _: Lookup, _: Transport) -> BoxFuture<'_, Result<Vec<u8>, LookupError>> {
+            Box::pin(async { Err(LookupError::servfail("nobody is asked")) })
+        }
+    }
+
+    fn gated(runtime: &Handle) -> (SharedService, Receiver<()>, Sender<()>) {
         let ((reached, is_reached), (open, is_open)) = (channel(), channel());
         let gate = Gate { reached: Mutex::new(Some(reached)), open: Mutex::new(is_open) };
-        let service = Service { responder: Responder::new([]), observer: Box::new(gate) };
+        let service = Service {
+            responder: Responder::new([]),
+            observer: Box::new(gate),
+            elsewhere: Arc::new(Nobody),
+            waiting: WaitingRoom::new(runtime.clone()),
+        };
         (Arc::new(service), is_reached, open)
     }
 
@@ -126,7 +150,8 @@ mod tests {
     #[test]
     fn datagrams_that_wait_are_answered() {
         let (sockets, addr, _) = sockets();
-        let (service, is_reached, open) = gated();
+        let runtime = runtime();
+        let (service, is_reached, open) = gated(runtime.handle());
         let mut serving = Serving::default();
         for socket in sockets.udp {
             serving.udp(socket, Arc::clone(&service)).unwrap();
@@ -137,7 +162,7 @@ mod tests {
             client.send_to(&query(id), addr).unwrap();
         }
         is_reached.recv_timeout(PATIENCE).unwrap();
-        let stopped = runtime().block_on(async {
+        let stopped = runtime.block_on(async {
             let stopped = tokio::spawn(serving.stop(PATIENCE));
             sleep(Duration::from_millis(50)).await;
             open.send(()).unwrap();
@@ -154,8 +179,8 @@ mod tests {
     #[test]
     fn queries_that_wait_in_a_connection_are_answered_and_it_is_closed() {
         let (sockets, _, addr) = sockets();
-        let (service, is_reached, open) = gated();
         let runtime = runtime();
+        let (service, is_reached, open) = gated(runtime.handle());
         let mut serving = Serving::default();
         {
             let _entered = runtime.enter();
@@ -184,7 +209,8 @@ mod tests {
     #[test]
     fn what_never_ends_is_left_behind() {
         let (sockets, addr, _) = sockets();
-        let (service, is_reached, _open) = gated();
+        let runtime = runtime();
+        let (service, is_reached, _open) = gated(runtime.handle());
         let mut serving = Serving::default();
         for socket in sockets.udp {
             serving.udp(socket, Arc::clone(&service)).unwrap();
@@ -192,6 +218,6 @@ mod tests {
         let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         client.send_to(&query(0), addr).unwrap();
         is_reached.recv_timeout(PATIENCE).unwrap();
-        assert!(!runtime().block_on(serving.stop(Duration::from_millis(100))));
+        assert!(!runtime.block_on(serving.stop(Duration::from_millis(100))));
     }
 }

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{timeout, timeout_at};
 
+use super::deferred::Waiting;
 use super::{Exchange, SharedService};
-use crate::answer::Transport;
+use crate::answer::{Outcome, Transport};
 
 /// What a TCP client may take. The defaults are CoreDNS's (core/dnsserver/server.go), which has no limit on
 /// connections.
@@ -41,6 +42,10 @@ impl Default for TcpLimits {
 
 /// Octets of answers that are gathered before they are written.
 const GATHERED_OCTETS: usize = 64 * 1024;
+/// Queries of one connection that may wait for other servers at a time.
+const WAITING_MAX: usize = 64;
+/// How long a connection that is not read from waits for the next late answer; longer than any lookup takes.
+const WAIT_MAX: Duration = Duration::from_secs(15);
 /// Octets that are read at a time.
 const READ_OCTETS: usize = 4096;
 /// How long to wait when no connection can be accepted, for want of file descriptors say.
@@ -116,36 +121,55 @@ struct Connection {
     inbox: Vec<u8>,
     outbox: Vec<u8>,
     answer: Vec<u8>,
+    /// Answers to queries that had to wait, in the order in which they come (RFC 7766 section 6.2.1.1).
+    late: (mpsc::UnboundedSender<Vec<u8>>, mpsc::UnboundedReceiver<Vec<u8>>),
+    /// Queries that wait.
+    waiting: usize,
 }
 
 impl Connection {
     fn new(stream: TcpStream, client: SocketAddr, service: SharedService, limits: TcpLimits) -> Self {
-        Self { stream, client, service, limits, inbox: Vec::new(), outbox: Vec::new(), answer: Vec::new() }
+        let (inbox, outbox, answer) = (Vec::new(), Vec::new(), Vec::new());
+        Self { stream, client, service, limits, inbox, outbox, answer, late: mpsc::unbounded_channel(), waiting: 0 }
     }
 
     async fn run(mut self, stop: Stop) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
         let mut stopped = pin!(stopped(stop));
-        let mut patience = self.limits.first_read;
-        let mut deadline = Instant::now() + patience;
+        let mut deadline = Instant::now() + self.limits.first_read;
+        let mut is_open = true;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
             self.inbox.reserve(READ_OCTETS);
-            let read = tokio::select! {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // A client with enough queries waiting is not read from: it has to wait itself.
+            let reads = is_open && self.waiting < WAITING_MAX;
+            tokio::select! {
                 biased;
-                read = timeout(left, self.stream.read_buf(&mut self.inbox)) => read,
+                read = timeout(left, self.stream.read_buf(&mut self.inbox)), if reads => match read {
+                    // A client may close its side and still read (RFC 7766 section 6.2.4).
+                    Ok(Ok(0)) | Err(_) => is_open = false,
+                    Ok(Ok(_)) => {
+                        if self.answer_all().await? {
+                            // The clock runs for a whole query: one octet now and then does not hold a connection.
+                            deadline = Instant::now() + self.limits.idle;
+                        }
+                    }
+                    Ok(Err(error)) => return Err(error),
+                },
+                Some(answer) = self.late.1.recv(), if self.waiting > 0 => {
+                    self.waiting -= 1;
+                    append(&mut self.outbox, &answer);
+                    self.flush().await?;
+                    deadline = Instant::now() + self.limits.idle;
+                }
                 () = &mut stopped => return self.finish().await,
-            };
-            match read {
-                Ok(Ok(0)) | Err(_) => return Ok(()),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(error),
+                () = tokio::time::sleep(WAIT_MAX), if !reads && self.waiting > 0 => return Ok(()),
             }
-            if self.answer_all().await? {
-                // The clock runs for a whole query: one octet now and then does not hold a connection open.
-                patience = self.limits.idle;
-                deadline = Instant::now() + patience;
-                // What is left is less than a query; a large read's room goes back.
+            if !is_open && self.waiting == 0 {
+                return Ok(());
+            }
+            // What is left is less than a query; a large one's room goes back.
+            if self.inbox.is_empty() {
                 self.inbox.shrink_to(READ_OCTETS);
                 self.outbox.shrink_to(0);
                 self.answer.shrink_to(0);
@@ -162,6 +186,13 @@ impl Connection {
             }
             self.answer_all().await?;
         }
+        while self.waiting > 0
+            && let Ok(Some(answer)) = timeout(WAIT_MAX, self.late.1.recv()).await
+        {
+            self.waiting -= 1;
+            append(&mut self.outbox, &answer);
+            self.flush().await?;
+        }
         self.stream.shutdown().await
     }
 
@@ -170,16 +201,27 @@ impl Connection {
         let mut at = 0;
         while let Some(packet) = frame(self.inbox.get(at..).unwrap_or(&[])) {
             let octets = packet.len();
-            let received = self.service.observer.is_watching().then(Instant::now);
-            let answered = self.service.responder.respond(packet, Transport::Tcp, &mut self.answer);
-            if let Some(answered) = answered {
-                let length = u16::try_from(self.answer.len()).unwrap_or(u16::MAX);
-                self.outbox.extend_from_slice(&length.to_be_bytes());
-                self.outbox.extend_from_slice(&self.answer);
-                if let Some(received) = received {
-                    let exchange =
-                        Exchange { client: &self.client, transport: Transport::Tcp, received, response: &self.answer };
-                    self.service.observer.answered(&exchange, &answered);
+            let watched = self.service.observer.is_watching().then(Instant::now);
+            match self.service.responder.respond(packet, Transport::Tcp, &mut self.answer) {
+                Outcome::Ignored => {}
+                Outcome::Answered(answered) => {
+                    if let Some(received) = watched {
+                        let (client, response) = (&self.client, &self.answer);
+                        let exchange = Exchange { client, transport: Transport::Tcp, received, response };
+                        self.service.observer.answered(&exchange, &answered);
+                    }
+                    append(&mut self.outbox, &self.answer);
+                }
+                Outcome::Deferred(deferred) => {
+                    let (packet, client, transport) = (packet.to_vec(), self.client, Transport::Tcp);
+                    let received = watched.unwrap_or_else(Instant::now);
+                    let late = self.late.0.clone();
+                    let waiting = Waiting { packet, client, transport, received, deferred };
+                    let waits = waiting.start(&self.service, move |answer| {
+                        // The connection may be gone by then.
+                        let _ = late.send(answer);
+                    });
+                    self.waiting += usize::from(waits);
                 }
             }
             at += 2 + octets;
@@ -199,6 +241,12 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Puts a message behind others, with its length.
+fn append(outbox: &mut Vec<u8>, message: &[u8]) {
+    outbox.extend_from_slice(&u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes());
+    outbox.extend_from_slice(message);
 }
 
 /// The first whole message of a stream, without its length.

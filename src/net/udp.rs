@@ -11,8 +11,9 @@ use std::time::Instant;
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt};
 
+use super::deferred::Waiting;
 use super::{Exchange, SharedService};
-use crate::answer::Transport;
+use crate::answer::{Outcome, Transport};
 use crate::panics::contain;
 
 /// The largest datagram that IP can carry.
@@ -64,7 +65,7 @@ pub(super) fn want_destination(socket: &socket2::Socket, address: SocketAddr) ->
 }
 
 struct Worker {
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     service: SharedService,
     ending: Arc<AtomicBool>,
     packet: Vec<u8>,
@@ -81,7 +82,7 @@ enum Destination {
 impl Worker {
     fn new(socket: UdpSocket, service: SharedService, ending: Arc<AtomicBool>) -> Self {
         Self {
-            socket,
+            socket: Arc::new(socket),
             service,
             ending,
             packet: vec![0; DATAGRAM_OCTETS_MAX],
@@ -122,15 +123,23 @@ impl Worker {
         let Some(client) = socket_address(&peer).filter(|client| client.port() != 0) else { return Ok(true) };
         let watched = self.service.observer.is_watching().then(Instant::now);
         let packet = self.packet.get(..octets).unwrap_or(&[]);
-        let Some(answered) = self.service.responder.respond(packet, Transport::Udp, &mut self.answer) else {
-            return Ok(true);
+        let answered = match self.service.responder.respond(packet, Transport::Udp, &mut self.answer) {
+            Outcome::Ignored => return Ok(true),
+            Outcome::Answered(answered) => answered,
+            Outcome::Deferred(deferred) => {
+                let received = watched.unwrap_or_else(Instant::now);
+                let waiting =
+                    Waiting { packet: packet.to_vec(), client, transport: Transport::Udp, received, deferred };
+                let socket = Arc::clone(&self.socket);
+                waiting.start(&self.service, move |answer| {
+                    if let Err(error) = send(&socket, &answer, destination.as_ref(), &peer) {
+                        tracing::trace!(%error, "udp");
+                    }
+                });
+                return Ok(true);
+            }
         };
-        let control = match &destination {
-            Some(Destination::V4(info)) => Some(ControlMessage::Ipv4PacketInfo(info)),
-            Some(Destination::V6(info)) => Some(ControlMessage::Ipv6PacketInfo(info)),
-            None => None,
-        };
-        let sent = sendmsg(fd, &[IoSlice::new(&self.answer)], control.as_slice(), MsgFlags::empty(), Some(&peer));
+        let sent = send(&self.socket, &self.answer, destination.as_ref(), &peer);
         if let Some(received) = watched {
             let exchange = Exchange { client: &client, transport: Transport::Udp, received, response: &self.answer };
             self.service.observer.answered(&exchange, &answered);
@@ -138,6 +147,17 @@ impl Worker {
         sent?;
         Ok(true)
     }
+}
+
+/// Sends an answer from the address that the query was sent to.
+fn send(socket: &UdpSocket, answer: &[u8], from: Option<&Destination>, to: &SockaddrStorage) -> io::Result<()> {
+    let control = match from {
+        Some(Destination::V4(info)) => Some(ControlMessage::Ipv4PacketInfo(info)),
+        Some(Destination::V6(info)) => Some(ControlMessage::Ipv6PacketInfo(info)),
+        None => None,
+    };
+    sendmsg(socket.as_raw_fd(), &[IoSlice::new(answer)], control.as_slice(), MsgFlags::empty(), Some(to))?;
+    Ok(())
 }
 
 fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {

@@ -68,7 +68,7 @@ const RCODES: [&str; 24] = [
 const OTHER_RCODE: &str = "other";
 
 /// What may have made an answer; the first stands for a query that nothing took.
-const PLUGINS: [&str; 2] = ["", "kubernetes"];
+const PLUGINS: [&str; 3] = ["", "kubernetes", "forward"];
 
 /// Transports and address families, in the order of their cells.
 const PROTOS: [&str; 2] = ["udp", "tcp"];
@@ -282,7 +282,10 @@ impl Cells {
 
 /// The place in [`PLUGINS`] of what made the answer.
 fn plugin(answered: &Answered<'_>) -> usize {
-    usize::from(answered.block.is_some() && answered.failure.is_none())
+    match answered.block {
+        Some(_) if answered.failure.is_none() => 1 + usize::from(answered.is_relayed),
+        _ => 0,
+    }
 }
 
 /// The counts of one zone at one moment.

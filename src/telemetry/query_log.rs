@@ -59,9 +59,9 @@ impl Observer for QueryLog {
         }
         let Some(question) = &answered.query.question else { return };
         let Some(name) = text_of(question.folded()) else { return };
-        if let Some(failure) = answered.failure.filter(|_| block.errors) {
+        if let Some(failure) = answered.failure.as_ref().filter(|_| block.errors) {
             let (rcode, rtype) = (answered.rcode.0, type_name(question.qtype));
-            tracing::error!(target: "plugin/errors", "{rcode} {name} {rtype}: plugin/kubernetes: {failure}");
+            tracing::error!(target: "plugin/errors", "{rcode} {name} {rtype}: {failure}");
         }
         let Some(parsed) = Name::parse(name.trim_end_matches('.')).or_else(|| Name::parse(".")) else { return };
         let Some(rule) = block.rules.iter().find(|rule| parsed.is_within(&rule.below)) else { return };

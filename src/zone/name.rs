@@ -46,7 +46,7 @@ impl Name {
 
     /// Whether this name is another, given in wire form and lower case, or below it.
     pub fn is_at_or_below(&self, ancestor: &[u8]) -> bool {
-        suffixes(&self.0).any(|at| self.0[at..] == *ancestor)
+        is_at_or_below(&self.0, ancestor)
     }
 
     /// Whether this name is in one of the trees of addresses, `in-addr.arpa` and `ip6.arpa`.
@@ -90,6 +90,11 @@ impl std::borrow::Borrow<[u8]> for Labels {
     fn borrow(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// Whether a name is another or below it, both in wire form and lower case.
+pub fn is_at_or_below(name: &[u8], ancestor: &[u8]) -> bool {
+    suffixes(name).any(|at| name[at..] == *ancestor)
 }
 
 /// Offsets of the suffixes of a name in wire form, the whole first, the root last.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use super::name::Name;
+use super::name::{Name, is_at_or_below};
 
 /// A view's options, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,8 @@ pub struct ViewOptions {
     pub endpoint_pod_names: bool,
     /// How names below `pod.` are answered.
     pub pods: Pods,
+    /// Names at or below these that the view does not have are passed on.
+    pub fallthrough: Vec<Name>,
     /// The addresses that this server is reached at: who serves the zone (NS records).
     pub local_addresses: Vec<IpAddr>,
 }
@@ -37,6 +39,11 @@ pub enum Pods {
 }
 
 impl ViewOptions {
+    /// Whether a name (wire form, lower case) that the view does not have is passed on.
+    pub fn passes_on(&self, name: &[u8]) -> bool {
+        self.fallthrough.iter().any(|zone| is_at_or_below(name, zone.as_wire()))
+    }
+
     /// Whether `namespaces` lets a namespace through.
     pub fn exposes(&self, namespace: &str) -> bool {
         self.namespaces.is_empty() || self.namespaces.contains(namespace)

@@ -13,6 +13,7 @@ pub mod peers;
 pub mod pki;
 pub mod ports;
 pub mod process;
+pub mod scripted;
 pub mod server;
 
 use std::time::{Duration, Instant};

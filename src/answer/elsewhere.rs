@@ -1,0 +1,191 @@
+//! Questions that are answered elsewhere: names outside the views' zones, and aliases that leave them.
+//!
+//! Answering is a function and does not wait. Where it needs another server's word, it says what to ask of which
+//! block's upstreams ([`Deferred`]), and goes on when the word has come ([`Responder::resume`]).
+
+use hickory_proto::op::Message as ParsedMessage;
+use hickory_proto::serialize::binary::{BinEncodable as _, BinEncoder};
+
+use super::alias::{self, Data};
+use super::edns;
+use super::message::Message;
+use super::query::{CLASS_IN, HEADER_OCTETS, Query, bits};
+use super::rcode::Rcode;
+use super::relay;
+use super::responder::{Answered, Responder, Transport};
+use crate::zone::Name;
+
+/// A query that cannot be answered here and now.
+#[derive(Debug)]
+pub struct Deferred {
+    /// What to ask. The answers are given back in the same order.
+    pub lookups: Vec<Lookup>,
+    /// [`Block::id`](super::Block::id) of the block that serves the query.
+    pub block: usize,
+    then: Then,
+}
+
+/// A question to a block's upstreams.
+#[derive(Debug)]
+pub struct Lookup {
+    /// [`Block::id`](super::Block::id) of the block.
+    pub block: usize,
+    /// The query in wire form; its ID is for the sender to choose.
+    pub query: Vec<u8>,
+}
+
+/// Why a lookup has no response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookupError {
+    /// What the client is told.
+    pub rcode: Rcode,
+    /// What the log is told.
+    pub reason: String,
+}
+
+/// What to do with the responses.
+#[derive(Debug)]
+enum Then {
+    /// Give the one response to the client.
+    Relay,
+    /// Put each response's records in the place of its alias's target.
+    Complete(Vec<alias::Record>),
+}
+
+impl Deferred {
+    /// The whole query is for others. `bufsize` holds for them too.
+    pub(super) fn relay(block: usize, packet: &[u8], query: &Query<'_>, bufsize: Option<u16>) -> Self {
+        let mut forwarded = packet.to_vec();
+        if let (Some(edns), Some(bufsize)) = (&query.edns, bufsize) {
+            edns.limit_in(&mut forwarded, bufsize);
+        }
+        Self { lookups: vec![Lookup { block, query: forwarded }], block, then: Then::Relay }
+    }
+
+    /// An alias chain, of which some ends are elsewhere.
+    pub(super) fn complete(block: usize, query: &Query<'_>, qtype: u16, chain: Vec<alias::Record>) -> Self {
+        let lookups = chain
+            .iter()
+            .filter_map(|record| match (&record.data, &record.owner) {
+                (Data::Elsewhere { block }, Some(name)) => {
+                    Some(Lookup { block: *block, query: question_of(query, name, qtype) })
+                }
+                _ => None,
+            })
+            .collect();
+        Self { lookups, block, then: Then::Complete(chain) }
+    }
+}
+
+/// A query like the client's for another name: its flags and EDNS stay (plugin/pkg/upstream, request.NewWithQuestion).
+fn question_of(query: &Query<'_>, name: &[u8], qtype: u16) -> Vec<u8> {
+    let mut wire = Vec::with_capacity(HEADER_OCTETS + name.len() + 15);
+    wire.extend_from_slice(&[0, 0]);
+    wire.extend_from_slice(&(query.flags & (bits::OPCODE | bits::RD | bits::AD | bits::CD)).to_be_bytes());
+    wire.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, u8::from(query.edns.is_some())]);
+    wire.extend_from_slice(name);
+    wire.extend_from_slice(&qtype.to_be_bytes());
+    wire.extend_from_slice(&CLASS_IN.to_be_bytes());
+    if let Some(edns) = &query.edns {
+        edns.write_query(&mut wire);
+    }
+    wire
+}
+
+impl Responder {
+    /// Goes on with a query when its lookups are done.
+    pub fn resume<'p>(
+        &self,
+        packet: &'p [u8],
+        transport: Transport,
+        deferred: Deferred,
+        responses: Vec<Result<Vec<u8>, LookupError>>,
+        out: &mut Vec<u8>,
+    ) -> Option<Answered<'p>> {
+        let query = self.query(packet)?;
+        let bufsize = self.block(deferred.block).and_then(|block| block.bufsize);
+        let limit = edns::reply_limit(transport, query.edns.as_ref(), bufsize);
+        let is_relayed = matches!(deferred.then, Then::Relay);
+        let (rcode, flags, failure) = match deferred.then {
+            Then::Relay => {
+                let response = responses.into_iter().next();
+                let response = response.unwrap_or_else(|| Err(LookupError::servfail("no upstream was asked")));
+                match response.and_then(|response| relay::relay(&query, &response, limit, bufsize, out)) {
+                    Ok((rcode, flags)) => (rcode, flags, None),
+                    Err(error) => {
+                        let flags = self.finish(Message::reply(out, &query, limit), &query, error.rcode, bufsize);
+                        (error.rcode, flags, Some(format!("plugin/forward: {}", error.reason)))
+                    }
+                }
+            }
+            Then::Complete(chain) => {
+                let reserved = query.edns.map_or(0, |edns| edns.reply_octets());
+                let mut message = Message::reply(out, &query, limit.saturating_sub(reserved));
+                // An end that was cut, and whose client may have more of it over TCP.
+                let cut =
+                    responses.iter().flatten().any(|response| response.get(2).is_some_and(|octet| octet & 0x02 != 0));
+                message.set(if cut { bits::AA | bits::TC } else { bits::AA });
+                let chain = fill(chain, responses);
+                alias::write(&chain, &mut message);
+                (Rcode::NOERROR, self.finish(message, &query, Rcode::NOERROR, bufsize), None)
+            }
+        };
+        Some(Answered {
+            query,
+            block: Some(deferred.block),
+            rcode,
+            flags,
+            is_relayed,
+            failure: failure.map(Into::into),
+        })
+    }
+}
+
+impl LookupError {
+    /// An upstream that gave no answer that can be used.
+    pub fn servfail(reason: impl Into<String>) -> Self {
+        Self { rcode: Rcode::SERVFAIL, reason: reason.into() }
+    }
+}
+
+/// Puts the responses' answers where the chain leaves. A lookup that failed leaves the alias without an end, as in
+/// CoreDNS (plugin/backend_lookup.go, func A).
+fn fill(chain: Vec<alias::Record>, responses: Vec<Result<Vec<u8>, LookupError>>) -> Vec<alias::Record> {
+    let mut responses = responses.into_iter();
+    let mut filled = Vec::with_capacity(chain.len());
+    for record in chain {
+        match record.data {
+            Data::Elsewhere { .. } => {
+                if let Some(Ok(response)) = responses.next() {
+                    filled.extend(answer_records(&response));
+                }
+            }
+            _ => filled.push(record),
+        }
+    }
+    filled
+}
+
+/// The records of a response's answer section; none if it cannot be read.
+fn answer_records(response: &[u8]) -> Vec<alias::Record> {
+    let Ok(message) = ParsedMessage::from_vec(response) else { return Vec::new() };
+    let records = message.answers.iter().filter_map(|record| {
+        let owner = wire_of(|encoder| record.name.emit(encoder))?;
+        let kind = u16::from(record.record_type());
+        let data = Data::Raw { rtype: kind, rdata: wire_of(|encoder| record.data.emit(encoder))?.into() };
+        Some(alias::Record { owner: Some(owner.into()), ttl_secs: record.ttl, data })
+    });
+    records.collect()
+}
+
+/// The octets that something encodes itself to, alone: there is nothing that it could point back to.
+fn wire_of(emit: impl FnOnce(&mut BinEncoder<'_>) -> Result<(), hickory_proto::ProtoError>) -> Option<Vec<u8>> {
+    let mut wire = Vec::new();
+    emit(&mut BinEncoder::new(&mut wire)).ok()?;
+    Some(wire)
+}
+
+/// The records of a name that an alias leads to outside all views: a question to the block's upstreams.
+pub(super) fn placeholder(block: usize, name: &Name) -> alias::Record {
+    alias::Record { owner: Some(name.as_wire().into()), ttl_secs: 0, data: Data::Elsewhere { block } }
+}

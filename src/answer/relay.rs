@@ -1,0 +1,77 @@
+//! Handing another server's response on: the client's ID, EDNS after what the client offered, and the cut where it does
+//! not fit (request/request.go, func SizeAndDo and Scrub).
+
+use super::edns::Edns;
+use super::elsewhere::LookupError;
+use super::message::Message;
+use super::query::{HEADER_OCTETS, Query, RawRecord, bits, parse_record, rtype, skip_question};
+use super::rcode::Rcode;
+
+/// Writes the response to a query into `out`; its code and header bits.
+///
+/// # Errors
+/// If it is no response to this question, or cannot be read.
+pub(super) fn relay(
+    query: &Query<'_>,
+    response: &[u8],
+    limit: usize,
+    bufsize: Option<u16>,
+    out: &mut Vec<u8>,
+) -> Result<(Rcode, u16), LookupError> {
+    let malformed = || LookupError::servfail("the upstream's response is malformed");
+    let header = response.first_chunk::<HEADER_OCTETS>().ok_or_else(malformed)?;
+    let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+    let flags = word(2);
+    let (questions, answers, authority, additional) = (word(4), word(6), word(8), word(10));
+    let mut at = HEADER_OCTETS;
+    for _ in 0..questions {
+        at = skip_question(response, at).ok_or_else(malformed)?;
+    }
+    let asked = query.question.as_ref().map_or(&[][..], |question| question.raw);
+    let theirs = response.get(HEADER_OCTETS..at).unwrap_or(&[]);
+    if questions != 1 || flags & bits::QR == 0 || !theirs.eq_ignore_ascii_case(asked) {
+        // CoreDNS tells the client that it was its fault (plugin/forward/forward.go, func ServeDNS).
+        return Err(LookupError { rcode: Rcode::FORMERR, reason: "the upstream answered another question".into() });
+    }
+    let mut opt: Option<(usize, RawRecord<'_>)> = None;
+    for index in 0..u32::from(answers) + u32::from(authority) + u32::from(additional) {
+        let record = parse_record(response, at).ok_or_else(malformed)?;
+        let end = record.end;
+        if record.rtype == rtype::OPT && index >= u32::from(answers) + u32::from(authority) {
+            opt = Some((at, record));
+        }
+        at = end;
+    }
+    let extended = opt.as_ref().map_or(0, |(_, record)| (record.ttl >> 24) << 4);
+    let rcode = Rcode(u16::try_from(extended).unwrap_or_default() | flags & 0xf);
+    out.clear();
+    out.extend_from_slice(response.get(..at).unwrap_or(response));
+    if let Some(id) = out.first_chunk_mut::<2>() {
+        *id = query.id.to_be_bytes();
+    }
+    // The question's letters are the client's, whatever the upstream made of them.
+    if let Some(question) = out.get_mut(HEADER_OCTETS..HEADER_OCTETS + asked.len()) {
+        question.copy_from_slice(asked);
+    }
+    match (&query.edns, opt) {
+        (Some(edns), Some((at, record))) => edns.rewrite_reply(out, at, record.ttl, bufsize),
+        (Some(edns), None) => append_opt(out, edns, additional, bufsize),
+        (None, _) => {}
+    }
+    if out.len() <= limit {
+        return Ok((rcode, flags));
+    }
+    // What does not fit is asked for again over TCP; a part of it would serve nobody.
+    let mut message = Message::reply(out, query, limit);
+    message.set(flags & (bits::AA | bits::RA | bits::AD) | bits::TC);
+    let opt = query.edns.map(|edns| move |out: &mut Vec<u8>| edns.write_reply(out, bufsize));
+    let flags = message.finish(Rcode(rcode.0 & 0xf), opt);
+    Ok((rcode, flags))
+}
+
+fn append_opt(out: &mut Vec<u8>, edns: &Edns<'_>, additional: u16, bufsize: Option<u16>) {
+    edns.write_reply(out, bufsize);
+    if let Some(count) = out.get_mut(10..12) {
+        count.copy_from_slice(&additional.saturating_add(1).to_be_bytes());
+    }
+}

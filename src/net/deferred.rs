@@ -1,0 +1,75 @@
+//! Queries that wait for other servers: on the runtime, off the threads that answer at once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::future::{BoxFuture, join_all};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{Exchange, SharedService};
+use crate::answer::{Deferred, Lookup, LookupError, Transport};
+
+/// Queries that may wait at a time, over all clients of a listener. One more is dropped, as one that a full socket
+/// buffer drops is: the client asks again.
+const WAITING_MAX: usize = 10_000;
+
+/// Asks other servers.
+pub trait Elsewhere: Send + Sync {
+    /// The response to a lookup, in wire form; `transport` is how the client came.
+    fn ask(&self, lookup: Lookup, transport: Transport) -> BoxFuture<'_, Result<Vec<u8>, LookupError>>;
+}
+
+/// Where deferred queries wait.
+#[derive(Clone, Debug)]
+pub struct WaitingRoom {
+    runtime: Handle,
+    places: Arc<Semaphore>,
+}
+
+impl WaitingRoom {
+    /// A room whose queries wait on this runtime.
+    pub fn new(runtime: Handle) -> Self {
+        Self { runtime, places: Arc::new(Semaphore::new(WAITING_MAX)) }
+    }
+
+    /// Waits until nobody waits here any more.
+    pub(super) async fn emptied(&self) {
+        // The semaphore is never closed.
+        let _ = self.places.acquire_many(u32::try_from(WAITING_MAX).unwrap_or(u32::MAX)).await;
+    }
+}
+
+/// A query that waits.
+pub(super) struct Waiting {
+    pub(super) packet: Vec<u8>,
+    pub(super) client: SocketAddr,
+    pub(super) transport: Transport,
+    pub(super) received: Instant,
+    pub(super) deferred: Deferred,
+}
+
+impl Waiting {
+    /// Lets the query wait, and hands its answer over; `false` if the room is full and it does not wait.
+    pub(super) fn start(self, service: &SharedService, reply: impl FnOnce(Vec<u8>) + Send + 'static) -> bool {
+        let Ok(place) = Arc::clone(&service.waiting.places).try_acquire_owned() else { return false };
+        let shared = Arc::clone(service);
+        service.waiting.runtime.spawn(async move { self.wait(shared, place, reply).await });
+        true
+    }
+
+    async fn wait(mut self, service: SharedService, _place: OwnedSemaphorePermit, reply: impl FnOnce(Vec<u8>)) {
+        let lookups = std::mem::take(&mut self.deferred.lookups);
+        let transport = self.transport;
+        let responses = join_all(lookups.into_iter().map(|lookup| service.elsewhere.ask(lookup, transport))).await;
+        let mut response = Vec::new();
+        let answered = service.responder.resume(&self.packet, transport, self.deferred, responses, &mut response);
+        let Some(answered) = answered else { return };
+        if service.observer.is_watching() {
+            let (client, received) = (&self.client, self.received);
+            service.observer.answered(&Exchange { client, transport, received, response: &response }, &answered);
+        }
+        reply(response);
+    }
+}
