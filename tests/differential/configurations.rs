@@ -23,7 +23,7 @@ pub(crate) struct Configuration {
 impl Configuration {
     /// The Corefile for servers that read this cluster.
     pub(crate) fn corefile(&self, kubeconfig: &str, cluster: &Cluster) -> String {
-        let text = if self.text.contains("{outside}") {
+        let text = if self.forwards() {
             self.text.replace("{outside}", &outside::upstream().to_string())
         } else {
             self.text.to_owned()
@@ -32,6 +32,11 @@ impl Configuration {
             .replace("{ns0}", &cluster.namespaces[0])
             .replace("{ns1}", &cluster.namespaces[1])
             .replace("{ns2}", &cluster.namespaces[3])
+    }
+
+    /// Whether some names are asked of [`outside::upstream`].
+    pub(crate) fn forwards(&self) -> bool {
+        self.text.contains("{outside}")
     }
 
     pub(crate) fn pick_zone(&self, dice: &mut Dice) -> &'static str {
