@@ -223,10 +223,54 @@ fn answers_are_handed_on_as_coredns_does() {
     assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong[..wrong.len().min(4)].join("\n\n"));
 }
 
+/// As an operator would try podzone: CoreDNS stays in front, and asks podzone for the cluster's names.
+#[test]
+fn coredns_in_front_answers_as_with_its_own_plugin() {
+    let behind = start_with_cluster(Program::Podzone, "fallthrough in-addr.arpa", &format!("forward . {}", upstream()));
+    let front = start(Program::CoreDns, &format!("forward . {}", behind.addr()));
+    let own = start_with_cluster(Program::CoreDns, "fallthrough in-addr.arpa", &format!("forward . {}", upstream()));
+    let names = [
+        (WEB, dns::A),
+        (WEB, dns::AAAA),
+        (WEB, dns::SRV),
+        (WEB, dns::ANY),
+        ("WEB.default.svc.cluster.LOCAL.", dns::A),
+        ("nobody.default.svc.cluster.local.", dns::A),
+        ("default.svc.cluster.local.", dns::A),
+        ("dns-version.cluster.local.", dns::TXT),
+        ("x-www.default.svc.cluster.local.", dns::A),
+        ("x-www.default.svc.cluster.local.", dns::CNAME),
+        ("x-alias.default.svc.cluster.local.", dns::AAAA),
+        ("x-missing.default.svc.cluster.local.", dns::A),
+        ("x-many.default.svc.cluster.local.", dns::A),
+        ("7.7.96.10.in-addr.arpa.", dns::PTR),
+        ("4.3.2.1.in-addr.arpa.", dns::PTR),
+        ("big.outside.example.", dns::TXT),
+        ("nowhere.test.", dns::A),
+    ];
+    for (name, rtype) in names {
+        for edns in [None, Some(Edns::default()), Some(Edns { payload: 4096, dnssec_ok: true, ..Edns::default() })] {
+            let query = Query { edns, ..Query::new(name, rtype) };
+            for ask in [dns::ask, dns::ask_tcp] {
+                let answers = [&front, &own].map(|server| ask(server.addr(), &query).unwrap());
+                let parts = answers.each_ref().map(|it| {
+                    let data = if it.truncated() { Vec::new() } else { sorted(&it.answers) };
+                    (it.rcode, it.truncated(), data, it.opt.clone(), it.authorities.len())
+                });
+                let cut = answers.iter().any(Message::truncated);
+                let same =
+                    if cut { parts[0].0 == parts[1].0 && parts[0].1 == parts[1].1 } else { parts[0] == parts[1] };
+                assert!(same, "{query:?}\n{}\n-- its own plugin\n{}", answers[0], answers[1]);
+            }
+        }
+    }
+}
+
 fn asks_over_the_transport_that_is_configured(program: Program) {
+    type Ask = fn(SocketAddr, &Query) -> std::io::Result<Message>;
     let up = Scripted::start();
-    let (udp, tcp) = (dns::ask as fn(_, &_) -> _, dns::ask_tcp as fn(_, &_) -> _);
-    let cases: [(&str, &str, fn(SocketAddr, &Query) -> std::io::Result<Message>, &[Over], bool); 8] = [
+    let (udp, tcp): (Ask, Ask) = (dns::ask, dns::ask_tcp);
+    let cases: [(&str, &str, Ask, &[Over], bool); 8] = [
         ("", "plain-1", udp, &[Over::Udp], false),
         ("", "plain-2", tcp, &[Over::Tcp], false),
         ("", "tc-1", udp, &[Over::Udp], true),

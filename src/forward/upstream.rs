@@ -17,6 +17,9 @@ use crate::config::Forward;
 /// How long a health check waits (plugin/pkg/proxy/health.go, defaultTimeout).
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The least time between checks, whatever is configured: a refusal comes back at once.
+const CHECK_INTERVAL_MIN: Duration = Duration::from_millis(10);
+
 /// The largest answer that is taken over UDP, in octets: hickory reads no more of one. A client that takes more gets one
 /// that is cut, and comes over TCP.
 const PAYLOAD_OCTETS_MAX: u16 = 4096;
@@ -74,7 +77,7 @@ impl Upstream {
         if options.max_fails == 0 || self.checking.swap(true, Ordering::AcqRel) {
             return;
         }
-        let (upstream, interval) = (Arc::clone(self), options.health_check);
+        let (upstream, interval) = (Arc::clone(self), options.health_check.max(CHECK_INTERVAL_MIN));
         tokio::spawn(async move {
             while !upstream.check().await {
                 let fails = upstream.fails.load(Ordering::Relaxed).saturating_add(1);

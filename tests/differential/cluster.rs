@@ -248,6 +248,9 @@ impl Cluster {
             ("x-apex".into(), ZONE.to_owned()),
             ("x-ns".into(), format!("ns.dns.{ZONE}")),
             ("x-port".into(), inside("dns.udp.twice")),
+            ("x-outside-alias".into(), "alias.example.com".into()),
+            ("x-outside-many".into(), "many.example.com".into()),
+            ("x-outside-none".into(), "none.example.com".into()),
         ];
         // Longer than CoreDNS follows.
         for step in 1..14 {

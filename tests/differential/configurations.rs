@@ -2,12 +2,14 @@
 
 use crate::cluster::{Cluster, Markers};
 use crate::dice::Dice;
+use crate::outside;
 
 /// A Corefile, and what a test must know of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Configuration {
     pub(crate) name: &'static str,
-    /// `{k}` is the kubeconfig option, `{ns0}` to `{ns2}` are namespaces of the cluster.
+    /// `{k}` is the kubeconfig option, `{ns0}` to `{ns2}` are namespaces of the cluster, `{outside}` is a server that
+    /// both may forward to.
     text: &'static str,
     /// Zones to ask names in, the first more often than the others.
     pub(crate) zones: &'static [&'static str],
@@ -21,11 +23,20 @@ pub(crate) struct Configuration {
 impl Configuration {
     /// The Corefile for servers that read this cluster.
     pub(crate) fn corefile(&self, kubeconfig: &str, cluster: &Cluster) -> String {
-        self.text
-            .replace("{k}", &format!("kubeconfig {kubeconfig}"))
+        let text = if self.forwards() {
+            self.text.replace("{outside}", &outside::upstream().to_string())
+        } else {
+            self.text.to_owned()
+        };
+        text.replace("{k}", &format!("kubeconfig {kubeconfig}"))
             .replace("{ns0}", &cluster.namespaces[0])
             .replace("{ns1}", &cluster.namespaces[1])
             .replace("{ns2}", &cluster.namespaces[3])
+    }
+
+    /// Whether some names are asked of [`outside::upstream`].
+    pub(crate) fn forwards(&self) -> bool {
+        self.text.contains("{outside}")
     }
 
     pub(crate) fn pick_zone(&self, dice: &mut Dice) -> &'static str {
@@ -50,7 +61,7 @@ impl Configuration {
 }
 
 /// All of them; each cluster is served under four.
-pub(crate) const ALL: [Configuration; 8] = [
+pub(crate) const ALL: [Configuration; 10] = [
     // What kubeadm writes, with pod names. Listens everywhere: only so does CoreDNS know addresses for NS.
     Configuration {
         name: "kubeadm",
@@ -206,6 +217,60 @@ local:{port} 10.in-addr.arpa:{port} {
         zones: &["cluster.local", "local"],
         all_namespaces: false,
         verifies_pods: false,
+        reverse: true,
+    },
+    // What kubeadm writes, and the rest of the world behind it.
+    Configuration {
+        name: "forward",
+        text: "
+.:{port} {
+    bind 127.0.0.1
+    errors
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        {k}
+        pods insecure
+        endpoint_pod_names
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 30
+    }
+    forward . {outside} {
+        max_concurrent 1000
+    }
+}
+",
+        zones: &["cluster.local"],
+        all_namespaces: true,
+        verifies_pods: false,
+        reverse: true,
+    },
+    // Aliases lead from one block into the other's upstreams, and the cluster's own names fall through.
+    Configuration {
+        name: "forward, two blocks",
+        text: "
+cluster.local:{port} 10.in-addr.arpa:{port} {
+    bind 127.0.0.1
+    bufsize 700
+    kubernetes cluster.local 10.in-addr.arpa {
+        {k}
+        pods verified
+        endpoint_pod_names
+        fallthrough
+    }
+    forward . {outside} {
+        except svc.cluster.local
+        force_tcp
+    }
+}
+.:{port} {
+    bind 127.0.0.1
+    forward com {outside} {
+        prefer_udp
+    }
+}
+",
+        zones: &["cluster.local"],
+        all_namespaces: true,
+        verifies_pods: true,
         reverse: true,
     },
 ];

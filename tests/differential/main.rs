@@ -20,6 +20,7 @@ mod differences;
 #[cfg(feature = "planted-faults")]
 mod faults;
 mod names;
+mod outside;
 mod pair;
 mod questions;
 mod report;

@@ -275,6 +275,9 @@ impl Names {
         {
             self.add(Shape::Outside, name, name);
         }
+        for name in ["alias", "alias2", "many", "none", "text", "ns"] {
+            self.add(Shape::Outside, name, format!("{name}.example.com"));
+        }
         self.add(Shape::Outside, "root", "");
         let odd = [
             "\\000.{n}",
