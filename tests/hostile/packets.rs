@@ -31,19 +31,19 @@ trait Channel {
 
 impl Channel for Udp {
     fn send(&mut self, octets: &[u8]) -> std::io::Result<()> {
-        Udp::send(self, octets)
+        Self::send(self, octets)
     }
     fn receive(&mut self) -> std::io::Result<Vec<u8>> {
-        Udp::receive(self)
+        Self::receive(self)
     }
 }
 
 impl Channel for Tcp {
     fn send(&mut self, octets: &[u8]) -> std::io::Result<()> {
-        Tcp::send(self, octets)
+        Self::send(self, octets)
     }
     fn receive(&mut self) -> std::io::Result<Vec<u8>> {
-        Tcp::receive(self)
+        Self::receive(self)
     }
 }
 
