@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
@@ -74,6 +74,20 @@ fn try_serve(args: &Args) -> Result<(), Failure> {
 }
 
 async fn run(args: &Args, config: &Config, plan: Plan) -> Result<(), Failure> {
+    // Before anything that may take long: the first process of a container that has no handler does not end at all.
+    let mut signals = Signals::listen().context("cannot wait for signals").map_err(Failure::Runtime)?;
+    let _running = tokio::select! {
+        started = start(args, config, plan) => started?,
+        () = signals.end() => return Ok(()),
+    };
+    signals.end().await;
+    Ok(())
+}
+
+/// What must live for as long as the server does.
+type Running = (Vec<source::Handle>, Option<PidFile>);
+
+async fn start(args: &Args, config: &Config, plan: Plan) -> Result<Running, Failure> {
     let mut handles = Vec::new();
     for source in plan.sources {
         handles.push(follow(source).await?);
@@ -82,14 +96,14 @@ async fn run(args: &Args, config: &Config, plan: Plan) -> Result<(), Failure> {
     wait_for_sync(&views).await;
     let listeners: Vec<Listener> = listeners::plan(config);
     let opened = listeners::open(&listeners, config, &plan.views).map_err(Failure::Runtime)?;
-    let _pid_file = args.pidfile.as_deref().and_then(PidFile::write);
+    let pid_file = args.pidfile.as_deref().and_then(PidFile::write);
     if !args.quiet {
         print!("{}{}", listeners::startup_lines(&listeners), version());
     }
     for (listener, service) in opened {
         tokio::spawn(serve_tcp(listener, service, TcpLimits::default()));
     }
-    wait_for_signal().await.context("cannot wait for signals").map_err(Failure::Runtime)
+    Ok((handles, pid_file))
 }
 
 /// Starts following a cluster: its source on the runtime, its zone's writer on a thread of its own.
@@ -139,14 +153,23 @@ async fn wait_for_sync(views: &[&ViewPlan]) {
     }
 }
 
-/// Waits for a signal that ends the process.
-async fn wait_for_signal() -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    tracing::info!("{name}: Shutting down servers then terminating");
-    Ok(())
+/// The signals that end the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one.
+    async fn end(&mut self) {
+        let name = tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        };
+        tracing::info!("{name}: Shutting down servers then terminating");
+    }
 }

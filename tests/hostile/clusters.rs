@@ -132,6 +132,18 @@ fn an_api_server_without_slices_still_gives_its_services() {
 }
 
 #[test]
+fn a_wait_for_an_api_server_can_be_ended() {
+    let port = ports::free();
+    let kubernetes = format!("kubernetes {{\n endpoint http://127.0.0.1:{port}\n startup_timeout 60s\n}}");
+    let mut server = Server::spawn(Program::Podzone, &format!("cluster.local {{\n{kubernetes}\n}}\n"), &[]);
+    wait_for("it waits", SEEN_WITHIN, || {
+        let log = server.log();
+        if log.contains("waiting for Kubernetes API") { Ok(()) } else { Err(log) }
+    });
+    assert!(server.stop().is_some_and(|status| status.success()), "{}", server.log());
+}
+
+#[test]
 fn an_expired_certificate_is_named() {
     let scratch = Scratch::new();
     let pki = Pki::create(&scratch.path().join("pki"));
