@@ -3,14 +3,17 @@
 #   make run     serve Corefile.example
 #   make setup   install the peers and tools of the tests; long the first time only
 #   make check   format, lints, dependencies
-#   make test    all of the above, and every test
+#   make test    all of the above, every test, and a short make fuzz
+#   make fuzz    random packets and Corefiles, a minute each (FUZZ_SECONDS=n for another time)
 #   make bench   measure against CoreDNS
 
-.PHONY: run setup check test bench
+.PHONY: run setup check test fuzz bench
 
 # The peers are found by what `make setup` installs, and cargo's colours follow the terminal.
 CARGO ?= cargo
 INSTALL := tests/peers/install
+FUZZ_SECONDS ?= 60
+FUZZ_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))/fuzz
 
 run:
 	$(CARGO) run --release -- -conf Corefile.example
@@ -20,6 +23,7 @@ setup:
 
 check:
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(INSTALL) cargo-deny
 	"$$($(INSTALL) --where cargo-deny)" check bans licenses sources
@@ -28,6 +32,18 @@ test: setup
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --locked
 	$(CARGO) test --locked --features planted-faults --test differential every_planted_fault_is_seen
+	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=30
+
+# The sanitizer is an unstable flag of the stable compiler. What a run adds to the corpora is kept beside its build; the
+# repository's own are the seeds. A failure's input is written there too, and shown.
+fuzz:
+	$(INSTALL) cargo-fuzz
+	cd fuzz && for target in respond corefile; do \
+	  mkdir -p "$(FUZZ_DIR)/found/$$target" "$(FUZZ_DIR)/failed" && \
+	  RUSTC_BOOTSTRAP=1 "$$(../$(INSTALL) --where cargo-fuzz)" fuzz run --target-dir "$(FUZZ_DIR)" "$$target" \
+	    "$(FUZZ_DIR)/found/$$target" "corpus/$$target" -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
+	    -artifact_prefix="$(FUZZ_DIR)/failed/" -print_final_stats=1 || exit 1; \
+	done
 
 # BENCH takes options: make bench BENCH=--help
 bench: setup

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What a folder of src may import from the others; folders that are not named here may import any.
-const IMPORTS: [(&str, &[&str]); 7] = [
+const IMPORTS: [(&str, &[&str]); 8] = [
     ("corefile", &[]),
     ("model", &[]),
     ("config", &["corefile", "model"]),
@@ -15,6 +15,7 @@ const IMPORTS: [(&str, &[&str]); 7] = [
     ("answer", &["zone"]),
     // Panics are everybody's: a leaf that knows nothing of the others.
     ("net", &["answer", "panics"]),
+    ("forward", &["answer", "config", "net"]),
 ];
 /// Those put the parts together and look at them.
 const FREE: [&str; 3] = ["admin", "cli", "telemetry"];

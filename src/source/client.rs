@@ -176,7 +176,15 @@ async fn build(source: &Source) -> Result<Client, StartError> {
     let mut config = configure(source).await?;
     // kube would retry 429, 503 and 504 for hours without a word; waiting and logging are ours.
     config.default_retry = false;
-    let builder = ClientBuilder::try_from(config).map_err(|error| StartError::Client(chain(&error)))?;
+    let plugin = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
+    let builder = ClientBuilder::try_from(config).map_err(|error| match (source, plugin) {
+        // kube says that there is no such file, but not which.
+        (Source::Kubeconfig { path, .. }, Some(plugin)) => StartError::Kubeconfig {
+            path: path.clone(),
+            reason: format!("the credential plugin {plugin}: {}", chain(&error)),
+        },
+        _ => StartError::Client(chain(&error)),
+    })?;
     Ok(builder.build())
 }
 

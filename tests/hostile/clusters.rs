@@ -1,0 +1,176 @@
+//! API servers that are none, or bad ones: the zone that needs them says SERVFAIL, its neighbour is served.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use super::manifests::service;
+use super::support::dns::{A, NOERROR, SERVFAIL};
+use super::support::pki::Pki;
+use super::support::process::{Process, Scratch};
+use super::support::server::{Program, Server};
+use super::support::{ports, wait_for};
+
+const SEEN_WITHIN: Duration = Duration::from_secs(30);
+
+/// A server on loopback that treats every connection so; it ends with the test's process.
+fn serve(treat: fn(TcpStream)) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || treat(stream));
+        }
+    });
+    port
+}
+
+/// Reads a request's head and gives its path.
+fn request(stream: &TcpStream) -> Option<String> {
+    let mut path = None;
+    for line in BufReader::new(stream).lines() {
+        let line = line.ok()?;
+        if line.is_empty() {
+            return path;
+        }
+        path = path.or_else(|| line.split(' ').nth(1).map(str::to_owned));
+    }
+    None
+}
+
+fn reply(mut stream: &TcpStream, status: &str, content: &str, body: &str) {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {content}\r\nContent-Length: {length}\r\n");
+    // A client that is gone needs no answer.
+    let _ = stream.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes());
+}
+
+fn reset(stream: TcpStream) {
+    // Without lingering, a close sends RST.
+    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+}
+
+fn html(stream: TcpStream) {
+    if request(&stream).is_some() {
+        reply(&stream, "200 OK", "text/html", "<html><body>Welcome to nginx!</body></html>");
+    }
+}
+
+fn silent(stream: TcpStream) {
+    std::thread::sleep(Duration::from_secs(300));
+    drop(stream);
+}
+
+/// An API server from before EndpointSlices.
+fn without_slices(stream: TcpStream) {
+    let Some(path) = request(&stream) else { return };
+    let list = |kind: &str, items: &str| {
+        let meta = r#""metadata":{"resourceVersion":"7"}"#;
+        format!(r#"{{"kind":"{kind}List","apiVersion":"v1",{meta},"items":[{items}]}}"#)
+    };
+    let service =
+        r#"{"metadata":{"name":"old","namespace":"a"},"spec":{"clusterIP":"10.96.0.9","ports":[{"port":80}]}}"#;
+    match path.split('?').next().unwrap_or_default() {
+        _ if path.contains("watch=true") => silent(stream),
+        "/api/v1/services" => reply(&stream, "200 OK", "application/json", &list("Service", service)),
+        "/api/v1/namespaces" => {
+            reply(&stream, "200 OK", "application/json", &list("Namespace", r#"{"metadata":{"name":"a"}}"#));
+        }
+        _ => reply(&stream, "404 Not Found", "text/plain", "404 page not found\n"),
+    }
+}
+
+/// The zone of a bad cluster beside that of a good one.
+fn start(source: &str) -> (Server, Scratch) {
+    let scratch = Scratch::new();
+    std::fs::write(scratch.path().join("web.yaml"), service("web", "10.96.0.1")).unwrap();
+    let folder = scratch.path().display();
+    let server = Program::Podzone.start(&format!(
+        "cluster.local {{\n errors\n kubernetes {{\n  {source}\n  startup_timeout 1s\n }}\n}}\n\
+         good.example {{\n errors\n kubernetes {{\n  manifests {folder}\n }}\n}}\n"
+    ));
+    (server, scratch)
+}
+
+/// Logs all of `says` in one line, answers SERVFAIL for the bad cluster's names and the good one's rightly.
+fn expect(what: &str, source: &str, says: &[&str]) -> Server {
+    let (server, scratch) = start(source);
+    wait_for(&format!("{what}: {says:?} is logged"), SEEN_WITHIN, || {
+        let log = server.log();
+        let found = log.lines().any(|line| says.iter().all(|part| line.contains(part)));
+        if found { Ok(()) } else { Err(log) }
+    });
+    assert_eq!(server.ask("never.a.svc.cluster.local.", A).rcode, SERVFAIL, "{what}");
+    assert_eq!(server.ask("web.a.svc.good.example.", A).data_of(A), ["10.96.0.1"], "{what}");
+    assert!(!server.log().contains("panicked"), "{what}: {}", server.log());
+    drop(scratch);
+    server
+}
+
+#[test]
+fn an_api_server_that_is_none_is_told_apart() {
+    let cases: [(&str, u16, &[&str]); 4] = [
+        ("refuses", ports::free(), &["cannot list services", "Connection refused", "retrying"]),
+        ("resets", serve(reset), &["cannot list services", "retrying"]),
+        ("answers HTML", serve(html), &["cannot list services", "retrying"]),
+        ("is silent", serve(silent), &["starting server with unsynced Kubernetes API"]),
+    ];
+    for (what, port, says) in cases {
+        let server = expect(what, &format!("endpoint http://127.0.0.1:{port}"), says);
+        println!("{what}: {}", server.log().lines().next().unwrap_or_default());
+    }
+}
+
+#[test]
+fn an_api_server_without_slices_still_gives_its_services() {
+    let port = serve(without_slices);
+    let source = format!("endpoint http://127.0.0.1:{port}");
+    let server = expect("no slices", &source, &["cannot list endpointslices.discovery.k8s.io", "404"]);
+    let answer = server.ask("old.a.svc.cluster.local.", A);
+    assert_eq!((answer.rcode, answer.data_of(A)), (NOERROR, vec!["10.96.0.9".to_owned()]));
+}
+
+#[test]
+fn a_wait_for_an_api_server_can_be_ended() {
+    let port = ports::free();
+    let kubernetes = format!("kubernetes {{\n endpoint http://127.0.0.1:{port}\n startup_timeout 60s\n}}");
+    let mut server = Server::spawn(Program::Podzone, &format!("cluster.local {{\n{kubernetes}\n}}\n"), &[]);
+    wait_for("it waits", SEEN_WITHIN, || {
+        let log = server.log();
+        if log.contains("waiting for Kubernetes API") { Ok(()) } else { Err(log) }
+    });
+    assert!(server.stop().is_some_and(|status| status.success()), "{}", server.log());
+}
+
+#[test]
+fn an_expired_certificate_is_named() {
+    let scratch = Scratch::new();
+    let pki = Pki::create(&scratch.path().join("pki"));
+    pki.certificate("api", "/CN=api", Some("IP:127.0.0.1"));
+    // Signed again, for days that are over.
+    let output = Command::new("openssl")
+        .args(["x509", "-req", "-in", "api.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial"])
+        .args(["-days", "-1", "-extfile", "api.ext", "-out", "expired.crt"])
+        .current_dir(scratch.path().join("pki"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let port = ports::free();
+    let mut command = Command::new("openssl");
+    command
+        .args(["s_server", "-quiet", "-www", "-accept", &format!("127.0.0.1:{port}")])
+        .args(["-cert", "expired.crt", "-key", "api.key"])
+        .current_dir(scratch.path().join("pki"));
+    let _peer = Process::spawn("openssl", command, &scratch.path().join("log"));
+    let kubeconfig = scratch.path().join("kubeconfig");
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\n\
+         clusters: [{{name: c, cluster: {{server: \"https://127.0.0.1:{port}\", certificate-authority: {}}}}}]\n\
+         contexts: [{{name: c, context: {{cluster: c, user: u}}}}]\nusers: [{{name: u, user: {{}}}}]\n",
+        pki.path("ca.crt").display()
+    );
+    std::fs::write(&kubeconfig, text).unwrap();
+    let source = format!("kubeconfig {}", kubeconfig.display());
+    expect("expired", &source, &["cannot list services", "certificate", "xpired"]);
+}
