@@ -11,8 +11,8 @@
 //!
 //! Data flows from left to right and never back. Everything left of `zone` runs at the pace of the cluster's
 //! changes, everything right of it at the pace of queries. A Corefile (`corefile`, `config`) says what is served;
-//! `cli` puts the parts together. `telemetry` logs and counts what was answered; `admin` tells of that, and of the
-//! state of all, over HTTP.
+//! `cli` puts the parts together. What others know better, `answer` says so, `net` lets the query wait, and `forward`
+//! asks them. `telemetry` logs and counts what was answered; `admin` tells of that, and of the state of all, over HTTP.
 //!
 //! What always holds, each kept where it is named:
 //! 1. Answering never awaits and never logs above trace (`answer`).
