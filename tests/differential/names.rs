@@ -229,6 +229,12 @@ impl Names {
         }
     }
 
+    /// All names of a shape.
+    #[cfg(feature = "planted-faults")]
+    pub(crate) fn all(&self, shape: Shape) -> impl Iterator<Item = &String> {
+        self.by_shape.get(&shape).into_iter().flatten().flatten()
+    }
+
     fn add_reverse(&mut self, cluster: &Cluster) {
         let of_slices = |labelled: bool| {
             let slices = cluster.slices.iter().filter(move |it| it.service.is_some() == labelled);

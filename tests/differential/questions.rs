@@ -91,6 +91,12 @@ impl Question {
         }
     }
 
+    /// Who every address of the clusters belongs to.
+    #[cfg(feature = "planted-faults")]
+    pub(crate) fn all_pointers(names: &Names) -> impl Iterator<Item = Self> {
+        names.all(Shape::Reverse).map(|name| Self { query: Query::new(name, dns::PTR), shape: Shape::Reverse })
+    }
+
     /// The reverse name of an address that sits in a slice without a Service's label.
     pub(crate) fn unlabelled(dice: &mut Dice, names: &Names) -> Option<Self> {
         (!names.unlabelled.is_empty()).then(|| {
