@@ -32,7 +32,7 @@ test: setup
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --locked
 	$(CARGO) test --locked --features planted-faults --test differential every_planted_fault_is_seen
-	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=30
+	$(MAKE) --no-print-directory fuzz
 
 # The sanitizer is an unstable flag of the stable compiler. What a run adds to the corpora is kept beside its build; the
 # repository's own are the seeds. A failure's input is written there too, and shown.

@@ -62,13 +62,33 @@ fn silent(stream: TcpStream) {
     drop(stream);
 }
 
+fn list(kind: &str, items: &str) -> String {
+    let meta = r#""metadata":{"resourceVersion":"7","novelty":{}}"#;
+    format!(r#"{{"kind":"{kind}List","apiVersion":"v1",{meta},"items":[{items}]}}"#)
+}
+
+/// An API server from after this program: fields, types and families that it knows nothing of.
+fn newer(stream: TcpStream) {
+    let Some(path) = request(&stream) else { return };
+    let service = r#"{"metadata":{"name":"new","namespace":"a","novelty":[1]},"spec":{"type":"Quantum","future":{"x":1},
+        "clusterIPs":["10.96.0.9"],"ports":[{"name":"w","port":80,"protocol":"WARP","phase":2}]},"status":{"s":[]}}"#;
+    let slices = r#"{"metadata":{"name":"n1","namespace":"a","labels":{"kubernetes.io/service-name":"new"}},
+        "addressType":"Quux","endpoints":[{"addresses":["what?"]}],"ports":[]},
+        {"metadata":{"name":"n2","namespace":"a","labels":{"kubernetes.io/service-name":"new"}},"addressType":"IPv4",
+        "endpoints":[{"addresses":["10.0.0.7"],"hostname":"h","conditions":{"ready":true,"dreaming":true},"mood":3}],
+        "ports":[{"name":"w","port":80,"protocol":"WARP"}],"topology":null}"#;
+    let body = match path.split('?').next().unwrap_or_default() {
+        _ if path.contains("watch=true") => return silent(stream),
+        "/api/v1/services" => list("Service", service),
+        "/api/v1/namespaces" => list("Namespace", r#"{"metadata":{"name":"a"},"spec":{"finalizers":["k"]}}"#),
+        _ => list("EndpointSlice", slices),
+    };
+    reply(&stream, "200 OK", "application/json", &body);
+}
+
 /// An API server from before EndpointSlices.
 fn without_slices(stream: TcpStream) {
     let Some(path) = request(&stream) else { return };
-    let list = |kind: &str, items: &str| {
-        let meta = r#""metadata":{"resourceVersion":"7"}"#;
-        format!(r#"{{"kind":"{kind}List","apiVersion":"v1",{meta},"items":[{items}]}}"#)
-    };
     let service =
         r#"{"metadata":{"name":"old","namespace":"a"},"spec":{"clusterIP":"10.96.0.9","ports":[{"port":80}]}}"#;
     match path.split('?').next().unwrap_or_default() {
@@ -129,6 +149,18 @@ fn an_api_server_without_slices_still_gives_its_services() {
     let server = expect("no slices", &source, &["cannot list endpointslices.discovery.k8s.io", "404"]);
     let answer = server.ask("old.a.svc.cluster.local.", A);
     assert_eq!((answer.rcode, answer.data_of(A)), (NOERROR, vec!["10.96.0.9".to_owned()]));
+}
+
+#[test]
+fn what_a_newer_api_server_knows_more_of_is_passed_over() {
+    let (server, _scratch) = start(&format!("endpoint http://127.0.0.1:{}", serve(newer)));
+    for (name, address) in [("new", "10.96.0.9"), ("h.new", "10.0.0.7"), ("_w._warp.new", "10.96.0.9")] {
+        wait_for(name, SEEN_WITHIN, || {
+            let answer = server.ask(&format!("{name}.a.svc.cluster.local."), A);
+            if answer.data_of(A) == [address] { Ok(()) } else { Err(format!("{answer}{}", server.log())) }
+        });
+    }
+    assert!(server.log().contains("n1"), "the slice with the unknown addresses is named: {}", server.log());
 }
 
 #[test]
