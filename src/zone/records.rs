@@ -129,13 +129,10 @@ pub struct Selected<'a> {
     pub pairs: u32,
     /// The mark of the pairs that give the name's own addresses.
     pub address_mark: u8,
-    aliases: Aliases<'a>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Aliases<'a> {
-    All(&'a [Name]),
-    Of(u32, &'a [(u32, Name)]),
+    /// Aliases of a set,
+    aliases: &'a [Name],
+    /// or of the endpoint with this label's index.
+    endpoint_aliases: (u32, &'a [(u32, Name)]),
 }
 
 impl<'a> Selected<'a> {
@@ -145,21 +142,16 @@ impl<'a> Selected<'a> {
             entries: &set.entries,
             pairs: set.pairs,
             address_mark: Entry::FIRST_ADDRESS,
-            aliases: Aliases::All(&set.aliases),
+            aliases: &set.aliases,
+            endpoint_aliases: (Entry::SERVICE, &[]),
         }
     }
 
     /// Targets of CNAME records.
     pub fn aliases(&self) -> impl Iterator<Item = &'a Name> + use<'a> {
-        let (all, of): (&[Name], &[(u32, Name)]) = match self.aliases {
-            Aliases::All(all) => (all, &[]),
-            Aliases::Of(_, of) => (&[], of),
-        };
-        let label = match self.aliases {
-            Aliases::All(_) => Entry::SERVICE,
-            Aliases::Of(label, _) => label,
-        };
-        all.iter().chain(of.iter().filter(move |(of, _)| *of == label).map(|(_, name)| name))
+        let (endpoint, of_endpoints) = self.endpoint_aliases;
+        let of_endpoint = of_endpoints.iter().filter(move |(of, _)| *of == endpoint).map(|(_, name)| name);
+        self.aliases.iter().chain(of_endpoint)
     }
 
     /// Whether it selects anything at all. A Service that the API server has given no address yet selects nothing,
@@ -224,7 +216,8 @@ impl ServiceRecords {
             entries: self.endpoints.entries.get(label.first as usize..end).unwrap_or(&[]),
             pairs: label.pairs,
             address_mark: Entry::FIRST_OF_TARGET,
-            aliases: Aliases::Of(u32::try_from(index).unwrap_or(Entry::SERVICE), &self.endpoints.aliases),
+            aliases: &[],
+            endpoint_aliases: (u32::try_from(index).unwrap_or(Entry::SERVICE), &self.endpoints.aliases),
         })
     }
 }
