@@ -24,7 +24,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use podzone::net::non_loopback_addresses;
+use podzone::config::{Machine as _, ThisMachine};
 use support::dns::{self, Edns, Message, Query, Record};
 use support::kube::{ControlPlane, Options};
 use support::process::Scratch;
@@ -115,7 +115,8 @@ fn own(text: &str) -> String {
     if !text.contains("{own}") {
         return text.to_owned();
     }
-    let address = non_loopback_addresses().into_iter().find(|address| address.is_ipv4());
+    let addresses = ThisMachine.interfaces().unwrap().into_iter().map(|(_, address)| address);
+    let address = addresses.filter(|address| !address.is_loopback()).find(std::net::IpAddr::is_ipv4);
     text.replace("{own}", &address.expect("this machine has an IPv4 address beside loopback's").to_string())
 }
 

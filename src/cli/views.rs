@@ -5,9 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Kubernetes, PodMode, Source};
+use crate::config::{Config, Kubernetes, Machine as _, PodMode, Source, ThisMachine};
 use crate::model::{Filter, Kind};
-use crate::net::non_loopback_addresses;
 use crate::zone::{Name, Pods, Publisher, View, ViewOptions, unix_now};
 
 /// A cluster that is followed once, and the views of it.
@@ -109,6 +108,12 @@ fn view_options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions,
         fallthrough: kubernetes.fallthrough.iter().map(name).collect::<Result<_, _>>()?,
         // With `bind`, CoreDNS finds none: it reads the addresses as networks, which they are not
         // (plugin/kubernetes/local.go, func boundIPs).
-        local_addresses: if bind.is_empty() { non_loopback_addresses() } else { Vec::new() },
+        local_addresses: if bind.is_empty() { own_addresses() } else { Vec::new() },
     })
+}
+
+/// The addresses of all interfaces but loopback ones; none where they cannot be read, as in CoreDNS.
+fn own_addresses() -> Vec<IpAddr> {
+    let interfaces = ThisMachine.interfaces().unwrap_or_default();
+    interfaces.into_iter().map(|(_, address)| address).filter(|address| !address.is_loopback()).collect()
 }

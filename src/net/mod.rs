@@ -1,7 +1,6 @@
 //! Sockets: the loops that bring packets to a [`Responder`](crate::answer::Responder) and its answers back.
 
 mod deferred;
-mod interfaces;
 mod listen;
 mod serving;
 mod tcp;
@@ -12,7 +11,6 @@ use std::sync::Arc;
 use crate::answer::{Answered, Responder, Transport};
 
 pub use deferred::{Elsewhere, WaitingRoom};
-pub use interfaces::non_loopback_addresses;
 pub use listen::{ListenError, Sockets};
 pub use serving::Serving;
 pub use tcp::TcpLimits;
