@@ -13,6 +13,8 @@
 CARGO ?= cargo
 INSTALL := tests/peers/install
 FUZZ_SECONDS ?= 60
+# 0 takes a new seed each time; the tests take one, so that what they find is not left to chance.
+FUZZ_SEED ?= 0
 FUZZ_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))/fuzz
 
 run:
@@ -32,7 +34,7 @@ test: setup
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --locked
 	$(CARGO) test --locked --features planted-faults --test differential every_planted_fault_is_seen
-	$(MAKE) --no-print-directory fuzz
+	$(MAKE) --no-print-directory fuzz FUZZ_SEED=1
 
 # The sanitizer is an unstable flag of the stable compiler. What a run adds to the corpora is kept beside its build; the
 # repository's own are the seeds. A failure's input is written there too, and shown.
@@ -41,7 +43,7 @@ fuzz:
 	cd fuzz && for target in respond corefile; do \
 	  mkdir -p "$(FUZZ_DIR)/found/$$target" "$(FUZZ_DIR)/failed" && \
 	  RUSTC_BOOTSTRAP=1 "$$(../$(INSTALL) --where cargo-fuzz)" fuzz run --target-dir "$(FUZZ_DIR)" "$$target" \
-	    "$(FUZZ_DIR)/found/$$target" "corpus/$$target" -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
+	    "$(FUZZ_DIR)/found/$$target" "corpus/$$target" -- -max_total_time=$(FUZZ_SECONDS) -seed=$(FUZZ_SEED) -timeout=10 \
 	    -artifact_prefix="$(FUZZ_DIR)/failed/" -print_final_stats=1 || exit 1; \
 	done
 

@@ -94,7 +94,10 @@ impl fmt::Display for Diagnostic {
             for hint in &self.hints {
                 group = group.element(Level::HELP.message(hint));
             }
-            write!(f, "\n{}", Renderer::plain().render(&[group]))
+            // The renderer shows the controls of ASCII as pictures, and passes those of Latin-1 (U+0080 to U+009F) on.
+            let shown = Renderer::plain().render(&[group]).to_string();
+            let harmless = |shown: char| if shown.is_control() && shown != '\n' { '\u{fffd}' } else { shown };
+            write!(f, "\n{}", shown.chars().map(harmless).collect::<String>())
         } else {
             self.hints.iter().try_for_each(|hint| write!(f, "\n  = help: {hint}"))
         }
