@@ -1,6 +1,6 @@
 //! Which zones are served on which sockets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::views::ViewPlan;
 use crate::answer::{Block, Forwarded, Responder};
-use crate::config::{Config, Forward, ServerBlock};
+use crate::config::{Config, Forward, ServerBlock, syntax_warning};
 use crate::forward::{Forwarder, Forwarders};
 use crate::net::{Elsewhere, Service, Serving, Sockets, TcpLimits, WaitingRoom};
 use crate::telemetry::{BlockLog, Counters, QueryLog, ServerCounters, Witness, server_label};
@@ -133,7 +133,7 @@ pub(super) fn handlers(block: &ServerBlock) -> Vec<&'static str> {
 /// What is served where, in CoreDNS's form (core/dnsserver/onstartup.go): `zone:port`, and ` on ADDRESS` where an
 /// address was given.
 pub(super) fn startup_lines(listeners: &[Listener]) -> String {
-    let mut lines: Vec<String> = Vec::new();
+    let (mut lines, mut shown) = (String::new(), HashSet::new());
     for listener in listeners {
         for zone in listener.zones.keys() {
             let port = listener.address.port();
@@ -141,28 +141,15 @@ pub(super) fn startup_lines(listeners: &[Listener]) -> String {
                 true => format!("{zone}:{port} on {}\n", listener.address.ip()),
                 false => format!("{zone}:{port}\n"),
             };
-            if lines.contains(&line) {
+            if shown.contains(&line) {
                 continue; // Both families of an address that stands for all.
             }
-            if !is_preferred_syntax(zone) {
-                lines.push(format!("Warning: Domain {zone:?} does not follow RFC1035 preferred syntax\n"));
+            if let Some(warning) = syntax_warning(zone) {
+                lines.push_str(&format!("Warning: {warning}\n"));
             }
-            lines.push(line);
+            lines.push_str(&line);
+            shown.insert(line);
         }
     }
-    lines.concat()
-}
-
-/// Labels of letters, digits and dashes that begin with a letter and do not end in a dash (RFC 1035 section 2.3.1);
-/// the root and reverse zones pass.
-fn is_preferred_syntax(zone: &str) -> bool {
-    let is_label = |label: &str| {
-        label.starts_with(|first: char| first.is_ascii_alphabetic())
-            && !label.ends_with('-')
-            && label.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
-    };
-    zone == "."
-        || zone.ends_with(".in-addr.arpa.")
-        || zone.ends_with(".ip6.arpa.")
-        || zone.strip_suffix('.').is_some_and(|labels| labels.split('.').all(is_label))
+    lines
 }

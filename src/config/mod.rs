@@ -32,6 +32,7 @@ pub use error::ConfigError;
 pub use load::{Loaded, load, parse, parse_for};
 pub use log::COMMON_FORMAT;
 pub use machine::{Machine, ThisMachine};
+pub use zone::syntax_warning;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

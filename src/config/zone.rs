@@ -101,7 +101,7 @@ pub(super) fn is_below(name: &str, zone: &str) -> bool {
 
 /// CoreDNS's start warning about zones that are legal and improbable, if the zone is one
 /// (`core/dnsserver/onstartup.go`).
-pub(super) fn syntax_warning(zone: &str) -> Option<String> {
+pub fn syntax_warning(zone: &str) -> Option<String> {
     let preferred = |label: &str| {
         label.starts_with(|c: char| c.is_ascii_alphabetic())
             && label.ends_with(|c: char| c.is_ascii_alphanumeric())
