@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "support/paths.rs"]
+mod paths;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, LazyLock};
 
@@ -282,8 +285,14 @@ proptest! {
     }
 
     #[test]
+    fn what_is_prepared_is_what_would_be_composed(query in query()) {
+        paths::agree(asked(), &query.bytes);
+    }
+
+    #[test]
     fn what_resembles_a_query_does_no_harm(query in mangled()) {
         check(asked(), &query);
+        paths::agree(asked(), &query);
     }
 
     #[test]

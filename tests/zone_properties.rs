@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "support/paths.rs"]
+mod paths;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -17,7 +20,7 @@ use podzone::model::{
 use podzone::zone::delta::service_records;
 use podzone::zone::name_servers::NameServers;
 use podzone::zone::records::ServiceRecords;
-use podzone::zone::{Data, Delta, Labels, Name, Pods, Publisher, Record, View, ViewOptions};
+use podzone::zone::{Data, Delta, Labels, Name, Pods, Publisher, Record, Snapshot, View, ViewOptions};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -378,6 +381,7 @@ impl Bench {
         self.publisher.publish();
         for (view, (followed, responder)) in self.views.iter().zip(self.followed.iter().zip(&self.responders)) {
             let followed = followed.lock().unwrap();
+            let view = &*view.current();
             assert_eq!(view.is_synced(), Kind::ALL.into_iter().all(|kind| source.listed(kind)));
             assert_eq!((view.version(), view.serial()), (followed.version, followed.serial));
             assert_view_is(view, &followed.content);
@@ -386,6 +390,7 @@ impl Bench {
             assert_eq!(records.len(), distinct.len(), "a record twice: {records:?}");
             assert!(distinct == followed.records, "deltas and content differ:\n{distinct:?}\n{:?}", followed.records);
             assert_targets_resolve(responder, &records);
+            assert_paths_agree(responder, &records, view.is_synced());
             if !view.is_synced() {
                 assert_nothing_is_denied(responder);
             }
@@ -394,31 +399,64 @@ impl Bench {
 }
 
 /// The index that answers come from holds what the deltas say, and nothing else.
-fn assert_view_is(view: &View, content: &Content) {
+fn assert_view_is(view: &Snapshot, content: &Content) {
     assert_eq!(view.service_count(), content.services.len());
     for (key, records) in &content.services {
-        assert_eq!(view.service(key.as_wire()).as_ref(), Some(records), "{key}");
+        assert_eq!(view.service(key.as_wire()).map(|service| &service.records), Some(records), "{key}");
     }
     for address in ADDRESSES.map(|text| text.parse::<IpAddr>().unwrap()) {
-        assert_eq!(view.pointers(address).as_ref(), content.pointers.get(&address), "pointers of {address}");
-        assert_eq!(view.pod_namespaces(address).as_ref(), content.pods.get(&address), "pods of {address}");
+        assert_eq!(
+            Some(view.pointers(address)),
+            content.pointers.get(&address).map(|names| &**names).or(Some(&[])),
+            "pointers of {address}"
+        );
+        assert_eq!(
+            Some(view.pod_namespaces(address)),
+            content.pods.get(&address).map(|pods| &**pods).or(Some(&[])),
+            "pods of {address}"
+        );
     }
     for namespace in NAMESPACES {
         let label = Labels::parse(namespace).unwrap();
         assert_eq!(view.has_namespace(label.as_wire()), content.namespaces.contains(&label), "{namespace}");
     }
-    assert_eq!(view.name_servers(), content.name_servers);
+    assert_eq!(*view.name_servers(), *content.name_servers);
+}
+
+fn versions(view: &View) -> (u64, u32) {
+    let content = view.current();
+    (content.version(), content.serial())
+}
+
+/// What is prepared is what would be composed, of every name that has records and of some that have none. Once the zone
+/// is synced, Services' addresses and SRV records are prepared but for aliases and endpoints' own SRV records.
+fn assert_paths_agree(responder: &Responder, records: &[Record], is_synced: bool) {
+    let zone = Name::parse("cluster.local").unwrap();
+    let fixed =
+        ["web.a.svc", "gone.a.svc", "gone.beam.a.svc", "_http.beam.b.svc", "_._tcp.beam.a.svc", "http.tcp.beam.b.svc"];
+    let fixed = fixed.map(|text| Labels::parse(text).unwrap());
+    let owners: BTreeSet<&Labels> = records.iter().map(|record| &record.owner).chain(&fixed).collect();
+    let names = owners.into_iter().filter_map(|owner| Name::join(owner, &zone));
+    let reverse = ["1.0.0.10.in-addr.arpa", "9.0.0.10.in-addr.arpa"].map(|text| Name::parse(text).unwrap());
+    let mut at_once = 0;
+    for name in names.chain(reverse) {
+        for rtype in [1, 28, 33, 12, 65] {
+            at_once += u32::from(paths::agree(responder, &query(&name, rtype)));
+        }
+    }
+    assert_eq!(at_once > 0, is_synced, "{at_once} answers were prepared");
 }
 
 /// Asks over TCP; gives the response code and the number of answers.
 fn ask(responder: &Responder, name: &Name, rtype: u16) -> (u8, u16) {
-    let mut packet = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    packet.extend_from_slice(name.as_wire());
-    packet.extend_from_slice(&rtype.to_be_bytes());
-    packet.extend_from_slice(&[0, 1]);
     let mut out = Vec::new();
-    responder.respond(&packet, Transport::Tcp, &mut out).answered().expect("an answer");
+    responder.respond(&query(name, rtype), Transport::Tcp, &mut out).answered().expect("an answer");
     (out[3] & 0xf, u16::from_be_bytes([out[6], out[7]]))
+}
+
+fn query(name: &Name, rtype: u16) -> Vec<u8> {
+    let header = [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    [&header[..], name.as_wire(), &rtype.to_be_bytes(), &[0, 1]].concat()
 }
 
 /// A name is never advertised before it resolves. Only a dotted pod name never does: it has a label too many.
@@ -485,14 +523,14 @@ proptest! {
         }
 
         // A relist that finds nothing new changes nothing, not even the serial.
-        let before: Vec<(u64, u32)> = bench.views.iter().map(|view| (view.version(), view.serial())).collect();
+        let before: Vec<(u64, u32)> = bench.views.iter().map(|view| versions(view)).collect();
         for kind in Kind::ALL {
             let mut events = source.begin(kind);
             events.extend(source.go(kind, usize::MAX));
             bench.take(events);
             bench.publish(&source);
         }
-        let after: Vec<(u64, u32)> = bench.views.iter().map(|view| (view.version(), view.serial())).collect();
+        let after: Vec<(u64, u32)> = bench.views.iter().map(|view| versions(view)).collect();
         prop_assert_eq!(before, after);
     }
 }
@@ -504,9 +542,8 @@ fn a_pod_that_is_going_keeps_what_it_had() {
         let key = ObjectKey::new("a", name);
         Event::Apply(Object::Pod(Pod { key, labels: Metadata::new(), address: address.parse().ok(), terminating }))
     };
-    let namespaces_of = |bench: &Bench, address: &str| {
-        bench.views[1].pod_namespaces(address.parse().unwrap()).map_or(0, |namespaces| namespaces.len())
-    };
+    let namespaces_of =
+        |bench: &Bench, address: &str| bench.views[1].current().pod_namespaces(address.parse().unwrap()).len();
     let mut bench = Bench::new();
     bench.take(vec![Event::Begin(Kind::Pod), pod("pod-0", "10.0.0.1", false), pod("pod-1", "10.0.0.2", true)]);
     bench.take(vec![Event::End(Kind::Pod), pod("pod-0", "10.0.0.3", true)]);
@@ -530,6 +567,6 @@ fn without_a_service_in_front_the_own_addresses_serve_the_zone() {
     bench.publisher.publish();
     let expected =
         vec![(Labels::parse("ns.dns").unwrap(), vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()])];
-    assert_eq!(*bench.views[1].name_servers(), NameServers(expected));
-    assert_eq!(*bench.views[0].name_servers(), NameServers::default());
+    assert_eq!(*bench.views[1].current().name_servers(), NameServers(expected));
+    assert_eq!(*bench.views[0].current().name_servers(), NameServers::default());
 }

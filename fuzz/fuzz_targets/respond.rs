@@ -2,6 +2,9 @@
 
 #![no_main]
 
+#[path = "../../tests/support/paths.rs"]
+mod paths;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, LazyLock};
 
@@ -24,9 +27,9 @@ struct Answer {
     limit: usize,
 }
 
-/// The only use of the responder: what it gives back is looked at nowhere else.
+static RESPONDER: LazyLock<Responder> = LazyLock::new(responder);
+
 fn answer(packet: &[u8], transport: Transport) -> Option<Answer> {
-    static RESPONDER: LazyLock<Responder> = LazyLock::new(responder);
     // What an earlier answer left must not show.
     let mut octets = vec![0xaa; 700];
     let answered = RESPONDER.respond(packet, transport, &mut octets).answered()?;
@@ -40,6 +43,7 @@ fn answer(packet: &[u8], transport: Transport) -> Option<Answer> {
 fuzz_target!(|packet: &[u8]| check(packet));
 
 fn check(packet: &[u8]) {
+    paths::agree(&RESPONDER, packet);
     let (udp, tcp) = match (answer(packet, Transport::Udp), answer(packet, Transport::Tcp)) {
         (None, None) => return,
         (Some(udp), Some(tcp)) => (udp, tcp),

@@ -189,9 +189,9 @@ impl All {
             let labels = [("server", view.server.clone()), ("zone", view.zone.clone())];
             (labels, value)
         };
-        let synced = self.views.iter().map(|served| view(served, served.view.is_synced().into()));
+        let synced = self.views.iter().map(|served| view(served, served.view.current().is_synced().into()));
         out.gauge("podzone_synced", "1 once everything that a view needs was listed.", synced)?;
-        let services = self.views.iter().map(|served| view(served, served.view.service_count() as u64));
+        let services = self.views.iter().map(|served| view(served, served.view.current().service_count() as u64));
         out.gauge("podzone_services", "Services that have records in a view.", services)
     }
 

@@ -48,7 +48,7 @@ impl Readiness {
             return State::Ready;
         }
         // Views are all that can be waited for.
-        if self.views.iter().any(|view| !view.is_synced()) {
+        if self.views.iter().any(|view| !view.current().is_synced()) {
             return State::Waiting("kubernetes".to_owned());
         }
         if let Some(latch) = latch {

@@ -8,11 +8,11 @@ use std::net::IpAddr;
 
 use super::locate::{Located, locate};
 use super::message::{Message, Owner, Section, address_type};
-use super::query::{Question, rtype};
+use super::query::rtype;
 use super::responder::Responder;
 use crate::zone::faults::{Fault, planted};
 use crate::zone::records::Selected;
-use crate::zone::{Name, View};
+use crate::zone::{Name, Snapshot, View};
 
 /// The most aliases in a row, as in CoreDNS (maxCnameChainLength).
 const CHAIN_MAX: usize = 10;
@@ -96,13 +96,12 @@ pub(super) fn write(chain: &[Record], message: &mut Message<'_>) {
 /// The answer to a question of addresses at a name with aliases.
 pub(super) fn follow(
     responder: &Responder,
-    view: &View,
-    zone: &Name,
-    question: &Question<'_>,
+    seen: Seen<'_>,
+    name: &[u8],
+    qtype: u16,
     selected: &Selected<'_>,
 ) -> Vec<Record> {
-    let chase = Chase { responder, qtype: question.qtype };
-    chase.selected(view, zone, question.folded(), None, selected, &mut Trail::default())
+    Chase { responder, qtype }.selected(seen, name, None, selected, &mut Trail::default())
 }
 
 /// The addresses of a name of one of a view's zones, asked for on behalf of an alias; `None` if the view has no such
@@ -115,7 +114,16 @@ pub(super) fn resolve(
     trail: &mut Trail,
 ) -> Option<Vec<Record>> {
     let (zone, _) = view.zone_of(name.as_wire())?;
-    Chase { responder, qtype }.name(view, zone, name, trail)
+    let seen = Seen { view, content: &view.current(), zone };
+    Chase { responder, qtype }.name(seen, name, trail)
+}
+
+/// A view in which aliases are followed, at one moment, and the zone of it that they are in.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub(super) view: &'a View,
+    pub(super) content: &'a Snapshot,
+    pub(super) zone: &'a Name,
 }
 
 struct Chase<'a> {
@@ -125,32 +133,29 @@ struct Chase<'a> {
 
 impl Chase<'_> {
     /// What stands at a name; `None` if there is no such name.
-    fn name(&self, view: &View, zone: &Name, name: &Name, trail: &mut Trail) -> Option<Vec<Record>> {
+    fn name(&self, seen: Seen<'_>, name: &Name, trail: &mut Trail) -> Option<Vec<Record>> {
         let wire = name.as_wire();
         let owner = Some(wire);
-        let one = |address: IpAddr| self.addresses(view, owner, std::iter::once(address));
-        match locate(view, wire, wire.len() - zone.as_wire().len()) {
+        let one = |address: IpAddr| self.addresses(seen.view, owner, std::iter::once(address));
+        match locate(seen.view, seen.content, wire, wire.len() - seen.zone.as_wire().len()) {
             Located::Missing => None,
             Located::Empty => Some(Vec::new()),
-            Located::NameServer => Some(self.addresses(view, owner, view.name_servers().addresses())),
+            Located::NameServer => Some(self.addresses(seen.view, owner, seen.content.name_servers().addresses())),
             Located::Pod(pod) => Some(one(pod.address)),
-            Located::Service(found) => {
-                found.selected().map(|selected| self.selected(view, zone, wire, owner, &selected, trail))
-            }
+            Located::Service(selected) => Some(self.selected(seen, wire, owner, &selected, trail)),
         }
     }
 
     fn selected(
         &self,
-        view: &View,
-        zone: &Name,
+        seen: Seen<'_>,
         name: &[u8],
         owner: Option<&[u8]>,
         selected: &Selected<'_>,
         trail: &mut Trail,
     ) -> Vec<Record> {
         let entries = selected.entries.iter().filter(|entry| entry.has(selected.address_mark));
-        let mut records = self.addresses(view, owner, entries.map(|entry| entry.address));
+        let mut records = self.addresses(seen.view, owner, entries.map(|entry| entry.address));
         for alias in selected.aliases() {
             // An alias to itself, or below itself, is a loop; so is one that came before.
             if alias.is_at_or_below(name)
@@ -163,8 +168,8 @@ impl Chase<'_> {
             }
             trail.steps_left -= 1;
             trail.path.push(alias.clone());
-            let next = if alias.is_within(zone) {
-                self.name(view, zone, alias, trail).filter(|next| !next.is_empty())
+            let next = if alias.is_within(seen.zone) {
+                self.name(seen, alias, trail).filter(|next| !next.is_empty())
             } else {
                 let entered_at = std::mem::replace(&mut trail.entered_at, trail.path.len());
                 let next = self.responder.resolve(alias, self.qtype, trail);
@@ -174,7 +179,11 @@ impl Chase<'_> {
             trail.path.pop();
             if let Some(next) = next {
                 let owner = owner.map(Into::into);
-                records.push(Record { owner, ttl_secs: view.options().ttl_secs, data: Data::Alias(alias.clone()) });
+                records.push(Record {
+                    owner,
+                    ttl_secs: seen.view.options().ttl_secs,
+                    data: Data::Alias(alias.clone()),
+                });
                 records.extend(next);
             }
         }

@@ -4,25 +4,30 @@
 use std::net::IpAddr;
 
 use super::alias;
+use super::folded::Folded;
 use super::locate::{Located, Pod, locate, locate_in_cluster, reverse_address};
 use super::message::{Message, Owner, Section, address_type};
+use super::prepared;
 use super::query::{HEADER_OCTETS, Question, bits, rtype};
 use super::rcode::Rcode;
 use super::responder::Responder;
 use crate::zone::faults::{Fault, planted};
 use crate::zone::records::{Entry, Selected};
-use crate::zone::{Labels, Name, View};
+use crate::zone::{Labels, Name, Snapshot, View};
 
 /// The version of the schema that the names follow (Kubernetes DNS-Based Service Discovery, section 2.2), and the TTL
 /// of its record in seconds.
 const SCHEMA_VERSION: (&[u8], u32) = (b"1.1.0", 28_800);
 
 /// A view's question: the zone that it falls into, and where.
-struct Asked<'a, 'q> {
-    view: &'a View,
-    zone: &'a Name,
-    zone_at: usize,
-    question: &'a Question<'q>,
+pub(super) struct Asked<'a> {
+    pub(super) view: &'a View,
+    pub(super) content: &'a Snapshot,
+    pub(super) zone: &'a Name,
+    pub(super) zone_at: usize,
+    pub(super) question: &'a Question<'a>,
+    /// The question's name in lower case.
+    pub(super) name: &'a [u8],
 }
 
 /// How an answer ends.
@@ -49,16 +54,37 @@ pub(super) enum Verdict {
     Elsewhere(Vec<alias::Record>),
 }
 
+/// Answers a question from what a view has prepared; `None` if its answer is to be composed.
+pub(super) fn answer_prepared(
+    view: &View,
+    question: &Question<'_>,
+    name: &Folded,
+    turn: Option<u32>,
+    message: &mut Message<'_>,
+) -> Option<Verdict> {
+    let (zone, zone_at) = zone_of(view, name)?;
+    let content = &*view.current();
+    prepared::answer(&Asked { view, content, zone, zone_at, question, name: name.as_wire() }, name, turn, message)
+}
+
+/// The longest of a view's zones that a name is in, and where it begins in the name.
+fn zone_of<'v>(view: &'v View, name: &Folded) -> Option<(&'v Name, usize)> {
+    let zones = view.options().zones.iter().filter_map(|zone| Some((zone, name.within(zone.as_wire())?)));
+    zones.min_by_key(|(_, at)| *at)
+}
+
 /// Answers a question from a view. Names outside its zones are passed on, and so are those below the zones that
 /// `fallthrough` names which do not exist.
 pub(super) fn answer(
     responder: &Responder,
     view: &View,
     question: &Question<'_>,
+    name: &Folded,
     message: &mut Message<'_>,
 ) -> Verdict {
-    let Some((zone, zone_at)) = view.zone_of(question.folded()) else { return Verdict::PassedOn };
-    let asked = Asked { view, zone, zone_at, question };
+    let Some((zone, zone_at)) = zone_of(view, name) else { return Verdict::PassedOn };
+    let content = &*view.current();
+    let asked = Asked { view, content, zone, zone_at, question, name: name.as_wire() };
     let ending = match question.qtype {
         rtype::A | rtype::AAAA => asked.addresses(responder, message),
         rtype::SRV => asked.srv(message),
@@ -83,30 +109,30 @@ pub(super) fn answer(
     }
 }
 
-impl Asked<'_, '_> {
+impl Asked<'_> {
     fn ttl(&self) -> u32 {
         self.view.options().ttl_secs
     }
 
     fn locate(&self) -> Located<'_> {
-        locate(self.view, self.question.folded(), self.zone_at)
+        locate(self.view, self.content, self.name, self.zone_at)
     }
 
     /// Whether a name that does not exist goes to whoever comes next. Before everything was listed once, a name of the
     /// cluster may exist, and nobody else is to deny it; but a reverse zone is often all of the tree (kubeadm's is), and
     /// most of its addresses are none of the cluster's.
     fn is_passed_on(&self) -> bool {
-        let known = self.view.is_synced() || self.zone.is_reverse();
-        known && self.view.options().passes_on(self.question.folded())
+        let known = self.content.is_synced() || self.zone.is_reverse();
+        known && self.view.options().passes_on(self.name)
     }
 
     /// A denial. What is not known before everything was listed once may exist, so that it is no denial then.
-    fn deny(&self, message: &mut Message<'_>, rcode: Rcode) -> Rcode {
+    pub(super) fn deny(&self, message: &mut Message<'_>, rcode: Rcode) -> Rcode {
         if !planted(Fault::NegativeNotAuthoritative) {
             message.set(bits::AA);
         }
         self.write_soa(message, Section::Authority);
-        if self.view.is_synced() { rcode } else { Rcode::SERVFAIL }
+        if self.content.is_synced() { rcode } else { Rcode::SERVFAIL }
     }
 
     /// Where the zone stands in the message: within the question, whose letters it so keeps.
@@ -121,7 +147,7 @@ impl Asked<'_, '_> {
             message.name_below(b"\x02ns\x03dns", zone);
             message.name_below(b"\x0ahostmaster", zone);
             // Refresh, retry, expire: for secondaries. The last is the negative TTL (RFC 2308 section 4).
-            for word in [self.view.serial(), 7200, 1800, 86400, self.ttl()] {
+            for word in [self.content.serial(), 7200, 1800, 86400, self.ttl()] {
                 message.octets(&word.to_be_bytes());
             }
         })
@@ -149,7 +175,7 @@ impl Asked<'_, '_> {
             Located::Empty => {}
             Located::NameServer => {
                 let mut seen = Vec::new();
-                for address in self.view.name_servers().addresses() {
+                for address in self.content.name_servers().addresses() {
                     if !seen.contains(&address) {
                         seen.push(address);
                         write(message, address);
@@ -157,8 +183,7 @@ impl Asked<'_, '_> {
                 }
             }
             Located::Pod(pod) => write(message, pod.address),
-            Located::Service(found) => {
-                let Some(selected) = found.selected() else { return Ending::NameError };
+            Located::Service(selected) => {
                 if selected.aliases().next().is_some() {
                     return self.aliases(responder, &selected, message);
                 }
@@ -172,7 +197,8 @@ impl Asked<'_, '_> {
 
     /// Addresses by way of aliases.
     fn aliases(&self, responder: &Responder, selected: &Selected<'_>, message: &mut Message<'_>) -> Ending {
-        let chain = alias::follow(responder, self.view, self.zone, self.question, selected);
+        let seen = alias::Seen { view: self.view, content: self.content, zone: self.zone };
+        let chain = alias::follow(responder, seen, self.name, self.question.qtype, selected);
         if chain.iter().any(|record| matches!(record.data, alias::Data::Elsewhere { .. })) {
             return Ending::Elsewhere(chain);
         }
@@ -185,16 +211,13 @@ impl Asked<'_, '_> {
             Located::Missing => Ending::NameError,
             Located::Empty | Located::NameServer => Ending::NoData,
             Located::Pod(pod) => self.srv_of_pod(&pod, message),
-            Located::Service(found) => match found.selected() {
-                Some(selected) => self.srv_of_service(&selected, message),
-                None => Ending::NameError,
-            },
+            Located::Service(selected) => self.srv_of_service(&selected, message),
         }
     }
 
     /// A pod has an SRV record of its own, with port 0: CoreDNS gives it one (func findPods leaves the port unset).
     fn srv_of_pod(&self, pod: &Pod, message: &mut Message<'_>) -> Ending {
-        let target = self.question.folded().get(pod.at..).unwrap_or(&[]);
+        let target = self.name.get(pod.at..).unwrap_or(&[]);
         let weight = Selected::weight_of(pod.pods);
         let mut target_at = None;
         message.record(Section::Answer, Owner::QUESTION, rtype::SRV, self.ttl(), |message| {
@@ -260,14 +283,17 @@ impl Asked<'_, '_> {
     }
 
     fn ptr(&self, message: &mut Message<'_>) -> Ending {
-        let name = self.question.folded();
+        let name = self.name;
         let Some(address) = reverse_address(name) else {
-            return match locate_in_cluster(self.view, name, self.zone_at) {
+            return match locate_in_cluster(self.view, self.content, name, self.zone_at) {
                 Located::Missing => Ending::NameError,
                 _ => Ending::NoData,
             };
         };
-        let Some(names) = self.view.pointers(address) else { return Ending::NameError };
+        let names = self.content.pointers(address);
+        if names.is_empty() {
+            return Ending::NameError;
+        }
         for target in names.iter().filter_map(|labels| Name::join(labels, &self.view.options().primary)) {
             message.record(Section::Answer, Owner::QUESTION, rtype::PTR, self.ttl(), |message| {
                 message.name(target.as_wire());
@@ -277,7 +303,7 @@ impl Asked<'_, '_> {
     }
 
     fn txt(&self, message: &mut Message<'_>) -> Ending {
-        let name = self.question.folded();
+        let name = self.name;
         if &name[..self.zone_at] == b"\x0bdns-version" {
             let (version, ttl) = SCHEMA_VERSION;
             message.record(Section::Answer, Owner::QUESTION, rtype::TXT, ttl, |message| {
@@ -288,9 +314,9 @@ impl Asked<'_, '_> {
         }
         // Only where other records stand does CoreDNS say that there is no text; elsewhere, even at the apex, it
         // denies the name (plugin/kubernetes/kubernetes.go, func Services).
-        let something = match locate_in_cluster(self.view, name, self.zone_at) {
+        let something = match locate_in_cluster(self.view, self.content, name, self.zone_at) {
             Located::Pod(_) => true,
-            Located::Service(found) => found.selected().is_some_and(|selected| !selected.is_empty()),
+            Located::Service(selected) => !selected.is_empty(),
             Located::Empty => planted(Fault::TxtAlwaysNodata),
             Located::Missing | Located::NameServer => false,
         };
@@ -300,8 +326,7 @@ impl Asked<'_, '_> {
     fn cname(&self, message: &mut Message<'_>) -> Ending {
         match self.locate() {
             Located::Missing => return Ending::NameError,
-            Located::Service(found) => {
-                let Some(selected) = found.selected() else { return Ending::NameError };
+            Located::Service(selected) => {
                 if let Some(alias) = selected.aliases().next().filter(|_| selected.entries.is_empty()) {
                     message.record(Section::Answer, Owner::QUESTION, rtype::CNAME, self.ttl(), |message| {
                         message.name(alias.as_wire());
@@ -315,7 +340,7 @@ impl Asked<'_, '_> {
     }
 
     fn ns(&self, message: &mut Message<'_>) -> Ending {
-        let servers = self.view.name_servers();
+        let servers = self.content.name_servers();
         // The zone's letter case is the question's, as in the SOA.
         let full = |labels: &Labels| [labels.as_wire(), self.question.name].concat();
         for (labels, _) in &servers.0 {

@@ -2,12 +2,11 @@
 //! kubernetes.go, func Records).
 
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
 
 use crate::zone::faults::{Fault, planted};
 use crate::zone::name::suffixes;
-use crate::zone::records::{Below, Selected, ServiceRecords};
-use crate::zone::{Pods, View, name_servers};
+use crate::zone::records::{Below, Selected};
+use crate::zone::{Pods, Snapshot, View, name_servers};
 
 /// What stands at a name.
 #[derive(Debug)]
@@ -16,26 +15,12 @@ pub(super) enum Located<'n> {
     Empty,
     /// There is no such name.
     Missing,
-    /// A Service, or what is below it.
-    Service(Found<'n>),
+    /// What a Service has at its own name or below it.
+    Service(Selected<'n>),
     /// A pod's address.
     Pod(Pod),
     /// `ns.dns`: the zone's own server.
     NameServer,
-}
-
-/// A name at or below a Service.
-#[derive(Debug)]
-pub(super) struct Found<'n> {
-    records: Arc<ServiceRecords>,
-    below: Below<'n>,
-}
-
-impl Found<'_> {
-    /// What the name selects; the name was found, so there is something.
-    pub(super) fn selected(&self) -> Option<Selected<'_>> {
-        self.records.select(self.below)
-    }
 }
 
 /// A name below `pod.`
@@ -94,15 +79,15 @@ impl<'n> Labels<'n> {
 }
 
 /// Finds a name (wire form, lower case) whose zone begins at `zone_at`.
-pub(super) fn locate<'n>(view: &View, name: &'n [u8], zone_at: usize) -> Located<'n> {
+pub(super) fn locate<'n>(view: &View, content: &'n Snapshot, name: &'n [u8], zone_at: usize) -> Located<'n> {
     if &name[..zone_at] == name_servers::DEFAULT {
         return Located::NameServer;
     }
-    locate_in_cluster(view, name, zone_at)
+    locate_in_cluster(view, content, name, zone_at)
 }
 
 /// Like [`locate`], but `ns.dns` is not looked at: TXT and PTR know no such name.
-pub(super) fn locate_in_cluster<'n>(view: &View, name: &'n [u8], zone_at: usize) -> Located<'n> {
+pub(super) fn locate_in_cluster<'n>(view: &View, content: &'n Snapshot, name: &'n [u8], zone_at: usize) -> Located<'n> {
     let labels = Labels::of(name, zone_at);
     let kind = match labels.text(1) {
         None => return Located::Empty,
@@ -118,14 +103,14 @@ pub(super) fn locate_in_cluster<'n>(view: &View, name: &'n [u8], zone_at: usize)
         return Located::Missing;
     }
     let namespace = labels.run(2, 1).unwrap_or(&[]);
-    if !view.has_namespace(namespace) && !planted(Fault::NamespaceUnchecked) {
+    if !content.has_namespace(namespace) && !planted(Fault::NamespaceUnchecked) {
         return Located::Missing;
     }
     match kind {
-        Kind::Pod => locate_pod(view, &labels),
+        Kind::Pod => locate_pod(view, content, &labels),
         Kind::Service if labels.count == 2 && planted(Fault::NamespaceNodeMissing) => Located::Missing,
         Kind::Service if labels.count == 2 => Located::Empty,
-        Kind::Service => locate_service(view, &labels).map_or(Located::Missing, Located::Service),
+        Kind::Service => locate_service(content, &labels).map_or(Located::Missing, Located::Service),
     }
 }
 
@@ -134,19 +119,18 @@ enum Kind {
     Pod,
 }
 
-fn locate_service<'n>(view: &View, labels: &Labels<'n>) -> Option<Found<'n>> {
-    let records = view.service(labels.run(3, 1)?)?;
+fn locate_service<'n>(content: &'n Snapshot, labels: &Labels<'n>) -> Option<Selected<'n>> {
+    let service = content.service(labels.run(3, 1)?)?;
     let below = match labels.count {
         3 => Below::Service,
         4 => Below::Endpoint(labels.text(4)?),
         _ => Below::Port { port: stripped(labels.text(5)?)?, protocol: stripped(labels.text(4)?)? },
     };
-    records.select(below).is_some().then_some(())?;
-    Some(Found { records, below })
+    service.records.select(below)
 }
 
 /// A port's or protocol's label without its underscore, which may be missing.
-fn stripped(label: &[u8]) -> Option<&[u8]> {
+pub(super) fn stripped(label: &[u8]) -> Option<&[u8]> {
     match label.strip_prefix(b"_") {
         Some(rest) => Some(rest),
         None if planted(Fault::UnderscoreRequired) => None,
@@ -154,7 +138,7 @@ fn stripped(label: &[u8]) -> Option<&[u8]> {
     }
 }
 
-fn locate_pod<'n>(view: &View, labels: &Labels<'n>) -> Located<'n> {
+fn locate_pod<'n>(view: &View, content: &Snapshot, labels: &Labels<'n>) -> Located<'n> {
     let mode = view.options().pods;
     if mode == Pods::Disabled {
         return Located::Missing;
@@ -168,12 +152,11 @@ fn locate_pod<'n>(view: &View, labels: &Labels<'n>) -> Located<'n> {
         return Located::Pod(Pod { address, pods: 1, at });
     }
     let namespace = labels.run(2, 1).unwrap_or(&[]);
-    let pods = view.pod_namespaces(address).map_or(0, |namespaces| {
-        namespaces
-            .iter()
-            .filter(|candidate| candidate.as_wire() == namespace || planted(Fault::PodNamespaceUnchecked))
-            .count()
-    });
+    let pods = content
+        .pod_namespaces(address)
+        .iter()
+        .filter(|candidate| candidate.as_wire() == namespace || planted(Fault::PodNamespaceUnchecked))
+        .count();
     match u32::try_from(pods).unwrap_or(u32::MAX) {
         0 => Located::Missing,
         pods => Located::Pod(Pod { address, pods, at }),

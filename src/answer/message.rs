@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::query::{CLASS_IN, HEADER_OCTETS, Query, bits, opcode, rtype};
+use super::query::{CLASS_IN, HEADER_OCTETS, Query, bits, opcode, parse_record, rtype};
 use super::rcode::Rcode;
+use crate::zone::prepared::Records;
 
 /// Offsets over this cannot be pointed to (RFC 1035 section 4.1.4).
 const POINTER_MAX: usize = 0x3fff;
+/// The two bits that make a pointer of an offset.
+const POINTER: u16 = 0xc000;
 
 /// The sections that records stand in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +102,48 @@ impl<'o> Message<'o> {
         true
     }
 
+    /// Writes whole records that are encoded already, as many as fit; where they begin.
+    pub(super) fn whole(&mut self, section: Section, records: Records<'_>) -> usize {
+        let start = self.out.len();
+        if self.full || records.count == 0 {
+            return start;
+        }
+        if start + records.octets.len() <= self.limit {
+            self.out.extend_from_slice(records.octets);
+            self.counts[section as usize] += records.count;
+            return start;
+        }
+        let room = self.limit.saturating_sub(start);
+        let mut end = 0;
+        while let Some(record) = parse_record(records.octets, end).filter(|record| record.end <= room) {
+            end = record.end;
+            self.counts[section as usize] += 1;
+        }
+        self.out.extend_from_slice(records.octets.get(..end).unwrap_or(&[]));
+        self.full = true;
+        self.flags |= bits::TC;
+        start
+    }
+
+    /// Writes glue that is encoded already (see [`crate::zone::prepared`]): the pointers of its owners are moved behind
+    /// the question, and those to the Service to where it stands in the question's name.
+    pub(super) fn glue(&mut self, records: Records<'_>, service_at: usize) {
+        let start = self.whole(Section::Additional, records);
+        // A question's octets and an offset that the zone took care to keep small enough.
+        let question = (self.question.1 + 4) as u16;
+        let service = (HEADER_OCTETS + service_at) as u16;
+        let mut at = start;
+        while let Some((end, type_at)) = parse_record(self.out, at).map(|record| (record.end, record.class_at - 2)) {
+            // The owner ends in a pointer.
+            if let Some(pointer) = self.out.get_mut(type_at - 2..type_at) {
+                let target = u16::from_be_bytes([pointer[0], pointer[1]]);
+                let moved = if target == POINTER { POINTER | service } else { target.wrapping_add(question) };
+                pointer.copy_from_slice(&moved.to_be_bytes());
+            }
+            at = end;
+        }
+    }
+
     /// Writes an address record.
     pub(super) fn address(&mut self, section: Section, owner: Owner<'_>, ttl_secs: u32, address: IpAddr) -> bool {
         let rtype = address_type(address);
@@ -116,7 +161,7 @@ impl<'o> Message<'o> {
     /// Writes labels and then, by a pointer, the name that stands at an offset of the message.
     pub(super) fn name_below(&mut self, labels: &[u8], offset: u16) {
         self.out.extend_from_slice(labels);
-        self.out.extend_from_slice(&(0xc000 | offset).to_be_bytes());
+        self.out.extend_from_slice(&(POINTER | offset).to_be_bytes());
     }
 
     /// Writes a name in wire form, compressed against the question and what this function wrote before, letter case
@@ -137,7 +182,7 @@ impl<'o> Message<'o> {
             Some((at, offset)) if at + 1 < name.len() => {
                 remember_until(seen, name, here, at);
                 self.out.extend_from_slice(&name[..at]);
-                self.out.extend_from_slice(&(0xc000 | offset).to_be_bytes());
+                self.out.extend_from_slice(&(POINTER | offset).to_be_bytes());
             }
             _ => {
                 remember(seen, name, here);

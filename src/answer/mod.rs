@@ -12,14 +12,18 @@
 mod alias;
 mod edns;
 mod elsewhere;
+mod folded;
 mod kubernetes;
 mod locate;
 mod message;
+mod prepared;
 pub mod query;
 mod rcode;
 mod relay;
 mod responder;
+mod routes;
 
 pub use elsewhere::{Deferred, Lookup, LookupError};
+pub use folded::Folded;
 pub use rcode::Rcode;
 pub use responder::{Answered, Block, Forwarded, Outcome, Responder, Transport};

@@ -56,7 +56,7 @@ pub mod rtype {
 pub const CLASS_IN: u16 = 1;
 
 /// A query whose form is sound.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Query<'a> {
     /// ID, to be given back.
     pub id: u16,
@@ -71,7 +71,7 @@ pub struct Query<'a> {
 }
 
 /// The question.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// The question's octets as they came, to be given back letter for letter.
     pub raw: &'a [u8],
@@ -81,20 +81,6 @@ pub struct Question<'a> {
     pub qtype: u16,
     /// QCLASS.
     pub qclass: u16,
-    folded: Folded,
-}
-
-/// A name in lower case, without a heap.
-#[derive(Clone, Copy, Debug)]
-struct Folded {
-    octets: [u8; NAME_OCTETS_MAX],
-}
-
-impl Question<'_> {
-    /// The name in lower case. Length octets are below any letter, so that folding all octets spares them.
-    pub fn folded(&self) -> &[u8] {
-        self.folded.octets.get(..self.name.len()).unwrap_or(&[])
-    }
 }
 
 /// What a packet is.
@@ -173,10 +159,6 @@ fn parse_question(packet: &[u8], start: usize) -> Option<(Question<'_>, usize)> 
         }
     }
     let name = packet.get(start..at)?;
-    let mut octets = [0; NAME_OCTETS_MAX];
-    for (folded, octet) in octets.iter_mut().zip(name) {
-        *folded = octet.to_ascii_lowercase();
-    }
     // A message that ends early has type and class 0, which no zone serves.
     let mut word = || {
         if at == packet.len() {
@@ -188,7 +170,7 @@ fn parse_question(packet: &[u8], start: usize) -> Option<(Question<'_>, usize)> 
     };
     let (qtype, qclass) = (word()?, word()?);
     let raw = packet.get(start..at)?;
-    Some((Question { raw, name, qtype, qclass, folded: Folded { octets } }, at))
+    Some((Question { raw, name, qtype, qclass }, at))
 }
 
 /// A record of any section, its names not read.

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use super::alias;
 use super::edns;
 use super::elsewhere::{self, Deferred};
+use super::folded::Folded;
 use super::kubernetes::{self, Verdict};
 use super::message::Message;
-use super::query::{CLASS_IN, Parsed, Query, bits, parse, rtype};
+use super::query::{CLASS_IN, Parsed, Query, Question, bits, parse};
 use super::rcode::Rcode;
-use crate::zone::name::{is_at_or_below, suffixes};
+use super::routes::Routes;
+use crate::zone::name::is_at_or_below;
 use crate::zone::{Name, View};
 
 /// How a query came, which decides how long its answer may be.
@@ -60,7 +62,7 @@ impl Block {
 /// The blocks that one listener serves, by zone.
 #[derive(Debug, Default)]
 pub struct Responder {
-    zones: HashMap<Name, Arc<Block>>,
+    routes: Routes,
     blocks: HashMap<usize, Arc<Block>>,
     /// Whether other classes than IN are looked at: CoreDNS does so on a listener where something is forwarded
     /// (core/dnsserver/server.go, EnableChaos).
@@ -77,6 +79,23 @@ pub enum Outcome<'p> {
     Answered(Answered<'p>),
     /// Others must be asked first.
     Deferred(Deferred),
+}
+
+/// A query, where it is served.
+struct Received<'p, 'r> {
+    query: Query<'p>,
+    question: Question<'p>,
+    name: Folded,
+    block: &'r Block,
+}
+
+/// What a first look at a packet gives.
+#[allow(clippy::large_enum_variant, reason = "a box would be an allocation for every query")]
+enum Accepted<'p, 'r> {
+    /// All that there is to say to it.
+    Done(Outcome<'p>),
+    /// A query of a block.
+    Query(Received<'p, 'r>),
 }
 
 impl<'p> Outcome<'p> {
@@ -109,55 +128,103 @@ pub struct Answered<'p> {
 impl Responder {
     /// A responder for zones, each with its block.
     pub fn new(zones: impl IntoIterator<Item = (Name, Arc<Block>)>) -> Self {
-        let zones: HashMap<Name, Arc<Block>> = zones.into_iter().collect();
-        let blocks: HashMap<usize, Arc<Block>> = zones.values().map(|block| (block.id, Arc::clone(block))).collect();
+        let routes = Routes::new(zones);
+        let blocks: HashMap<usize, Arc<Block>> = routes.blocks().map(|block| (block.id, Arc::clone(block))).collect();
         let any_class = blocks.values().any(|block| block.forward.is_some());
-        Self { zones, blocks, any_class }
+        Self { routes, blocks, any_class }
     }
 
     /// Answers a packet into `out`, as far as that can be done here and now.
     pub fn respond<'p>(&self, packet: &'p [u8], transport: Transport, out: &mut Vec<u8>) -> Outcome<'p> {
+        match self.accept(packet, transport, out) {
+            Accepted::Done(outcome) => outcome,
+            Accepted::Query(query) => {
+                self.prepared(&query, transport, out).unwrap_or_else(|| self.compose(packet, query, transport, out))
+            }
+        }
+    }
+
+    /// Answers a packet into `out` if its answer is prepared or short: for those who have many packets to answer. `None`
+    /// leaves it to [`Responder::respond_composed`].
+    pub fn respond_at_once<'p>(
+        &self,
+        packet: &'p [u8],
+        transport: Transport,
+        out: &mut Vec<u8>,
+    ) -> Option<Outcome<'p>> {
+        match self.accept(packet, transport, out) {
+            Accepted::Done(outcome) => Some(outcome),
+            Accepted::Query(query) => self.prepared(&query, transport, out),
+        }
+    }
+
+    /// Answers a packet like [`Responder::respond`], and uses nothing that is prepared: the same records, perhaps
+    /// compressed in another way.
+    pub fn respond_composed<'p>(&self, packet: &'p [u8], transport: Transport, out: &mut Vec<u8>) -> Outcome<'p> {
+        match self.accept(packet, transport, out) {
+            Accepted::Done(outcome) => outcome,
+            Accepted::Query(query) => self.compose(packet, query, transport, out),
+        }
+    }
+
+    /// Reads a packet, finds the block that serves it, and answers what needs no more than that.
+    fn accept<'p>(&self, packet: &'p [u8], transport: Transport, out: &mut Vec<u8>) -> Accepted<'p, '_> {
         let query = match parse(packet) {
-            Parsed::Ignored => return Outcome::Ignored,
-            Parsed::Rejected(query, rcode) => return Outcome::Answered(reject(query, rcode, out)),
+            Parsed::Ignored => return Accepted::Done(Outcome::Ignored),
+            Parsed::Rejected(query, rcode) => return Accepted::Done(Outcome::Answered(reject(query, rcode, out))),
             Parsed::Query(query) => query,
         };
-        let Some(question) = &query.question else {
-            return self.fail(query, None, Rcode::SERVFAIL, None, transport, out);
+        let Some(question) = query.question else {
+            return Accepted::Done(self.fail(query, None, Rcode::SERVFAIL, None, transport, out));
         };
         if question.qclass != CLASS_IN && !self.any_class {
-            return self.fail(query, None, Rcode::REFUSED, None, transport, out);
+            return Accepted::Done(self.fail(query, None, Rcode::REFUSED, None, transport, out));
         }
         if query.edns.is_some_and(|edns| edns.version != 0) {
             let flags = Message::reply(out, &query, usize::MAX).finish(Rcode::BADVERS, Some(edns::write_badvers));
-            return Outcome::Answered(Answered {
-                query,
-                block: None,
-                rcode: Rcode::BADVERS,
-                flags,
-                is_relayed: false,
-                failure: None,
-            });
+            return Accepted::Done(Outcome::Answered(answered(query, None, Rcode::BADVERS, flags)));
         }
-        let Some(block) = self.route(question.folded(), question.qtype).filter(|block| block.handles) else {
-            return self.fail(query, None, Rcode::REFUSED, None, transport, out);
-        };
+        let name = Folded::new(question.name);
+        match self.routes.find(&name, question.qtype).filter(|block| block.handles) {
+            Some(block) => Accepted::Query(Received { query, question, name, block }),
+            None => Accepted::Done(self.fail(query, None, Rcode::REFUSED, None, transport, out)),
+        }
+    }
+
+    /// An answer that is prepared.
+    fn prepared<'p>(
+        &self,
+        received: &Received<'p, '_>,
+        transport: Transport,
+        out: &mut Vec<u8>,
+    ) -> Option<Outcome<'p>> {
+        let Received { query, question, name, block } = received;
+        let view = block.view.as_deref()?;
+        let mut message = self.begin(query, block, transport, out);
+        match kubernetes::answer_prepared(view, question, name, None, &mut message)? {
+            Verdict::Answered(rcode) => {
+                let flags = self.finish(message, query, rcode, block.bufsize);
+                Some(Outcome::Answered(answered(*query, Some(block.id), rcode, flags)))
+            }
+            Verdict::PassedOn | Verdict::Elsewhere(_) => None,
+        }
+    }
+
+    /// An answer that is composed of records, or others' to give.
+    fn compose<'p>(
+        &self,
+        packet: &[u8],
+        received: Received<'p, '_>,
+        transport: Transport,
+        out: &mut Vec<u8>,
+    ) -> Outcome<'p> {
+        let Received { query, question, name, block } = received;
         if let Some(view) = block.view.as_deref() {
-            let reserved = query.edns.map_or(0, |edns| edns.reply_octets());
-            let limit = edns::reply_limit(transport, query.edns.as_ref(), block.bufsize);
-            let mut message = Message::reply(out, &query, limit.saturating_sub(reserved));
-            match kubernetes::answer(self, view, question, &mut message) {
+            let mut message = self.begin(&query, block, transport, out);
+            match kubernetes::answer(self, view, &question, &name, &mut message) {
                 Verdict::Answered(rcode) => {
                     let flags = self.finish(message, &query, rcode, block.bufsize);
-                    let block = Some(block.id);
-                    return Outcome::Answered(Answered {
-                        query,
-                        block,
-                        rcode,
-                        flags,
-                        is_relayed: false,
-                        failure: None,
-                    });
+                    return Outcome::Answered(answered(query, Some(block.id), rcode, flags));
                 }
                 Verdict::Elsewhere(chain) => {
                     return Outcome::Deferred(Deferred::complete(block.id, &query, question.qtype, chain));
@@ -165,7 +232,7 @@ impl Responder {
                 Verdict::PassedOn => {}
             }
         }
-        if block.forwards(question.folded()) {
+        if block.forwards(name.as_wire()) {
             return Outcome::Deferred(Deferred::relay(block.id, packet, &query, block.bufsize));
         }
         let failure = match block.forward {
@@ -173,6 +240,13 @@ impl Responder {
             None => "plugin/kubernetes: no next plugin found",
         };
         self.fail(query, Some(block), Rcode::SERVFAIL, Some(failure), transport, out)
+    }
+
+    /// Begins the response to a query of a block, with room for its OPT record.
+    fn begin<'o>(&self, query: &Query<'_>, block: &Block, transport: Transport, out: &'o mut Vec<u8>) -> Message<'o> {
+        let reserved = query.edns.map_or(0, |edns| edns.reply_octets());
+        let limit = edns::reply_limit(transport, query.edns.as_ref(), block.bufsize);
+        Message::reply(out, query, limit.saturating_sub(reserved))
     }
 
     /// A response without records.
@@ -189,14 +263,7 @@ impl Responder {
         let limit = edns::reply_limit(transport, query.edns.as_ref(), bufsize);
         let flags = self.finish(Message::reply(out, &query, limit), &query, rcode, bufsize);
         let failure = failure.map(Cow::Borrowed);
-        Outcome::Answered(Answered {
-            query,
-            block: block.map(|block| block.id),
-            rcode,
-            flags,
-            is_relayed: false,
-            failure,
-        })
+        Outcome::Answered(Answered { failure, ..answered(query, block.map(|block| block.id), rcode, flags) })
     }
 
     /// Ends a response with its OPT record, if the client speaks EDNS; its header bits.
@@ -220,7 +287,7 @@ impl Responder {
     /// Records of a name asked for on behalf of an alias, as if a client asked for it here.
     pub(super) fn resolve(&self, name: &Name, qtype: u16, trail: &mut alias::Trail) -> Vec<alias::Record> {
         let wire = name.as_wire();
-        let Some(block) = self.route(wire, qtype) else { return Vec::new() };
+        let Some(block) = self.routes.find(&Folded::new(wire), qtype) else { return Vec::new() };
         if let Some(view) = block.view.as_deref().filter(|view| view.zone_of(wire).is_some()) {
             let found = alias::resolve(self, view, name, qtype, trail);
             if found.is_some() || !view.options().passes_on(wire) {
@@ -228,17 +295,6 @@ impl Responder {
             }
         }
         if block.forwards(wire) { vec![elsewhere::placeholder(block.id, name)] } else { Vec::new() }
-    }
-
-    /// The block of the longest zone that a name is in. DS stands on the parent's side of a cut, so that its question
-    /// goes to the shortest (core/dnsserver/server.go, func ServeDNS), the root's only if there is no other.
-    fn route(&self, name: &[u8], qtype: u16) -> Option<&Block> {
-        let mut blocks = suffixes(name).filter_map(|at| self.zones.get(&name[at..])).map(|block| &**block);
-        if qtype != rtype::DS {
-            return blocks.next();
-        }
-        let root = self.zones.get(&b"\0"[..]).map(|block| &**block);
-        blocks.filter(|block| root.is_none_or(|root| !std::ptr::eq(*block, root))).last().or(root)
     }
 }
 
@@ -251,5 +307,10 @@ fn reject<'p>(mut query: Query<'p>, rcode: Rcode, out: &mut Vec<u8>) -> Answered
     let mut message = Message::reply(out, &query, usize::MAX);
     message.set(query.flags & (bits::TC | bits::RD | bits::RA | bits::AD | bits::CD));
     let flags = message.finish(rcode, None::<fn(&mut Vec<u8>)>);
-    Answered { query, block: None, rcode, flags, is_relayed: false, failure: None }
+    answered(query, None, rcode, flags)
+}
+
+/// An answer that is our own, and no failure.
+fn answered(query: Query<'_>, block: Option<usize>, rcode: Rcode, flags: u16) -> Answered<'_> {
+    Answered { query, block, rcode, flags, is_relayed: false, failure: None }
 }

@@ -179,7 +179,7 @@ async fn wait_for_sync(views: &[&ViewPlan]) {
     let begun = Instant::now();
     let mut said = begun;
     loop {
-        let mut waiting = views.iter().filter(|plan| !plan.view.is_synced()).peekable();
+        let mut waiting = views.iter().filter(|plan| !plan.view.current().is_synced()).peekable();
         if waiting.peek().is_none() {
             return;
         }

@@ -67,8 +67,8 @@ impl Waiting {
         let answered = service.responder.resume(&self.packet, transport, self.deferred, responses, &mut response);
         let Some(answered) = answered else { return };
         if service.observer.is_watching() {
-            let (client, received) = (&self.client, self.received);
-            service.observer.answered(&Exchange { client, transport, received, response: &response }, &answered);
+            let (client, took) = (&self.client, self.received.elapsed());
+            service.observer.answered(&Exchange { client, transport, took, response: &response }, &answered);
         }
         reply(response);
     }

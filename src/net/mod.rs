@@ -1,7 +1,9 @@
 //! Sockets: the loops that bring packets to a [`Responder`](crate::answer::Responder) and its answers back.
 
+mod composing;
 mod deferred;
 mod listen;
+mod mmsg;
 mod serving;
 mod tcp;
 mod udp;
@@ -33,6 +35,8 @@ pub trait Observer: Send + Sync {
     fn is_watching(&self) -> bool;
     /// An answer was sent.
     fn answered(&self, exchange: &Exchange<'_>, answered: &Answered<'_>);
+    /// A query was dropped for want of room.
+    fn shed(&self);
 }
 
 /// Where and when a query came, and how large its answer was.
@@ -42,8 +46,8 @@ pub struct Exchange<'a> {
     pub client: &'a std::net::SocketAddr,
     /// How it came.
     pub transport: Transport,
-    /// When it was read.
-    pub received: std::time::Instant,
+    /// How long it took from reading the query to having sent the answer; of a batch, the whole batch's time.
+    pub took: std::time::Duration,
     /// The answer.
     pub response: &'a [u8],
 }

@@ -2,12 +2,14 @@
 
 use std::io;
 use std::net::{TcpListener, UdpSocket};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::composing::Composer;
 use super::tcp::{TcpLimits, serve_tcp};
 use super::udp::{UdpWorker, serve_udp};
 use super::{SharedService, WaitingRoom};
@@ -20,6 +22,8 @@ const THREAD_POLL: Duration = Duration::from_millis(5);
 pub struct Serving {
     stop: watch::Sender<bool>,
     udp: Vec<UdpWorker>,
+    /// Composes what the UDP workers do not answer at once. It ends when all of them have.
+    composer: Option<(Composer, JoinHandle<()>)>,
     tcp: JoinSet<io::Result<()>>,
     /// Where queries of the UDP workers wait for other servers.
     waiting: Vec<WaitingRoom>,
@@ -27,7 +31,13 @@ pub struct Serving {
 
 impl Default for Serving {
     fn default() -> Self {
-        Self { stop: watch::Sender::new(false), udp: Vec::new(), tcp: JoinSet::new(), waiting: Vec::new() }
+        Self {
+            stop: watch::Sender::new(false),
+            udp: Vec::new(),
+            composer: None,
+            tcp: JoinSet::new(),
+            waiting: Vec::new(),
+        }
     }
 }
 
@@ -38,7 +48,11 @@ impl Serving {
     /// If the system gives no thread, or no second handle of the socket.
     pub fn udp(&mut self, socket: UdpSocket, service: SharedService) -> io::Result<()> {
         self.waiting.push(service.waiting.clone());
-        self.udp.push(serve_udp(socket, service)?);
+        let (composer, _) = match &mut self.composer {
+            Some(composer) => composer,
+            none => none.insert(Composer::start()?),
+        };
+        self.udp.push(serve_udp(socket, service, composer.clone())?);
         Ok(())
     }
 
@@ -54,11 +68,14 @@ impl Serving {
         for worker in &self.udp {
             worker.stop();
         }
-        while self.udp.iter().any(|worker| !worker.has_ended()) {
-            if Instant::now() >= deadline {
+        if !ended_by(deadline, || self.udp.iter().all(UdpWorker::has_ended)).await {
+            return false;
+        }
+        if let Some((composer, thread)) = self.composer.take() {
+            drop(composer);
+            if !ended_by(deadline, || thread.is_finished()).await {
                 return false;
             }
-            sleep(THREAD_POLL).await;
         }
         for room in &self.waiting {
             if timeout_at(deadline, room.emptied()).await.is_err() {
@@ -72,6 +89,17 @@ impl Serving {
         }
         false
     }
+}
+
+/// Waits until threads have ended; whether they did by the deadline.
+async fn ended_by(deadline: Instant, has_ended: impl Fn() -> bool) -> bool {
+    while !has_ended() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        sleep(THREAD_POLL).await;
+    }
+    true
 }
 
 #[cfg(test)]
@@ -103,6 +131,8 @@ mod tests {
         fn is_watching(&self) -> bool {
             true
         }
+
+        fn shed(&self) {}
 
         fn answered(&self, _: &Exchange<'_>, _: &Answered<'_>) {
             if let Some(reached) = self.reached.lock().unwrap().take() {

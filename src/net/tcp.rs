@@ -207,7 +207,8 @@ impl Connection {
                 Outcome::Answered(answered) => {
                     if let Some(received) = watched {
                         let (client, response) = (&self.client, &self.answer);
-                        let exchange = Exchange { client, transport: Transport::Tcp, received, response };
+                        let exchange =
+                            Exchange { client, transport: Transport::Tcp, took: received.elapsed(), response };
                         self.service.observer.answered(&exchange, &answered);
                     }
                     append(&mut self.outbox, &self.answer);

@@ -1,32 +1,32 @@
-//! UDP: one thread a socket, one datagram at a time.
+//! UDP: one thread a socket, many datagrams at a time.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt};
 
-use super::deferred::Waiting;
+use super::composing::{Composer, Job};
+use super::mmsg::{BATCH, Batch};
 use super::{Exchange, SharedService};
-use crate::answer::{Outcome, Transport};
+use crate::answer::{Answered, Outcome, Transport};
 use crate::panics::contain;
-
-/// The largest datagram that IP can carry.
-const DATAGRAM_OCTETS_MAX: usize = 65_535;
 
 /// Datagrams that are still answered when a worker is to end, of those that wait in its socket.
 const LAST_DATAGRAMS_MAX: usize = 1024;
 
+/// Room for an answer that is kept from batch to batch, in octets: more than what clients take as a rule.
+const ANSWER_OCTETS: usize = 4096;
+
 /// Starts the thread that serves a socket. It ends when it is stopped, or when the socket fails for good.
-pub(super) fn serve_udp(socket: UdpSocket, service: SharedService) -> io::Result<UdpWorker> {
+pub(super) fn serve_udp(socket: UdpSocket, service: SharedService, composer: Composer) -> io::Result<UdpWorker> {
     let handle = socket.try_clone()?;
     let ending = Arc::new(AtomicBool::new(false));
-    let worker = Worker::new(socket, service, Arc::clone(&ending));
+    let worker = Worker { socket: Arc::new(socket), service, composer, ending: Arc::clone(&ending) };
     let thread = thread::Builder::new().name("udp".into()).spawn(move || worker.run())?;
     Ok(UdpWorker { socket: handle, ending, thread })
 }
@@ -67,104 +67,74 @@ pub(super) fn want_destination(socket: &socket2::Socket, address: SocketAddr) ->
 struct Worker {
     socket: Arc<UdpSocket>,
     service: SharedService,
+    composer: Composer,
     ending: Arc<AtomicBool>,
-    packet: Vec<u8>,
-    answer: Vec<u8>,
-    control: Vec<u8>,
-}
-
-/// The address that a datagram was sent to.
-enum Destination {
-    V4(nix::libc::in_pktinfo),
-    V6(nix::libc::in6_pktinfo),
 }
 
 impl Worker {
-    fn new(socket: UdpSocket, service: SharedService, ending: Arc<AtomicBool>) -> Self {
-        Self {
-            socket: Arc::new(socket),
-            service,
-            ending,
-            packet: vec![0; DATAGRAM_OCTETS_MAX],
-            answer: Vec::with_capacity(DATAGRAM_OCTETS_MAX),
-            control: nix::cmsg_space!(nix::libc::in6_pktinfo),
-        }
-    }
-
-    fn run(mut self) {
+    fn run(self) {
+        let mut batch = Batch::new(true);
+        let mut answers: [Vec<u8>; BATCH] = std::array::from_fn(|_| Vec::with_capacity(ANSWER_OCTETS));
         let mut left = LAST_DATAGRAMS_MAX;
         while left > 0 {
             let is_ending = self.ending.load(Ordering::Acquire);
-            // The buffers are written anew for every datagram.
-            match contain(|| self.serve_one()).unwrap_or(Ok(true)) {
-                Ok(true) => {}
-                Ok(false) if is_ending => return,
-                Ok(false) => {}
-                // A client that is gone, a full buffer, a filter: of one datagram, and no reason to stop for others.
-                Err(error) if is_transient(&error) => tracing::trace!(%error, "udp"),
+            let count = match batch.receive(&self.socket) {
+                Ok(count) => count,
+                // A reply's ICMP error, an interrupted call: no reason to stop.
+                Err(error) if is_transient(&error) => continue,
                 Err(_) => return,
+            };
+            // After the end there are no datagrams, and the kernel says so in datagrams from nobody.
+            if is_ending && batch.way_back(0).client().is_none() {
+                return;
             }
-            left -= usize::from(is_ending);
+            contain(|| self.serve(&mut batch, count, &mut answers));
+            left -= if is_ending { count.min(left) } else { 0 };
         }
     }
 
-    /// Whether there was a datagram.
-    fn serve_one(&mut self) -> io::Result<bool> {
-        let mut parts = [IoSliceMut::new(&mut self.packet)];
-        let fd = self.socket.as_raw_fd();
-        let received = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut self.control), MsgFlags::empty())?;
-        let octets = received.bytes;
-        let Some(peer) = received.address else { return Ok(false) };
-        let destination = received.cmsgs().ok().into_iter().flatten().find_map(|message| match message {
-            ControlMessageOwned::Ipv4PacketInfo(info) => Some(Destination::V4(info)),
-            ControlMessageOwned::Ipv6PacketInfo(info) => Some(Destination::V6(info)),
-            _ => None,
-        });
-        let Some(client) = socket_address(&peer).filter(|client| client.port() != 0) else { return Ok(true) };
-        let watched = self.service.observer.is_watching().then(Instant::now);
-        let packet = self.packet.get(..octets).unwrap_or(&[]);
-        let answered = match self.service.responder.respond(packet, Transport::Udp, &mut self.answer) {
-            Outcome::Ignored => return Ok(true),
-            Outcome::Answered(answered) => answered,
-            Outcome::Deferred(deferred) => {
-                let received = watched.unwrap_or_else(Instant::now);
-                let waiting =
-                    Waiting { packet: packet.to_vec(), client, transport: Transport::Udp, received, deferred };
-                let socket = Arc::clone(&self.socket);
-                waiting.start(&self.service, move |answer| {
-                    if let Err(error) = send(&socket, &answer, destination.as_ref(), &peer) {
-                        tracing::trace!(%error, "udp");
-                    }
-                });
-                return Ok(true);
+    /// Answers a batch.
+    fn serve(&self, batch: &mut Batch, count: usize, answers: &mut [Vec<u8>; BATCH]) {
+        let observer = &self.service.observer;
+        let received = Instant::now();
+        let mut told: [Option<(SocketAddr, Answered<'_>)>; BATCH] = [const { None }; BATCH];
+        let mut places = [0; BATCH];
+        let mut answered = 0;
+        for index in 0..count {
+            let Some(client) = batch.way_back(index).client() else { continue };
+            let packet = batch.query(index);
+            let Some(answer) = answers.get_mut(answered) else { break };
+            // A panic costs one query.
+            let outcome = contain(|| self.service.responder.respond_at_once(packet, Transport::Udp, answer));
+            match outcome {
+                None | Some(Some(Outcome::Ignored)) => continue,
+                Some(Some(Outcome::Answered(made))) => {
+                    told[answered] = Some((client, made));
+                    places[answered] = index;
+                    answered += 1;
+                }
+                Some(None | Some(Outcome::Deferred(_))) => self.composer.compose(Job {
+                    service: Arc::clone(&self.service),
+                    socket: Arc::clone(&self.socket),
+                    packet: packet.to_vec(),
+                    client,
+                    way_back: *batch.way_back(index),
+                    received,
+                }),
             }
-        };
-        let sent = send(&self.socket, &self.answer, destination.as_ref(), &peer);
-        if let Some(received) = watched {
-            let exchange = Exchange { client: &client, transport: Transport::Udp, received, response: &self.answer };
-            self.service.observer.answered(&exchange, &answered);
         }
-        sent?;
-        Ok(true)
+        let replies: [(usize, &[u8]); BATCH] = std::array::from_fn(|at| (places[at], &*answers[at]));
+        batch.send(&self.socket, replies.get(..answered).unwrap_or(&[]));
+        if observer.is_watching() {
+            let took = received.elapsed();
+            for ((client, made), (_, response)) in told.iter().flatten().zip(&replies) {
+                observer.answered(&Exchange { client, transport: Transport::Udp, took, response }, made);
+            }
+        }
+        for answer in answers {
+            answer.shrink_to(ANSWER_OCTETS);
+        }
     }
-}
-
-/// Sends an answer from the address that the query was sent to.
-fn send(socket: &UdpSocket, answer: &[u8], from: Option<&Destination>, to: &SockaddrStorage) -> io::Result<()> {
-    let control = match from {
-        Some(Destination::V4(info)) => Some(ControlMessage::Ipv4PacketInfo(info)),
-        Some(Destination::V6(info)) => Some(ControlMessage::Ipv6PacketInfo(info)),
-        None => None,
-    };
-    sendmsg(socket.as_raw_fd(), &[IoSlice::new(answer)], control.as_slice(), MsgFlags::empty(), Some(to))?;
-    Ok(())
-}
-
-fn socket_address(address: &SockaddrStorage) -> Option<SocketAddr> {
-    if let Some(v4) = address.as_sockaddr_in() {
-        return Some(SocketAddr::from((v4.ip(), v4.port())));
-    }
-    address.as_sockaddr_in6().map(|v6| SocketAddr::from((v6.ip(), v6.port())))
 }
 
 fn is_transient(error: &io::Error) -> bool {

@@ -9,10 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::answer::{Answered, Rcode, Transport};
+use crate::answer::{Answered, Folded, Rcode, Transport};
 use crate::net::Exchange;
 use crate::zone::Name;
-use crate::zone::name::suffixes;
 
 /// Types that are told apart, by number; all others are one (plugin/metrics/vars/monitor.go).
 const TYPES: [(u16, &str); 19] = [
@@ -108,6 +107,7 @@ pub struct ServerCounters {
     /// [`server_label`]
     pub label: String,
     dropped: ZoneCounters,
+    shed: AtomicU64,
     blocks: Vec<Vec<(Name, ZoneCounters)>>,
 }
 
@@ -116,7 +116,22 @@ impl ServerCounters {
     /// counted.
     pub fn new(label: String, blocks: impl IntoIterator<Item = Vec<Name>>) -> Self {
         let zones = |zones: Vec<Name>| zones.into_iter().map(|zone| (zone, ZoneCounters::default())).collect();
-        Self { label, dropped: ZoneCounters::default(), blocks: blocks.into_iter().map(zones).collect() }
+        Self {
+            label,
+            dropped: ZoneCounters::default(),
+            shed: AtomicU64::new(0),
+            blocks: blocks.into_iter().map(zones).collect(),
+        }
+    }
+
+    /// Counts a query that was dropped for want of room.
+    pub fn shed(&self) {
+        self.shed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were.
+    pub fn shed_count(&self) -> u64 {
+        self.shed.load(Ordering::Relaxed)
     }
 
     /// Counts an answer.
@@ -136,10 +151,10 @@ impl ServerCounters {
             [(_, zone)] => Some(zone),
             zones => {
                 // The longest that the name is in, which is not always the one that led to the block.
-                let name = answered.query.question.as_ref().map_or(&b"\0"[..], |question| question.folded());
-                let found = suffixes(name)
-                    .find_map(|at| zones.iter().find(|(zone, _)| zone.as_wire() == name.get(at..).unwrap_or(&[])));
-                found.or_else(|| zones.first()).map(|(_, zone)| zone)
+                let name = Folded::new(answered.query.question.map_or(b"\0", |question| question.name));
+                let found = zones.iter().filter_map(|(zone, counters)| Some((name.within(zone.as_wire())?, counters)));
+                let longest = found.min_by_key(|(at, _)| *at).map(|(_, counters)| counters);
+                longest.or_else(|| zones.first().map(|(_, counters)| counters))
             }
         }
     }
@@ -260,7 +275,7 @@ impl Cells {
         if answered.query.edns.is_some_and(|edns| edns.dnssec_ok) {
             add(Some(&self.dnssec_ok), 1);
         }
-        let nanos = u64::try_from(exchange.received.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let nanos = u64::try_from(exchange.took.as_nanos()).unwrap_or(u64::MAX);
         self.nanos.observe(&DURATION_BOUNDS, nanos);
         self.request_octets[proto].observe(&SIZE_BOUNDS, answered.query.octets as u64);
         self.response_octets[proto].observe(&SIZE_BOUNDS, exchange.response.len() as u64);

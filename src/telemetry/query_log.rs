@@ -5,9 +5,9 @@ use std::fmt::{self, Write as _};
 use hickory_proto::rr::{DNSClass, RecordType};
 
 use crate::answer::query::bits;
-use crate::answer::{Answered, Rcode, Transport};
+use crate::answer::{Answered, Folded, Rcode, Transport};
 use crate::config::{LogClasses, LogRule};
-use crate::net::{Exchange, Observer};
+use crate::net::Exchange;
 use crate::zone::Name;
 use crate::zone::name::write_text;
 
@@ -46,19 +46,21 @@ impl BlockLog {
     }
 }
 
-impl Observer for QueryLog {
-    fn is_watching(&self) -> bool {
+impl QueryLog {
+    /// Whether anything may be logged.
+    pub fn is_watching(&self) -> bool {
         self.0.iter().any(|block| block.errors || !block.rules.is_empty())
     }
 
-    fn answered(&self, exchange: &Exchange<'_>, answered: &Answered<'_>) {
+    /// Logs an answer, where its block wants that.
+    pub fn answered(&self, exchange: &Exchange<'_>, answered: &Answered<'_>) {
         let Some(block) = answered.block.and_then(|block| self.0.get(block)) else { return };
         // Most blocks log failures only, and most queries do not fail.
         if block.rules.is_empty() && !(block.errors && answered.failure.is_some()) {
             return;
         }
         let Some(question) = &answered.query.question else { return };
-        let Some(name) = text_of(question.folded()) else { return };
+        let Some(name) = text_of(Folded::new(question.name).as_wire()) else { return };
         if let Some(failure) = answered.failure.as_ref().filter(|_| block.errors) {
             let (rcode, rtype) = (answered.rcode.0, type_name(question.qtype));
             tracing::error!(target: "plugin/errors", "{rcode} {name} {rtype}: {failure}");
@@ -211,7 +213,7 @@ impl Line<'_> {
             ),
             Value::Rcode => out.write_str(&rcode_name(self.answered.rcode)),
             Value::Rsize => write!(out, "{}", self.exchange.response.len()),
-            Value::Duration => write!(out, "{}s", self.exchange.received.elapsed().as_secs_f64()),
+            Value::Duration => write!(out, "{}s", self.exchange.took.as_secs_f64()),
             Value::Rflags => out.write_str(&flag_names(self.answered.flags)),
             Value::Unset => out.write_str(EMPTY),
         }

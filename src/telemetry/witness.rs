@@ -29,4 +29,10 @@ impl Observer for Witness {
             self.log.answered(exchange, answered);
         }
     }
+
+    fn shed(&self) {
+        if let Some(counters) = &self.counters {
+            counters.shed();
+        }
+    }
 }

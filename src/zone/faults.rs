@@ -85,20 +85,34 @@ faults! {
     DoNotCopied = "do-not-copied",
 }
 
+#[cfg(feature = "planted-faults")]
+static PLANTED: std::sync::LazyLock<Option<Fault>> = std::sync::LazyLock::new(|| {
+    let wanted = std::env::var("PODZONE_FAULT").ok()?;
+    Fault::ALL.iter().find(|(_, name)| *name == wanted).map(|(fault, _)| *fault)
+});
+
 /// Whether a fault is planted.
 #[cfg(feature = "planted-faults")]
 pub fn planted(fault: Fault) -> bool {
-    use std::sync::LazyLock;
-    static PLANTED: LazyLock<Option<Fault>> = LazyLock::new(|| {
-        let wanted = std::env::var("PODZONE_FAULT").ok()?;
-        Fault::ALL.iter().find(|(_, name)| *name == wanted).map(|(fault, _)| *fault)
-    });
     *PLANTED == Some(fault)
+}
+
+/// Whether any fault is planted: then all answers are composed, since rules are broken where they are composed.
+#[cfg(feature = "planted-faults")]
+pub fn any_planted() -> bool {
+    PLANTED.is_some()
 }
 
 /// Whether a fault is planted: never, in this build.
 #[cfg(not(feature = "planted-faults"))]
 #[inline(always)]
 pub fn planted(_: Fault) -> bool {
+    false
+}
+
+/// Whether any fault is planted: never, in this build.
+#[cfg(not(feature = "planted-faults"))]
+#[inline(always)]
+pub fn any_planted() -> bool {
     false
 }

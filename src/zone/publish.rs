@@ -11,9 +11,11 @@ use super::delta::{Delta, Replaced};
 use super::faults::{Fault, planted};
 use super::name::Labels;
 use super::name_servers::name_servers;
+use super::options::ViewOptions;
 use super::pointers::pointers;
 use super::schema::{service_key, service_records};
 use super::serial::next_serial;
+use super::snapshot::Snapshot;
 use super::view::View;
 use crate::model::{Cluster, Dirty, Event, Filter, Kind, ObjectKey};
 
@@ -65,17 +67,24 @@ impl Publisher {
         }
         for (filter, published) in self.views.iter_mut().enumerate() {
             let view = &published.view;
-            let mut delta = delta(&self.cluster, filter, view, &dirty);
+            let mut next = view.next();
+            let mut delta = delta(&self.cluster, filter, view.options(), &next, &dirty);
+            let is_synced = next.is_synced || self.cluster.is_synced(&self.kinds);
+            if delta.is_empty() && is_synced == next.is_synced {
+                continue;
+            }
+            next.is_synced = is_synced;
             if !delta.is_empty() {
-                delta.version = view.version() + 1;
-                delta.serial = next_serial(view.serial(), unix_now());
-                view.apply(&delta);
+                delta.version = next.version() + 1;
+                delta.serial = next_serial(next.serial(), unix_now());
+                next.apply(&delta, view.options());
+            }
+            view.publish(&next);
+            drop(next);
+            if !delta.is_empty() {
                 for follower in &mut published.followers {
                     follower(&delta);
                 }
-            }
-            if self.cluster.is_synced(&self.kinds) {
-                view.set_synced();
             }
         }
     }
@@ -87,15 +96,14 @@ pub fn unix_now() -> u32 {
     (elapsed.as_secs() & u64::from(u32::MAX)) as u32
 }
 
-fn delta(cluster: &Cluster, filter: usize, view: &View, dirty: &Dirty) -> Delta {
-    let options = view.options();
+fn delta(cluster: &Cluster, filter: usize, options: &ViewOptions, last: &Snapshot, dirty: &Dirty) -> Delta {
     let mut delta = Delta::default();
     let mut services = dirty.services.clone();
     let mut addresses = dirty.addresses.clone();
     for namespace in &dirty.namespaces {
         let Some(label) = Labels::parse(namespace).filter(|_| !namespace.contains('.')) else { continue };
         let exists = cluster.has_namespace(namespace) && options.exposes(namespace);
-        if exists != view.has_namespace(label.as_wire()) {
+        if exists != last.has_namespace(label.as_wire()) {
             delta.namespaces.push((label, exists));
         }
     }
@@ -115,28 +123,33 @@ fn delta(cluster: &Cluster, filter: usize, view: &View, dirty: &Dirty) -> Delta 
             .service(&key, filter)
             .filter(|_| exposed)
             .and_then(|service| service_records(service, cluster.slices_of(&key, filter), options));
-        let old = view.service(labels.as_wire());
+        let old = last.service(labels.as_wire()).map(|service| Arc::clone(&service.records));
         if old.as_deref() != new.as_ref() {
             delta.services.push(Replaced { key: labels, old, new: new.map(Arc::new) });
         }
     }
     for address in addresses {
         let new = pointers(cluster, filter, options, address);
-        let old = view.pointers(address);
-        if old.as_deref().unwrap_or(&[]) != &*new {
-            delta.pointers.push(Replaced { key: address, old, new: (!new.is_empty()).then(|| new.into()) });
+        let old = last.pointers(address);
+        if old != &*new {
+            delta.pointers.push(Replaced { key: address, old: some(old), new: some(&new) });
         }
     }
     for address in &dirty.pod_addresses {
         let new: Box<[Labels]> = cluster.pod_namespaces(*address, filter).filter_map(Labels::parse).collect();
-        let old = view.pod_namespaces(*address);
-        if old.as_deref().unwrap_or(&[]) != &*new {
-            delta.pods.push(Replaced { key: *address, old, new: (!new.is_empty()).then(|| new.into()) });
+        let old = last.pod_namespaces(*address);
+        if old != &*new {
+            delta.pods.push(Replaced { key: *address, old: some(old), new: some(&new) });
         }
     }
     let servers = name_servers(cluster, filter, options);
-    if *view.name_servers() != servers {
+    if *last.name_servers() != servers {
         delta.name_servers = Some(Arc::new(servers));
     }
     delta
+}
+
+/// Labels as a delta holds them: none at all rather than an empty list.
+fn some(labels: &[Labels]) -> Option<Arc<[Labels]>> {
+    (!labels.is_empty()).then(|| labels.into())
 }
