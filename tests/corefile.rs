@@ -139,6 +139,9 @@ fn summary(config: &Config) -> String {
             let format = rule.format.replace(COMMON_FORMAT, "<common>");
             writeln!(text, "  log {} {} [{format}]", rule.name, classes.join("+")).unwrap();
         }
+        if block.loadbalance {
+            writeln!(text, "  loadbalance").unwrap();
+        }
         if let Some(view) = &block.kubernetes {
             writeln!(text, "  kubernetes {}", view.zones.join(" ")).unwrap();
             match &view.source {
@@ -339,6 +342,10 @@ fn nearly_a_corefile() -> impl Strategy<Value = String> {
         "bind",
         "bufsize",
         "multisocket",
+        "loadbalance",
+        "weighted",
+        "prefer",
+        "reload",
         "forward",
         "import",
         "(s)",

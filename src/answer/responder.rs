@@ -11,6 +11,7 @@ use super::kubernetes::{self, Verdict};
 use super::message::Message;
 use super::query::{CLASS_IN, Parsed, Query, bits, parse, rtype};
 use super::rcode::Rcode;
+use super::rotate;
 use crate::zone::name::{is_at_or_below, suffixes};
 use crate::zone::{Name, View};
 
@@ -32,6 +33,8 @@ pub struct Block {
     pub bufsize: Option<u16>,
     /// `forward`: which names go to its upstreams.
     pub forward: Option<Forwarded>,
+    /// `loadbalance`: addresses and mail exchangers change their order from answer to answer.
+    pub rotates: bool,
     /// Whether any of its directives handles queries. A block without such refuses them all.
     pub handles: bool,
     /// An index by which the caller knows the block again.
@@ -149,6 +152,7 @@ impl Responder {
             match kubernetes::answer(self, view, question, &mut message) {
                 Verdict::Answered(rcode) => {
                     let flags = self.finish(message, &query, rcode, block.bufsize);
+                    rotate::if_wanted(block, out);
                     let block = Some(block.id);
                     return Outcome::Answered(Answered {
                         query,

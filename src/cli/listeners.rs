@@ -85,7 +85,8 @@ pub(super) fn open(
         .map(|(id, (block, plan))| {
             let view = plan.as_ref().map(|plan| Arc::clone(&plan.view));
             let forward = block.forward.as_ref().and_then(forwarded);
-            Arc::new(Block { view, forward, bufsize: block.bufsize, handles: !handlers(block).is_empty(), id })
+            let (bufsize, rotates) = (block.bufsize, block.loadbalance);
+            Arc::new(Block { view, forward, bufsize, rotates, handles: !handlers(block).is_empty(), id })
         })
         .collect();
     let forwarders = config.blocks.iter().map(|block| block.forward.clone().map(Forwarder::new)).collect();
@@ -131,6 +132,7 @@ pub(super) fn handlers(block: &ServerBlock) -> Vec<&'static str> {
         ("prometheus", block.prometheus.is_some()),
         ("errors", block.errors),
         ("log", !block.log.is_empty()),
+        ("loadbalance", block.loadbalance),
         ("kubernetes", block.kubernetes.is_some()),
         ("forward", block.forward.is_some()),
     ];

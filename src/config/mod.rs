@@ -17,6 +17,7 @@ mod health;
 mod known;
 mod kubernetes;
 mod load;
+mod loadbalance;
 mod log;
 mod machine;
 mod multisocket;
@@ -70,6 +71,8 @@ pub struct ServerBlock {
     pub errors: bool,
     /// `log`: rules for query logging, in order; the first that matches a name decides.
     pub log: Vec<LogRule>,
+    /// `loadbalance`: addresses and mail exchangers change their order from answer to answer.
+    pub loadbalance: bool,
     /// `kubernetes`: the view that this block answers from.
     pub kubernetes: Option<Kubernetes>,
     /// `forward`: who is asked about all else.
