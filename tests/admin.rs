@@ -22,7 +22,8 @@ const NAME: &str = "kubernetes.default.svc.cluster.local.";
 fn sample(health: &str) -> String {
     let manifests = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/sample");
     format!(
-        "cluster.local in-addr.arpa {{\n errors\n bufsize\n health 127.0.0.1:{{port:health}} {{\n {health}\n }}\n \
+        "cluster.local in-addr.arpa {{\n errors\n bufsize\n loadbalance\n multisocket 2\n \
+         health 127.0.0.1:{{port:health}} {{\n {health}\n }}\n \
          ready 127.0.0.1:{{port:ready}}\n prometheus 127.0.0.1:{{port:metrics}}\n \
          kubernetes cluster.local in-addr.arpa {{\n  manifests {manifests}\n }}\n}}\n\
          example.org {{\n ready 127.0.0.1:{{port:ready}}\n prometheus 127.0.0.1:{{port:metrics}}\n}}\n\
@@ -34,6 +35,8 @@ fn sample(health: &str) -> String {
 const UNREACHABLE: &str = "cluster.local in-addr.arpa {
     errors
     bufsize
+    loadbalance
+    multisocket 2
     health 127.0.0.1:{port:health}
     ready 127.0.0.1:{port:ready}
     prometheus 127.0.0.1:{port:metrics}

@@ -20,7 +20,8 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use podzone::config::{self, COMMON_FORMAT, Config, Forward, LogClasses, Machine, Monitor, PodMode, Policy, Source};
+use podzone::config::{self, COMMON_FORMAT, Config, Forward, LogClasses, Machine, Monitor, Multisocket};
+use podzone::config::{PodMode, Policy, Source};
 use proptest::prelude::*;
 
 const PORT: u16 = 53;
@@ -104,6 +105,11 @@ fn summary(config: &Config) -> String {
     for block in &config.blocks {
         let keys: Vec<_> = block.keys.iter().map(|key| format!("{}:{}", key.zone, key.port)).collect();
         writeln!(text, "{}", keys.join(" ")).unwrap();
+        match block.multisocket {
+            Some(Multisocket::OnePerCpu) => writeln!(text, "  multisocket").unwrap(),
+            Some(Multisocket::Number(number)) => writeln!(text, "  multisocket {number}").unwrap(),
+            None => {}
+        }
         if !block.bind.is_empty() {
             let addresses: Vec<_> = block.bind.iter().map(ToString::to_string).collect();
             writeln!(text, "  bind {}", addresses.join(" ")).unwrap();
@@ -132,6 +138,9 @@ fn summary(config: &Config) -> String {
                 .collect();
             let format = rule.format.replace(COMMON_FORMAT, "<common>");
             writeln!(text, "  log {} {} [{format}]", rule.name, classes.join("+")).unwrap();
+        }
+        if block.loadbalance {
+            writeln!(text, "  loadbalance").unwrap();
         }
         if let Some(view) = &block.kubernetes {
             writeln!(text, "  kubernetes {}", view.zones.join(" ")).unwrap();
@@ -332,6 +341,11 @@ fn nearly_a_corefile() -> impl Strategy<Value = String> {
         "continuously",
         "bind",
         "bufsize",
+        "multisocket",
+        "loadbalance",
+        "weighted",
+        "prefer",
+        "reload",
         "forward",
         "import",
         "(s)",

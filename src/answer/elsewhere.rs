@@ -13,6 +13,7 @@ use super::query::{CLASS_IN, HEADER_OCTETS, Query, bits};
 use super::rcode::Rcode;
 use super::relay;
 use super::responder::{Answered, Responder, Transport};
+use super::rotate;
 use crate::zone::Name;
 
 /// A query that cannot be answered here and now.
@@ -103,7 +104,8 @@ impl Responder {
         out: &mut Vec<u8>,
     ) -> Option<Answered<'p>> {
         let query = self.query(packet)?;
-        let bufsize = self.block(deferred.block).and_then(|block| block.bufsize);
+        let block = self.block(deferred.block);
+        let bufsize = block.and_then(|block| block.bufsize);
         let limit = edns::reply_limit(transport, query.edns.as_ref(), bufsize);
         let is_relayed = matches!(deferred.then, Then::Relay);
         let (rcode, flags, failure) = match deferred.then {
@@ -130,6 +132,9 @@ impl Responder {
                 (Rcode::NOERROR, self.finish(message, &query, Rcode::NOERROR, bufsize), None)
             }
         };
+        if let Some(block) = block {
+            rotate::if_wanted(block, out);
+        }
         Some(Answered {
             query,
             block: Some(deferred.block),

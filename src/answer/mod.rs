@@ -7,9 +7,10 @@
 //! ```
 //!
 //! Nothing here awaits, logs, or knows of sockets: [`Responder::respond`] is a function of the packet and of what the
-//! views hold at that moment.
+//! views hold at that moment, and, for the order of records where `loadbalance` is set, of chance.
 
 mod alias;
+mod chance;
 mod edns;
 mod elsewhere;
 mod folded;
@@ -21,6 +22,7 @@ pub mod query;
 mod rcode;
 mod relay;
 mod responder;
+mod rotate;
 mod routes;
 
 pub use elsewhere::{Deferred, Lookup, LookupError};

@@ -43,6 +43,7 @@ pub mod rtype {
     pub const CNAME: u16 = 5;
     pub const SOA: u16 = 6;
     pub const PTR: u16 = 12;
+    pub const MX: u16 = 15;
     pub const TXT: u16 = 16;
     pub const AAAA: u16 = 28;
     pub const SRV: u16 = 33;
@@ -185,7 +186,7 @@ pub(super) struct RawRecord<'a> {
 }
 
 /// Where a name that may end in a pointer ends.
-fn skip_name(packet: &[u8], mut at: usize) -> Option<usize> {
+pub(super) fn skip_name(packet: &[u8], mut at: usize) -> Option<usize> {
     loop {
         match *packet.get(at)? {
             0 => return Some(at + 1),

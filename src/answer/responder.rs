@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::alias;
+use super::chance;
 use super::edns;
 use super::elsewhere::{self, Deferred};
 use super::folded::Folded;
@@ -12,6 +13,7 @@ use super::kubernetes::{self, Verdict};
 use super::message::Message;
 use super::query::{CLASS_IN, Parsed, Query, Question, bits, parse};
 use super::rcode::Rcode;
+use super::rotate;
 use super::routes::Routes;
 use crate::zone::name::is_at_or_below;
 use crate::zone::{Name, View};
@@ -34,6 +36,8 @@ pub struct Block {
     pub bufsize: Option<u16>,
     /// `forward`: which names go to its upstreams.
     pub forward: Option<Forwarded>,
+    /// `loadbalance`: addresses and mail exchangers change their order from answer to answer.
+    pub rotates: bool,
     /// Whether any of its directives handles queries. A block without such refuses them all.
     pub handles: bool,
     /// An index by which the caller knows the block again.
@@ -201,7 +205,8 @@ impl Responder {
         let Received { query, question, name, block } = received;
         let view = block.view.as_deref()?;
         let mut message = self.begin(query, block, transport, out);
-        match kubernetes::answer_prepared(view, question, name, None, &mut message)? {
+        let turn = block.rotates.then(chance::next);
+        match kubernetes::answer_prepared(view, question, name, turn, &mut message)? {
             Verdict::Answered(rcode) => {
                 let flags = self.finish(message, query, rcode, block.bufsize);
                 Some(Outcome::Answered(answered(*query, Some(block.id), rcode, flags)))
@@ -224,6 +229,7 @@ impl Responder {
             match kubernetes::answer(self, view, &question, &name, &mut message) {
                 Verdict::Answered(rcode) => {
                     let flags = self.finish(message, &query, rcode, block.bufsize);
+                    rotate::if_wanted(block, out);
                     return Outcome::Answered(answered(query, Some(block.id), rcode, flags));
                 }
                 Verdict::Elsewhere(chain) => {

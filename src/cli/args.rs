@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Parser};
 
+use crate::config::SOCKETS_MAX;
 use crate::corefile::did_you_mean;
 
 /// What was asked for on the command line.
@@ -15,7 +16,7 @@ use crate::corefile::did_you_mean;
 #[command(
     name = "podzone",
     about = "A DNS server for Kubernetes that gives every pod its own name",
-    override_usage = "podzone [-conf FILE] [-dns.port PORT] [-pidfile FILE] [-quiet]",
+    override_usage = "podzone [-conf FILE] [-dns.port PORT] [-pidfile FILE] [-workers NUMBER] [-quiet]",
     after_help = "Flags take one dash or two, and their value as '-conf FILE' or '-conf=FILE'.\n\n\
                   Exit codes:\n  \
                     0  all went well\n  \
@@ -42,6 +43,11 @@ pub struct Args {
     /// Write the process's number to this file
     #[arg(long, value_name = "FILE")]
     pub pidfile: Option<PathBuf>,
+
+    /// UDP sockets, each with a thread, of every address and port whose server block has no 'multisocket'; 1 to 1024
+    /// [default: one for each CPU that the process may use]
+    #[arg(long, value_name = "NUMBER")]
+    pub workers: Option<u16>,
 
     /// Print nothing while starting
     #[arg(long, action = ArgAction::SetTrue)]
@@ -111,7 +117,7 @@ where
 }
 
 /// Flags with a value, and flags without.
-const VALUED: [&str; 4] = ["conf", "dns.port", "p", "pidfile"];
+const VALUED: [&str; 5] = ["conf", "dns.port", "p", "pidfile", "workers"];
 const PLAIN: [&str; 5] = ["quiet", "plugins", "version", "help", "h"];
 
 /// Brings the words into clap's form: `--conf=FILE`, `--quiet`.
@@ -139,6 +145,8 @@ fn rewrite(mut args: impl Iterator<Item = OsString>) -> Result<Vec<OsString>, Ar
             };
             if matches!(name, "p" | "dns.port") {
                 check_port(name, &value)?;
+            } else if name == "workers" {
+                check_workers(&value)?;
             }
             let mut word = OsString::from(if name == "p" { "--dns.port=" } else { "--" });
             if name != "p" {
@@ -192,6 +200,16 @@ fn check_port(name: &str, value: &OsString) -> Result<(), ArgsError> {
     }
 }
 
+fn check_workers(value: &OsString) -> Result<(), ArgsError> {
+    match value.to_str().map(str::parse::<u16>) {
+        Some(Ok(1..=SOCKETS_MAX)) => Ok(()),
+        _ => Err(ArgsError::Wrong(format!(
+            "invalid value {:?} for flag -workers\n  = help: -workers takes a number, 1 to {SOCKETS_MAX}",
+            value.to_string_lossy()
+        ))),
+    }
+}
+
 /// The spellings that Go's `strconv.ParseBool` takes.
 fn check_bool(name: &str, value: &OsString) -> Result<bool, ArgsError> {
     match value.to_str() {
@@ -223,7 +241,7 @@ mod tests {
     fn defaults() {
         let args = parse(&[]).expect("fine");
         assert_eq!((args.corefile(), args.port, args.quiet), (PathBuf::from("Corefile"), 53, false));
-        assert_eq!((args.pidfile, args.version, args.plugins), (None, false, false));
+        assert_eq!((args.pidfile, args.workers, args.version, args.plugins), (None, None, false, false));
     }
 
     #[test]
@@ -233,6 +251,16 @@ mod tests {
         }
         for words in [&["-dns.port", "1053"][..], &["--dns.port=1053"], &["-p", "1053"], &["-p=1053"], &["--p=1053"]] {
             assert_eq!(parse(words).expect("fine").port, 1053, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn workers_are_1_to_1024() {
+        for (text, number) in [("1", 1), ("1024", 1024)] {
+            assert_eq!(parse(&["-workers", text]).expect("fine").workers, Some(number));
+        }
+        for text in ["0", "1025", "-1", "70000", "many", ""] {
+            assert_eq!(wrong(&["-workers", text]), format!("invalid value {text:?} for flag -workers"));
         }
     }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::views::ViewPlan;
+use super::workers::workers;
 use crate::answer::{Block, Forwarded, Responder};
-use crate::config::{Config, Forward, ServerBlock, syntax_warning};
+use crate::config::{Config, Forward, Multisocket, ServerBlock, syntax_warning};
 use crate::forward::{Forwarder, Forwarders};
 use crate::net::{Elsewhere, Service, Serving, Sockets, TcpLimits, WaitingRoom};
 use crate::telemetry::{BlockLog, Counters, QueryLog, ServerCounters, Witness, server_label};
@@ -19,6 +20,9 @@ pub(super) struct Listener {
     address: SocketAddr,
     /// Whether it was named by `bind`.
     bound: bool,
+    /// `multisocket` of the first block that is served here; what the others say does not count, as in CoreDNS
+    /// (core/dnsserver/register.go, func makeServersForGroup).
+    multisocket: Option<Multisocket>,
     zones: BTreeMap<String, usize>,
 }
 
@@ -38,6 +42,7 @@ pub(super) fn plan(config: &Config) -> Vec<Listener> {
                 let listener = listeners.entry(address).or_insert_with(|| Listener {
                     address,
                     bound: !block.bind.is_empty(),
+                    multisocket: block.multisocket,
                     zones: BTreeMap::new(),
                 });
                 listener.zones.insert(key.zone.clone(), index);
@@ -63,14 +68,15 @@ pub(super) fn counters(listeners: &[Listener], config: &Config) -> Option<Arc<Co
     Some(Arc::new(counters))
 }
 
-/// Opens the sockets of all listeners, and serves them; to be called on the runtime.
+/// Opens the sockets of all listeners, and serves them; to be called on the runtime. `workers_flag` is how many UDP
+/// sockets a listener has whose block does not say.
 pub(super) fn open(
     listeners: &[Listener],
     config: &Config,
     views: &[Option<ViewPlan>],
     counters: Option<&Counters>,
+    workers_flag: Option<u16>,
 ) -> anyhow::Result<Serving> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let blocks: Vec<Arc<Block>> = config
         .blocks
         .iter()
@@ -79,7 +85,8 @@ pub(super) fn open(
         .map(|(id, (block, plan))| {
             let view = plan.as_ref().map(|plan| Arc::clone(&plan.view));
             let forward = block.forward.as_ref().and_then(forwarded);
-            Arc::new(Block { view, forward, bufsize: block.bufsize, handles: !handlers(block).is_empty(), id })
+            let (bufsize, rotates) = (block.bufsize, block.loadbalance);
+            Arc::new(Block { view, forward, bufsize, rotates, handles: !handlers(block).is_empty(), id })
         })
         .collect();
     let forwarders = config.blocks.iter().map(|block| block.forward.clone().map(Forwarder::new)).collect();
@@ -87,7 +94,8 @@ pub(super) fn open(
     // All sockets are opened before one is served: a server that cannot open all of them serves none.
     let mut opened = Vec::new();
     for listener in listeners {
-        opened.push((listener, Sockets::open(listener.address, workers)?));
+        let sockets = workers(listener.multisocket, workers_flag);
+        opened.push((listener, Sockets::open(listener.address, sockets)?));
     }
     let mut serving = Serving::default();
     for (listener, sockets) in opened {
@@ -124,6 +132,7 @@ pub(super) fn handlers(block: &ServerBlock) -> Vec<&'static str> {
         ("prometheus", block.prometheus.is_some()),
         ("errors", block.errors),
         ("log", !block.log.is_empty()),
+        ("loadbalance", block.loadbalance),
         ("kubernetes", block.kubernetes.is_some()),
         ("forward", block.forward.is_some()),
     ];

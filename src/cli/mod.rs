@@ -7,6 +7,7 @@ mod pid_file;
 mod serve;
 mod signals;
 mod views;
+mod workers;
 
 use std::process::ExitCode;
 

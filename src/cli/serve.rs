@@ -134,7 +134,8 @@ async fn start(args: &Args, config: &Config, plan: Plan) -> Result<Running, Fail
     let admin = admin::start(config, &plan.views, &followed, counters.clone()).await.map_err(Failure::Runtime)?;
     let views: Vec<&ViewPlan> = plan.views.iter().flatten().collect();
     wait_for_sync(&views).await;
-    let serving = listeners::open(&listeners, config, &plan.views, counters.as_deref()).map_err(Failure::Runtime)?;
+    let serving = listeners::open(&listeners, config, &plan.views, counters.as_deref(), args.workers)
+        .map_err(Failure::Runtime)?;
     let pid_file = args.pidfile.as_deref().and_then(PidFile::write);
     if !args.quiet {
         print!("{}{}", listeners::startup_lines(&listeners), version());

@@ -8,12 +8,23 @@ use super::reader::Reader;
 use super::report::Report;
 use super::zone::{self, ZoneError};
 use super::{Config, ServerBlock, ZoneKey, admin_overlaps, bind, bufsize, errors, forward, health, kubernetes, log};
-use super::{prometheus, ready};
+use super::{loadbalance, multisocket, prometheus, ready};
 use crate::corefile::{self, Diagnostic, Directive, Token};
 
 /// Directives that podzone serves, in the order in which CoreDNS sets them up.
-pub const SERVED: [&str; 9] =
-    ["bufsize", "bind", "ready", "health", "prometheus", "errors", "log", "kubernetes", "forward"];
+pub const SERVED: [&str; 11] = [
+    "multisocket",
+    "bufsize",
+    "bind",
+    "ready",
+    "health",
+    "prometheus",
+    "errors",
+    "log",
+    "loadbalance",
+    "kubernetes",
+    "forward",
+];
 
 /// Checks all blocks.
 ///
@@ -30,6 +41,7 @@ pub(super) fn check(
         .iter()
         .map(|keys| ServerBlock {
             keys: keys.iter().map(|(key, _)| key.clone()).collect(),
+            multisocket: None,
             bind: Vec::new(),
             bufsize: None,
             ready: None,
@@ -37,6 +49,7 @@ pub(super) fn check(
             prometheus: None,
             errors: false,
             log: Vec::new(),
+            loadbalance: false,
             kubernetes: None,
             forward: None,
         })
@@ -90,6 +103,7 @@ fn check_keys<'a>(
 fn check_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn Machine, report: &mut Report) {
     let reader = Reader::new(directive);
     match directive.name.as_str() {
+        "multisocket" => block.multisocket = multisocket::check(reader, report),
         "bufsize" => block.bufsize = bufsize::check(reader, report),
         "bind" => block.bind = bind::check(reader, machine, report).unwrap_or_default(),
         "ready" => block.ready = Some(ready::check(reader, report)),
@@ -100,6 +114,10 @@ fn check_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn
             block.errors = true;
         }
         "log" => block.log = log::check(reader, report),
+        "loadbalance" => {
+            loadbalance::check(reader, report);
+            block.loadbalance = true;
+        }
         "kubernetes" => block.kubernetes = kubernetes::check(reader, &block.keys, report),
         "forward" => block.forward = forward::check(reader, report),
         _ => {}

@@ -17,8 +17,10 @@ mod health;
 mod known;
 mod kubernetes;
 mod load;
+mod loadbalance;
 mod log;
 mod machine;
+mod multisocket;
 mod number;
 mod prometheus;
 mod reader;
@@ -32,6 +34,7 @@ pub use error::ConfigError;
 pub use load::{Loaded, load, parse, parse_for};
 pub use log::COMMON_FORMAT;
 pub use machine::{Machine, ThisMachine};
+pub use multisocket::SOCKETS_MAX;
 pub use zone::syntax_warning;
 
 use std::net::{IpAddr, SocketAddr};
@@ -52,6 +55,8 @@ pub struct Config {
 pub struct ServerBlock {
     /// Its keys: a zone and a port each. CIDR keys are already expanded to reverse zones.
     pub keys: Vec<ZoneKey>,
+    /// `multisocket`: how many UDP sockets its listeners have; `None` leaves that to the command line.
+    pub multisocket: Option<Multisocket>,
     /// `bind`: the addresses to listen on; empty means all.
     pub bind: Vec<IpAddr>,
     /// `bufsize`: the largest EDNS payload size to honour, in bytes, 512 to 4096; `None` honours the client's.
@@ -66,10 +71,21 @@ pub struct ServerBlock {
     pub errors: bool,
     /// `log`: rules for query logging, in order; the first that matches a name decides.
     pub log: Vec<LogRule>,
+    /// `loadbalance`: addresses and mail exchangers change their order from answer to answer.
+    pub loadbalance: bool,
     /// `kubernetes`: the view that this block answers from.
     pub kubernetes: Option<Kubernetes>,
     /// `forward`: who is asked about all else.
     pub forward: Option<Forward>,
+}
+
+/// A `multisocket` directive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Multisocket {
+    /// Without a number: one for each CPU that the process may use.
+    OnePerCpu,
+    /// So many, 1 to [`SOCKETS_MAX`].
+    Number(u16),
 }
 
 /// A `forward` directive.

@@ -67,6 +67,11 @@ impl<'a> Reader<'a> {
         token
     }
 
+    /// Moves on to the next word, on whichever line: `true` if there is one.
+    pub(super) fn next_word(&mut self) -> bool {
+        self.advance().is_some()
+    }
+
     /// Skips the rest of the directive, after an error that leaves no way to tell what is what.
     pub(super) fn give_up(&mut self) {
         self.next = self.tokens.len();

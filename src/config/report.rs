@@ -22,9 +22,13 @@ impl Report {
 
     /// `what` (as in "directive 'forward'") is CoreDNS's and not podzone's.
     pub(super) fn not_served(&mut self, token: &Token, what: impl std::fmt::Display) {
-        self.not_served
-            .push(Diagnostic::parsing(&token.place, format_args!("{what} is not served by podzone")).hint(
-                "CoreDNS has it, podzone does not serve it yet: keep CoreDNS in front for it, or remove it here",
-            ));
+        let hint = "CoreDNS has it, podzone does not serve it yet: keep CoreDNS in front for it, or remove it here";
+        self.not_served_but(token, what, hint);
+    }
+
+    /// `what` is CoreDNS's and not podzone's, and `hint` says what to write instead.
+    pub(super) fn not_served_but(&mut self, token: &Token, what: impl std::fmt::Display, hint: &str) {
+        let error = Diagnostic::parsing(&token.place, format_args!("{what} is not served by podzone"));
+        self.not_served.push(error.hint(hint));
     }
 }

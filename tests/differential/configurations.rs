@@ -68,6 +68,7 @@ pub(crate) const ALL: [Configuration; 10] = [
         text: "
 .:{port} {
     errors
+    loadbalance
     kubernetes cluster.local in-addr.arpa ip6.arpa {
         {k}
         pods insecure
@@ -226,6 +227,7 @@ local:{port} 10.in-addr.arpa:{port} {
 .:{port} {
     bind 127.0.0.1
     errors
+    loadbalance
     kubernetes cluster.local in-addr.arpa ip6.arpa {
         {k}
         pods insecure
