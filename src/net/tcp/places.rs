@@ -13,7 +13,8 @@ use super::TcpLimits;
 /// The places of a listener. Only the task that accepts takes places; any thread may give one back.
 ///
 /// Looking for a connection to shed costs a look at all clients, and at all connections of one, for each newcomer, but
-/// only while there is no room.
+/// only while there is no room: measured 0.1 ms at most, with 10,000 clients of one connection each, where to accept,
+/// answer and close one costs 0.05 ms.
 pub(super) struct Places {
     pub(super) limits: TcpLimits,
     begun: Instant,
