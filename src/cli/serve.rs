@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
@@ -68,8 +69,9 @@ fn try_serve(args: &Args) -> Result<u8, Failure> {
         tracing::warn!("{} has no server block: nothing is served", args.corefile().display());
     }
     let plan = plan(&loaded.config).map_err(|error| Failure::Configuration(error.into()))?;
+    raise_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(runtime_threads())
         .enable_all()
         .build()
         .context("cannot start the runtime")
@@ -78,6 +80,23 @@ fn try_serve(args: &Args) -> Result<u8, Failure> {
     // Connections and watches end with the process; nothing waits for them.
     runtime.shutdown_background();
     result
+}
+
+/// One thread for each CPU that the process may use, a container's quota counted. TCP, admin and the watches share them:
+/// all of those yield after some hundred microseconds of work, so that one thread is enough for one CPU, where a second
+/// would only be switched to and from; and TCP may have all CPUs, as the UDP workers may.
+fn runtime_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Lets the process have as many file descriptors as the system allows it, as Go does for CoreDNS: the soft limit is
+/// often 1,024, for the sake of programs that use `select`, and each TCP connection takes one.
+fn raise_descriptors() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!("only {soft} file descriptors, not {hard}: {error}");
+    }
 }
 
 /// Serves until a signal ends it; the exit code.

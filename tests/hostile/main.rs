@@ -7,6 +7,7 @@
 mod support;
 
 mod clusters;
+mod connections;
 mod crafted;
 mod ends;
 mod good_client;
