@@ -89,11 +89,11 @@ impl Alone {
     /// Queries alone, each flood alone, and both.
     pub(crate) fn floods(&self, sheet: &mut Sheet, drawer: &Drawer<'_>, rng: &mut StdRng) {
         let questions = wanted(drawer, Rule::OldOrNew, rng);
+        let calm = self.span(&questions, RATE, None);
+        println!("  calm: {}", calm.describe());
         for kind in flood::KINDS {
-            let calm = self.span(&questions, RATE, None);
             let alone = self.span(&questions, 0, Some(kind));
             let both = self.span(&questions, RATE, Some(kind));
-            println!("  calm: {}", calm.describe());
             println!("  {kind:?}: {:.2} s of CPU; beside it: {}", alone.cpu, both.describe());
             let measure = match kind {
                 flood::Kind::Malformed => Measure::Malformed,
@@ -121,8 +121,7 @@ impl Alone {
 impl Span {
     /// Microseconds of CPU for each answer, something else's seconds taken off; nothing if the span does not count.
     fn cost(&self, taken_off: f64) -> Option<f64> {
-        let counts = self.outcome.answers > 0 && self.outcome.lost_or_wrong() == 0;
-        counts.then(|| (self.cpu - taken_off) * 1e6 / self.outcome.answers as f64)
+        self.outcome.void().is_none().then(|| (self.cpu - taken_off) * 1e6 / self.outcome.answers as f64)
     }
 
     fn describe(&self) -> String {

@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 5)]
     pub(crate) rounds: u32,
     /// Seconds of each load.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 3)]
     seconds: u32,
     /// Seed of the questions; drawn if not given.
     #[arg(long)]

@@ -20,6 +20,10 @@ const OCTETS_MAX: usize = 4096;
 const RECEIVE_BUFFER_OCTETS: usize = 4 << 20;
 /// How long the last answers may take.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// Of this many queries one may miss its time.
+const UNSENT_SHARE_MAX: usize = 100;
+/// What half of all answers are faster than, unless the machine does something else.
+const LATE_US: f64 = 10_000.0;
 /// IDs, and so the most queries of a socket that wait for an answer.
 const IDS: usize = 1 << 16;
 
@@ -40,6 +44,8 @@ pub(crate) struct Outcome {
     pub(crate) sent: usize,
     pub(crate) answers: usize,
     pub(crate) wrong: usize,
+    /// Queries that were due and did not leave in time.
+    unsent: usize,
     /// The first of the wrong ones.
     pub(crate) complaint: Option<String>,
     /// In nanoseconds, sorted.
@@ -49,6 +55,17 @@ pub(crate) struct Outcome {
 impl Outcome {
     pub(crate) fn lost_or_wrong(&self) -> usize {
         self.sent - self.answers + self.wrong
+    }
+
+    /// Why this counts for nothing, if so.
+    pub(crate) fn void(&self) -> Option<String> {
+        let lost = self.sent - self.answers;
+        if self.lost_or_wrong() > 0 {
+            let complaint = self.complaint.as_deref().unwrap_or_default();
+            return Some(format!("{lost} lost, {} wrong {complaint}", self.wrong));
+        }
+        let is_late = self.unsent > self.sent / UNSENT_SHARE_MAX || self.percentile(0.5) > LATE_US;
+        is_late.then(|| format!("no CPU was left to client or server: {} queries did not leave in time", self.unsent))
     }
 
     /// The latency in microseconds below which this share of the answers stayed.
@@ -75,12 +92,17 @@ struct Client {
 
 /// Asks as planned, on a core of its own and without ever sleeping.
 pub(crate) fn on_core(core: usize, plan: Plan<'_>) -> Outcome {
+    bound_to(core, || run(plan))
+}
+
+/// Does something on a thread that is bound to a core.
+pub(crate) fn bound_to<T: Send>(core: usize, work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let client = scope.spawn(|| {
             let mut cores = CpuSet::new();
             cores.set(core).expect("a core's number");
             sched_setaffinity(Pid::from_raw(0), &cores).expect("a core");
-            run(plan)
+            work()
         });
         client.join().expect("the client")
     })
@@ -119,6 +141,8 @@ fn run(mut plan: Plan<'_>) -> Outcome {
             client.receive(&mut buffers, &plan, begin, &mut outcome);
         }
     }
+    let planned = (plan.time.as_secs_f64() * f64::from(plan.rate)) as usize;
+    outcome.unsent = planned.saturating_sub(outcome.sent);
     outcome.latencies.sort_unstable();
     outcome
 }

@@ -2,12 +2,13 @@
 
 use crate::generator::{Outcome, Plan, on_core};
 use crate::peers::Peer;
-use crate::report::{Measure, Sheet};
+use crate::report::{Column, Measure, Sheet};
 use crate::server::Server;
 use crate::wanted::Wanted;
 use std::time::Duration;
 
-const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
+const PERCENTILES: [(Column, &str, f64); 3] =
+    [(Column::P50, "p50", 0.5), (Column::P99, "p99", 0.99), (Column::P999, "p99.9", 0.999)];
 
 /// Asks both servers at the same rate, one after the other.
 pub(crate) fn compare(
@@ -21,7 +22,12 @@ pub(crate) fn compare(
         let plan = Plan { server: server.addr, questions, rate, time, flood: None };
         let outcome = on_core(core, plan);
         println!("  {}: {}", peer.title(), describe(&outcome, rate));
-        (outcome.lost_or_wrong() == 0).then(|| outcome.percentile(0.99))
+        outcome.void().is_none().then(|| {
+            for (column, _, share) in PERCENTILES {
+                sheet.add(peer, column, outcome.percentile(share));
+            }
+            outcome.percentile(0.99)
+        })
     });
     let [echo, podzone] = p99;
     sheet.ratio(Measure::Latency, podzone, echo);
@@ -29,11 +35,7 @@ pub(crate) fn compare(
 
 /// The percentiles in words, and what went wrong.
 pub(crate) fn describe(outcome: &Outcome, rate: u32) -> String {
-    let percentiles = PERCENTILES.map(|(title, share)| format!("{title} {:.0} us", outcome.percentile(share)));
-    let lost = outcome.sent - outcome.answers;
-    let verdict = match outcome.lost_or_wrong() {
-        0 => String::new(),
-        _ => format!("; void: {lost} lost, {} wrong: {}", outcome.wrong, outcome.complaint.as_deref().unwrap_or("-")),
-    };
+    let percentiles = PERCENTILES.map(|(_, title, share)| format!("{title} {:.0} us", outcome.percentile(share)));
+    let verdict = outcome.void().map(|reason| format!("; void: {reason}")).unwrap_or_default();
     format!("{} at {rate} queries/s{verdict}", percentiles.join(", "))
 }

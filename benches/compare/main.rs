@@ -18,6 +18,7 @@ mod latency;
 mod library;
 mod load;
 mod peers;
+mod pipelined;
 mod queries;
 mod report;
 mod rounds;

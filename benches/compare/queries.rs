@@ -105,7 +105,13 @@ impl<'c> Drawer<'c> {
             Kind::ClusterIpA | Kind::AaaaNoData => &self.with_cluster_ip,
             Kind::LargePodA => &self.large,
         };
-        let service = services[rng.random_range(0..services.len())];
+        Question::about(kind, services[rng.random_range(0..services.len())], rng)
+    }
+}
+
+impl Question {
+    /// A question of a kind about a Service; which of its pods is drawn.
+    pub(crate) fn about(kind: Kind, service: &Service, rng: &mut StdRng) -> Self {
         let index = rng.random_range(0..service.pods.len());
         let pod = &service.pods[index];
         let pods = || service.pods.iter().map(|pod| pod.address);
@@ -135,11 +141,9 @@ impl<'c> Drawer<'c> {
                 alike(name, dns::A, Expected::NxDomain)
             }
         };
-        Question { name, rtype, expected, churned }
+        Self { name, rtype, expected, churned }
     }
-}
 
-impl Question {
     /// As dnsperf asks it with `-e`.
     pub(crate) fn query(&self) -> dns::Query {
         dns::Query::new(&self.name, self.rtype).payload(4096)

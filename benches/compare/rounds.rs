@@ -27,7 +27,9 @@ const CHECKED: usize = 1000;
 /// So many that dnsperf repeats itself rarely.
 const QUESTIONS: usize = 200_000;
 const WARM_UP_SECONDS: u32 = 1;
+/// Enough for what no target is set to.
 const TARGETS_SECONDS: u32 = 1;
+const TARGETS_ROUNDS: u32 = 3;
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// What all rounds share.
@@ -90,7 +92,7 @@ impl Run {
             if let Some(alone) = &alone {
                 self.alone(alone, drawer, rng);
             }
-            if let Some(targets) = &mut targets {
+            if let Some(targets) = targets.as_mut().filter(|_| number <= TARGETS_ROUNDS) {
                 targets.round(Client { seconds: TARGETS_SECONDS, ..self.client }, self.folder.path());
             }
         }
@@ -130,9 +132,7 @@ impl Run {
         // All get the same, and nobody gets it twice.
         let mix = self.questions("mix", || drawer.mixed(&MIX, rng));
         self.start_afresh(servers);
-        if self.arguments.measures(Part::Udp) {
-            self.udp(servers, &mix);
-        }
+        let rate = if self.arguments.measures(Part::Udp) { self.udp(servers, &mix) } else { None };
         if self.arguments.measures(Part::Tcp) {
             self.tcp(servers, &mix);
         }
@@ -147,7 +147,7 @@ impl Run {
         }
         if let Some(echo) = servers.get(&Peer::Echo).filter(|_| self.arguments.measures(Part::Latency)) {
             println!(" latency");
-            let rate = self.client.ask(podzone, &mix, Way::Udp).queries_per_second / 2.0;
+            let rate = rate.unwrap_or_else(|| self.client.ask(podzone, &mix, Way::Udp).queries_per_second) / 2.0;
             let [exact, echoed] = [Rule::Exact, Rule::Echoed].map(|rule| alone::wanted(drawer, rule, rng));
             let time = Duration::from_secs(self.client.seconds.into());
             let servers = [(podzone, &*exact), (echo, &*echoed)];
@@ -186,9 +186,10 @@ impl Run {
         }
     }
 
-    fn udp(&mut self, servers: &BTreeMap<Peer, Server>, mix: &Path) {
+    /// Measures the standard mix over UDP; podzone's rate.
+    fn udp(&mut self, servers: &BTreeMap<Peer, Server>, mix: &Path) -> Option<f64> {
         println!(" UDP");
-        let mut cpu = BTreeMap::new();
+        let (mut cpu, mut rate) = (BTreeMap::new(), None);
         for (peer, server) in servers {
             Client { seconds: WARM_UP_SECONDS, ..self.client }.ask(server, mix, Way::Udp);
             if let Some(run) = counting(peer.title(), self.client.ask(server, mix, Way::Udp)) {
@@ -196,16 +197,23 @@ impl Run {
                 self.sheet.add(*peer, Column::UdpRate, run.queries_per_second);
                 self.sheet.add(*peer, Column::UdpOctets, run.mean_answer_octets);
                 cpu.insert(*peer, run.cpu);
+                rate = rate.or((*peer == Peer::Podzone).then_some(run.queries_per_second));
             }
         }
-        let of = |peer: Peer| cpu.get(&peer).copied();
-        let (podzone, nsd) = (of(Peer::Podzone), of(Peer::Nsd));
-        let best_nsd = [nsd, of(Peer::NsdRecvmmsg)].into_iter().flatten().reduce(f64::min);
-        self.sheet.ratio(Measure::Sane, nsd, of(Peer::Echo));
-        self.sheet.ratio(Measure::Echo, podzone, of(Peer::Echo));
-        self.sheet.ratio(Measure::BestNsd, best_nsd, podzone);
-        self.sheet.ratio(Measure::DebianNsd, nsd, podzone);
-        self.sheet.ratio(Measure::CoreDns, of(Peer::Coredns), podzone);
+        let nsd = [Peer::Nsd, Peer::NsdRecvmmsg].into_iter().filter_map(|peer| cpu.get(&peer).copied());
+        let best_nsd = nsd.reduce(f64::min);
+        if [Peer::Podzone, Peer::Nsd].iter().all(|peer| servers.contains_key(peer)) {
+            self.sheet.ratio(Measure::BestNsd, best_nsd, cpu.get(&Peer::Podzone).copied());
+        }
+        for (measure, peer, reference) in [
+            (Measure::Sane, Peer::Nsd, Peer::Echo),
+            (Measure::Echo, Peer::Podzone, Peer::Echo),
+            (Measure::DebianNsd, Peer::Nsd, Peer::Podzone),
+            (Measure::CoreDns, Peer::Coredns, Peer::Podzone),
+        ] {
+            self.between(servers, &cpu, measure, peer, reference);
+        }
+        rate
     }
 
     fn tcp(&mut self, servers: &BTreeMap<Peer, Server>, mix: &Path) {
@@ -218,7 +226,21 @@ impl Run {
                 cpu.insert(*peer, run.cpu);
             }
         }
-        self.sheet.ratio(Measure::KnotTcp, cpu.get(&Peer::Knot).copied(), cpu.get(&Peer::Podzone).copied());
+        self.between(servers, &cpu, Measure::KnotTcp, Peer::Knot, Peer::Podzone);
+    }
+
+    /// A measure between two servers, if both take part.
+    fn between(
+        &mut self,
+        servers: &BTreeMap<Peer, Server>,
+        cpu: &BTreeMap<Peer, f64>,
+        measure: Measure,
+        peer: Peer,
+        reference: Peer,
+    ) {
+        if servers.contains_key(&peer) && servers.contains_key(&reference) {
+            self.sheet.ratio(measure, cpu.get(&peer).copied(), cpu.get(&reference).copied());
+        }
     }
 
     /// podzone on what makes its work harder, beside the standard mix.

@@ -3,8 +3,14 @@
 use crate::cluster::{Cluster, Shape};
 use crate::load::{Client, Way};
 use crate::peers::{LibraryServer, Stage};
+use crate::pipelined;
+use crate::queries::{self, Kind, Question};
 use crate::report::cell;
+use crate::support::dns;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use std::path::Path;
+use std::time::Duration;
 
 /// What CoreDNS's `bufsize` takes if nothing is said, and most clients.
 const PAYLOAD: u16 = 1232;
@@ -17,7 +23,7 @@ pub(crate) struct Targets {
 /// A question, and what its answers cost over UDP and TCP.
 struct Row {
     title: String,
-    question: String,
+    question: Question,
     samples: [Vec<f64>; 2],
     octets: [f64; 2],
 }
@@ -28,15 +34,11 @@ impl Targets {
         let cluster = Cluster::generate(Shape::Targets, stage.cluster_seed);
         let mut services: Vec<_> = cluster.services.iter().collect();
         services.sort_by_key(|service| service.pods.len());
-        let rows = ["A", "SRV"].into_iter().flat_map(|rtype| {
-            services.iter().map(move |service| Row {
-                title: format!("{rtype}, {}", service.pods.len()),
-                question: match rtype {
-                    "A" => format!("{}. A\n", service.fqdn()),
-                    _ => format!("_http._tcp.{}. SRV\n", service.fqdn()),
-                },
-                samples: [Vec::new(), Vec::new()],
-                octets: [0.0; 2],
+        let rows = [Kind::HeadlessA, Kind::Srv].into_iter().flat_map(|kind| {
+            services.iter().map(move |service| {
+                let question = Question::about(kind, service, &mut StdRng::seed_from_u64(0));
+                let title = format!("{}, {}", dns::type_text(question.rtype), service.pods.len());
+                Row { title, question, samples: [Vec::new(), Vec::new()], octets: [0.0; 2] }
             })
         });
         Self { library, rows: rows.collect() }
@@ -46,14 +48,18 @@ impl Targets {
     pub(crate) fn round(&mut self, client: Client, folder: &Path) {
         let file = folder.join("targets");
         for row in &mut self.rows {
-            std::fs::write(&file, &row.question).expect("a file of one question");
-            for (index, way) in [Way::Udp, Way::Tcp].into_iter().enumerate() {
-                let run = client.ask(&self.library.server, &file, way);
-                if !run.is_void() {
-                    row.samples[index].push(run.cpu);
-                    row.octets[index] = run.mean_answer_octets;
-                }
+            let server = &self.library.server;
+            std::fs::write(&file, queries::file([&row.question])).expect("a file of one question");
+            let run = client.ask(server, &file, Way::Udp);
+            if !run.is_void() {
+                row.samples[0].push(run.cpu);
+                row.octets[0] = run.mean_answer_octets;
             }
+            let (query, time) = (row.question.query().to_bytes(), Duration::from_secs(client.seconds.into()));
+            let before = server.cpu();
+            let (answers, octets) = pipelined::ask(client.core, server.addr, &query, time);
+            row.samples[1].push((server.cpu() - before).as_secs_f64() * 1e6 / answers as f64);
+            row.octets[1] = octets as f64 / answers as f64;
         }
     }
 

@@ -35,7 +35,7 @@ debian_build() {
   else
     debian_unpack "${debian_package[$name]}" "$root"
   fi
-  "$root/${debian_program[$name]}" "${debian_version_flag[$name]}" 2>&1 | head -n 1
+  "$root/${debian_program[$name]}" "${debian_version_flag[$name]}" 2>&1 | sed -n 1p
 }
 declare -A debian_version_flag=([nsd]=-v [knot]=-V [nsd-recvmmsg]=-v)
 
