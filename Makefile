@@ -5,9 +5,11 @@
 #   make check   format, lints, dependencies
 #   make test    all of the above, every test, and a short make fuzz
 #   make fuzz    random packets and Corefiles, a minute each (FUZZ_SECONDS=n for another time)
-#   make bench   measure against CoreDNS
+#   make bench   measure against other servers and a bare echo
+#   make bench-quick    the same in a minute: podzone and the echo
+#   make bench-pieces   time the pieces of an answer
 
-.PHONY: run setup check test fuzz bench
+.PHONY: run setup check test fuzz bench bench-quick bench-pieces
 
 # The peers are found by what `make setup` installs, and cargo's colours follow the terminal.
 CARGO ?= cargo
@@ -48,5 +50,13 @@ fuzz:
 	done
 
 # BENCH takes options: make bench BENCH=--help
-bench: setup
+bench:
+	$(INSTALL) --bench
 	$(CARGO) bench --locked --bench compare -- $(BENCH)
+
+# podzone beside the bare echo, without other servers and without a release's long linking.
+bench-quick:
+	$(CARGO) bench --locked --profile quick --bench compare -- --only udp --peers podzone,echo --rounds 3 --seconds 3 $(BENCH)
+
+bench-pieces:
+	$(CARGO) bench --locked --bench pieces -- $(BENCH)

@@ -9,19 +9,29 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
-pub(crate) const NAMESPACES: usize = 100;
-pub(crate) const SERVICES: usize = 10_000;
-pub(crate) const ENDPOINTS: usize = 154_704;
-
 /// Most Services are small; a few take many slices.
 const SMALL: RangeInclusive<usize> = 3..=8;
 const MEDIUM: RangeInclusive<usize> = 20..=150;
-const MEDIUM_COUNT: usize = 1000;
 const LARGE: usize = 5000;
-const LARGE_COUNT: usize = 4;
+
+const SERVICES_PER_NAMESPACE: usize = 100;
 
 /// What the EndpointSlice controller puts into a slice by default.
-const SLICE_ENDPOINTS: usize = 100;
+pub(crate) const SLICE_ENDPOINTS: usize = 100;
+
+/// How large the cluster is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Shape {
+    /// 10,000 Services with 154,704 endpoints.
+    Full,
+    /// 100 Services with 1,500.
+    Small,
+    /// One headless Service for each of [`TARGETS`].
+    Targets,
+}
+
+/// How many pods the Services of [`Shape::Targets`] have.
+pub(crate) const TARGETS: [usize; 4] = [1, 10, 100, 1000];
 
 /// The letters of generated names (k8s.io/apimachinery/pkg/util/rand).
 const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -56,7 +66,7 @@ pub(crate) struct Service {
     /// None of a headless one.
     pub(crate) cluster_ip: Option<Ipv4Addr>,
     pub(crate) pods: Vec<Pod>,
-    slice_names: Vec<String>,
+    pub(crate) slice_names: Vec<String>,
 }
 
 /// How many endpoints a Service has, in words.
@@ -78,14 +88,15 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn generate(seed: u64) -> Self {
+    pub(crate) fn generate(shape: Shape, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let sizes = sizes(&mut rng);
-        let mut headless: Vec<bool> = (0..SERVICES).map(|index| index % 2 == 0).collect();
+        let sizes = shape.sizes(&mut rng);
+        let count = sizes.len();
+        let mut headless: Vec<bool> = (0..count).map(|index| index % 2 == 0 || shape == Shape::Targets).collect();
         headless.shuffle(&mut rng);
         let mut addresses = (0_u32..).map(|index| Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 128, 0, 10)) + index));
-        let services = (0..SERVICES).map(|index| {
-            let name = if index + 1 == SERVICES {
+        let services = (0..count).map(|index| {
+            let name = if index + 1 == count {
                 // Last in the writing and in the order of every listing: who answers it has read everything.
                 "zz-written-last".to_owned()
             } else {
@@ -111,7 +122,7 @@ impl Cluster {
             while slice_names.len() < slices {
                 slice_names.insert(format!("{name}-{}", letters(&mut rng, 5)));
             }
-            let namespace = format!("team-{:02}", index / (SERVICES / NAMESPACES));
+            let namespace = format!("team-{:02}", index / SERVICES_PER_NAMESPACE);
             Service { namespace, name, cluster_ip, pods, slice_names: slice_names.into_iter().collect() }
         });
         Self { services: services.collect() }
@@ -121,11 +132,12 @@ impl Cluster {
         self.services.last().expect("thousands")
     }
 
-    pub(crate) fn namespaces() -> impl Iterator<Item = Written> {
-        (0..NAMESPACES).map(|index| Written {
-            path: "/api/v1/namespaces".to_owned(),
-            body: json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": format!("team-{index:02}")}}),
-        })
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = &str> {
+        self.services.chunks(SERVICES_PER_NAMESPACE).map(|services| services[0].namespace.as_str())
+    }
+
+    pub(crate) fn endpoints(&self) -> usize {
+        self.services.iter().map(|service| service.pods.len()).sum()
     }
 }
 
@@ -148,6 +160,20 @@ impl Service {
 
     pub(crate) fn pod_fqdn(&self, pod: &Pod) -> String {
         format!("{}.{}", pod.name, self.fqdn())
+    }
+
+    /// The pod that takes the place of the last of a slice when that is updated.
+    pub(crate) fn successor(&self, slice: usize) -> Pod {
+        let replaced = self.pods.chunks(SLICE_ENDPOINTS).nth(slice).and_then(<[_]>::last).expect("a slice");
+        let base = &replaced.name[..replaced.name.len() - 6];
+        // No generated name has a vowel, and no pod an address in 11.0.0.0/8.
+        let address = Ipv4Addr::from(u32::from(replaced.address) + (1 << 24));
+        Pod { name: format!("{base}-e{slice:04}"), address }
+    }
+
+    /// Whether an update of its slice replaces the pod at this index.
+    pub(crate) fn is_replaced(&self, pod: usize) -> bool {
+        pod + 1 == self.pods.len() || (pod + 1) % SLICE_ENDPOINTS == 0
     }
 
     /// The Service and its slices, in the form that the API server and the EndpointSlice controller give them.
@@ -213,34 +239,49 @@ pub(crate) fn knows(service: &Service) -> (dns::Query, String) {
     (dns::Query::new(&service.pod_fqdn(pod), dns::A).payload(1232), pod.address.to_string())
 }
 
-/// So many endpoints for each Service that the total is exact; the last Service is small.
-fn sizes(rng: &mut StdRng) -> Vec<usize> {
-    let mut sizes = vec![LARGE; LARGE_COUNT];
-    let medium = LARGE_COUNT..LARGE_COUNT + MEDIUM_COUNT;
-    sizes.extend(medium.clone().map(|_| rng.random_range(MEDIUM)));
-    while sizes.len() < SERVICES {
-        sizes.push(rng.random_range(SMALL));
-    }
-    // The medium ones take up what the drawing left over.
-    let mut total: usize = sizes.iter().sum();
-    for index in medium.cycle() {
-        match total.cmp(&ENDPOINTS) {
-            std::cmp::Ordering::Equal => break,
-            std::cmp::Ordering::Less if sizes[index] < *MEDIUM.end() => {
-                (sizes[index], total) = (sizes[index] + 1, total + 1)
-            }
-            std::cmp::Ordering::Greater if sizes[index] > *MEDIUM.start() => {
-                (sizes[index], total) = (sizes[index] - 1, total - 1);
-            }
-            _ => {}
+impl Shape {
+    /// So many endpoints for each Service that the total is exact; the last Service is small.
+    fn sizes(self, rng: &mut StdRng) -> Vec<usize> {
+        let (services, endpoints, medium, large) = match self {
+            Self::Full => (10_000, 154_704, 1000, 4),
+            Self::Small => (100, 1500, 10, 0),
+            Self::Targets => return TARGETS.into(),
+        };
+        let mut sizes = vec![LARGE; large];
+        let medium = large..large + medium;
+        sizes.extend(medium.clone().map(|_| rng.random_range(MEDIUM)));
+        while sizes.len() < services {
+            sizes.push(rng.random_range(SMALL));
         }
+        // The medium ones take up what the drawing left over.
+        let mut total: usize = sizes.iter().sum();
+        for index in medium.cycle() {
+            match total.cmp(&endpoints) {
+                std::cmp::Ordering::Equal => break,
+                std::cmp::Ordering::Less if sizes[index] < *MEDIUM.end() => {
+                    (sizes[index], total) = (sizes[index] + 1, total + 1)
+                }
+                std::cmp::Ordering::Greater if sizes[index] > *MEDIUM.start() => {
+                    (sizes[index], total) = (sizes[index] - 1, total - 1);
+                }
+                _ => {}
+            }
+        }
+        sizes[..services - 1].shuffle(rng);
+        sizes
     }
-    sizes[..SERVICES - 1].shuffle(rng);
-    sizes
 }
 
 fn letters(rng: &mut StdRng, count: usize) -> String {
     (0..count).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()
+}
+
+/// A Namespace as the API server takes it.
+pub(crate) fn namespace(name: &str) -> Written {
+    Written {
+        path: "/api/v1/namespaces".to_owned(),
+        body: json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
+    }
 }
 
 /// A UID of the usual length.

@@ -1,6 +1,6 @@
 //! Writes the cluster into a real API server.
 
-use crate::cluster::{Cluster, Written};
+use crate::cluster::{Cluster, Written, namespace};
 use crate::support::kube::ControlPlane;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,8 +12,8 @@ pub(crate) fn fill(plane: &ControlPlane, cluster: &Arc<Cluster>, connections: us
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let client = plane.client();
-        for namespace in Cluster::namespaces() {
-            write(&client, namespace).await;
+        for name in cluster.namespaces() {
+            write(&client, namespace(name)).await;
         }
         let next = Arc::new(AtomicUsize::new(0));
         // Each has a client, and so a connection, of its own, on which one request follows the other.

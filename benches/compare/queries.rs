@@ -25,8 +25,11 @@ pub(crate) enum Kind {
     LargePodA,
 }
 
-/// The mix, in percent.
-pub(crate) const MIX: [(Kind, u32); 6] = [
+/// Kinds and their shares.
+pub(crate) type Mix = [(Kind, u32); 6];
+
+/// The standard mix, in percent.
+pub(crate) const MIX: Mix = [
     (Kind::PodA, 35),
     (Kind::Srv, 25),
     (Kind::HeadlessA, 10),
@@ -35,13 +38,23 @@ pub(crate) const MIX: [(Kind, u32); 6] = [
     (Kind::AaaaNoData, 5),
 ];
 
+/// 70 % of names that do not exist, the rest as in the standard mix; in permille.
+pub(crate) const MOSTLY_NXDOMAIN: Mix = [
+    (Kind::PodA, 117),
+    (Kind::Srv, 83),
+    (Kind::HeadlessA, 33),
+    (Kind::ClusterIpA, 50),
+    (Kind::NxDomain, 700),
+    (Kind::AaaaNoData, 17),
+];
+
 /// What an answer must have to be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     /// These addresses, sorted, and no others.
-    Addresses(Vec<String>),
-    /// So many SRV records.
-    Targets(usize),
+    Addresses(Vec<Ipv4Addr>),
+    /// SRV records of as many targets, with these addresses, sorted.
+    Targets(Vec<Ipv4Addr>),
     NxDomain,
     NoData,
 }
@@ -50,6 +63,8 @@ pub(crate) struct Question {
     pub(crate) name: String,
     pub(crate) rtype: u16,
     pub(crate) expected: Expected,
+    /// What is right too while the slice that it is about is updated to and fro.
+    pub(crate) churned: Expected,
 }
 
 /// Draws questions about one cluster.
@@ -71,14 +86,14 @@ impl<'c> Drawer<'c> {
         }
     }
 
-    /// A question of the mix.
-    pub(crate) fn mixed(&self, rng: &mut StdRng) -> Question {
-        let mut percent = rng.random_range(0..MIX.iter().map(|(_, share)| share).sum());
-        for (kind, share) in MIX {
-            if percent < share {
-                return self.draw(kind, rng);
+    /// A question of a mix.
+    pub(crate) fn mixed(&self, mix: &Mix, rng: &mut StdRng) -> Question {
+        let mut place = rng.random_range(0..mix.iter().map(|(_, share)| share).sum());
+        for (kind, share) in mix {
+            if place < *share {
+                return self.draw(*kind, rng);
             }
-            percent -= share;
+            place -= share;
         }
         unreachable!("the shares were summed up")
     }
@@ -90,14 +105,31 @@ impl<'c> Drawer<'c> {
             Kind::ClusterIpA | Kind::AaaaNoData => &self.with_cluster_ip,
             Kind::LargePodA => &self.large,
         };
-        let service = services[rng.random_range(0..services.len())];
-        let pod = &service.pods[rng.random_range(0..service.pods.len())];
-        let (name, rtype, expected) = match kind {
-            Kind::PodA | Kind::LargePodA => (service.pod_fqdn(pod), dns::A, addresses([pod.address])),
-            Kind::Srv => (format!("_http._tcp.{}", service.fqdn()), dns::SRV, Expected::Targets(service.pods.len())),
-            Kind::HeadlessA => (service.fqdn(), dns::A, addresses(service.pods.iter().map(|pod| pod.address))),
-            Kind::ClusterIpA => (service.fqdn(), dns::A, addresses(service.cluster_ip)),
-            Kind::AaaaNoData => (service.fqdn(), dns::AAAA, Expected::NoData),
+        Question::about(kind, services[rng.random_range(0..services.len())], rng)
+    }
+}
+
+impl Question {
+    /// A question of a kind about a Service; which of its pods is drawn.
+    pub(crate) fn about(kind: Kind, service: &Service, rng: &mut StdRng) -> Self {
+        let index = rng.random_range(0..service.pods.len());
+        let pod = &service.pods[index];
+        let pods = || service.pods.iter().map(|pod| pod.address);
+        // Of Services with one slice.
+        let churned = || sorted(pods().take(service.pods.len() - 1).chain([service.successor(0).address]));
+        let (name, rtype, expected, churned) = match kind {
+            Kind::PodA | Kind::LargePodA => {
+                let expected = addresses([pod.address]);
+                let churned = if service.is_replaced(index) { Expected::NxDomain } else { expected.clone() };
+                (service.pod_fqdn(pod), dns::A, expected, churned)
+            }
+            Kind::Srv => {
+                let name = format!("_http._tcp.{}", service.fqdn());
+                (name, dns::SRV, Expected::Targets(sorted(pods())), Expected::Targets(churned()))
+            }
+            Kind::HeadlessA => (service.fqdn(), dns::A, addresses(pods()), addresses(churned())),
+            Kind::ClusterIpA => alike(service.fqdn(), dns::A, addresses(service.cluster_ip)),
+            Kind::AaaaNoData => alike(service.fqdn(), dns::AAAA, Expected::NoData),
             Kind::NxDomain => {
                 let namespace = &service.namespace;
                 let name = match rng.random_range(0..3) {
@@ -106,14 +138,12 @@ impl<'c> Drawer<'c> {
                     1 => format!("gone-{}.{namespace}.svc.cluster.local", rng.random_range(0..10_000)),
                     _ => format!("api{}.example.com.{namespace}.svc.cluster.local", rng.random_range(0..10_000)),
                 };
-                (name, dns::A, Expected::NxDomain)
+                alike(name, dns::A, Expected::NxDomain)
             }
         };
-        Question { name, rtype, expected }
+        Self { name, rtype, expected, churned }
     }
-}
 
-impl Question {
     /// As dnsperf asks it with `-e`.
     pub(crate) fn query(&self) -> dns::Query {
         dns::Query::new(&self.name, self.rtype).payload(4096)
@@ -124,12 +154,22 @@ impl Question {
         let rcode = if self.expected == Expected::NxDomain { dns::NXDOMAIN } else { dns::NOERROR };
         let right = answer.rcode == rcode
             && match &self.expected {
-                Expected::Addresses(addresses) => answer.data_of(dns::A) == *addresses,
-                Expected::Targets(count) => answer.data_of(dns::SRV).len() == *count,
+                Expected::Addresses(addresses) => {
+                    let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+                    let given = answer.data_of(dns::A);
+                    given.len() == texts.len() && texts.iter().all(|text| given.contains(text))
+                }
+                Expected::Targets(targets) => answer.data_of(dns::SRV).len() == targets.len(),
                 Expected::NxDomain | Expected::NoData => answer.answers.is_empty(),
             };
         (!right).then(|| format!("{} {}: expected {:?}, got {answer}", self.name, self.rtype, self.expected))
     }
+}
+
+/// The same question with letters of either case (draft-vixie-dnsext-dns0x20).
+pub(crate) fn in_random_case(question: Question, rng: &mut StdRng) -> Question {
+    let turn = |letter: char| if rng.random() { letter.to_ascii_uppercase() } else { letter };
+    Question { name: question.name.chars().map(turn).collect(), ..question }
 }
 
 /// The questions as dnsperf reads them.
@@ -141,8 +181,17 @@ pub(crate) fn file<'q>(questions: impl IntoIterator<Item = &'q Question>) -> Str
     text
 }
 
+/// A question that no update is about.
+fn alike(name: String, rtype: u16, expected: Expected) -> (String, u16, Expected, Expected) {
+    (name, rtype, expected.clone(), expected)
+}
+
 fn addresses(of: impl IntoIterator<Item = Ipv4Addr>) -> Expected {
-    let mut texts: Vec<_> = of.into_iter().map(|address| address.to_string()).collect();
-    texts.sort();
-    Expected::Addresses(texts)
+    Expected::Addresses(sorted(of))
+}
+
+fn sorted(addresses: impl IntoIterator<Item = Ipv4Addr>) -> Vec<Ipv4Addr> {
+    let mut addresses: Vec<_> = addresses.into_iter().collect();
+    addresses.sort();
+    addresses
 }

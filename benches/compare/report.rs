@@ -1,33 +1,185 @@
-//! The table: medians, spreads, ratios.
+//! What was measured, and the tables of it: medians, spreads, targets.
 
-/// One row's samples, ours and the reference's.
-pub(crate) struct Row {
-    title: String,
-    unit: &'static str,
-    digits: usize,
-    samples: [Vec<f64>; 2],
+use crate::peers::Peer;
+use std::collections::BTreeMap;
+
+/// What is said of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Column {
+    UdpCpu,
+    UdpRate,
+    UdpOctets,
+    TcpCpu,
+    TcpRate,
+    Ready,
+    ReadyCpu,
+    Idle,
+    IdlePeak,
+    Loaded,
+    LoadedPeak,
+    P50,
+    P99,
+    P999,
 }
 
-impl Row {
-    pub(crate) fn new(title: impl Into<String>, unit: &'static str, digits: usize, samples: [Vec<f64>; 2]) -> Self {
-        Self { title: title.into(), unit, digits, samples }
+/// A table's columns, with titles and decimal places.
+type Columns = &'static [(Column, &'static str, usize)];
+
+const TABLES: [Columns; 3] = [
+    &[
+        (Column::UdpCpu, "UDP: CPU an answer, us", 2),
+        (Column::UdpRate, "UDP: answers/s", 0),
+        (Column::UdpOctets, "UDP: octets an answer", 0),
+        (Column::TcpCpu, "TCP: CPU an answer, us", 2),
+        (Column::TcpRate, "TCP: answers/s", 0),
+    ],
+    &[
+        (Column::Ready, "start to ready, s", 2),
+        (Column::ReadyCpu, "CPU until ready, s", 2),
+        (Column::Idle, "resident when ready, MiB", 1),
+        (Column::IdlePeak, "peak until ready, MiB", 1),
+        (Column::Loaded, "resident after load, MiB", 1),
+        (Column::LoadedPeak, "peak after load, MiB", 1),
+    ],
+    &[(Column::P50, "latency at half load: p50, us", 1), (Column::P99, "p99, us", 1), (Column::P999, "p99.9, us", 1)],
+];
+
+/// What must reach a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Measure {
+    Sane,
+    Echo,
+    BestNsd,
+    DebianNsd,
+    CoreDns,
+    KnotTcp,
+    MostlyNxDomain,
+    CaseAndOption,
+    Size,
+    Latency,
+    Churn,
+    ChurnWrong,
+    Allocations,
+    Malformed,
+    RandomNames,
+    HalfFrames,
+}
+
+#[derive(Clone, Copy)]
+enum Must {
+    AtMost(f64),
+    AtLeast(f64),
+    /// In every round.
+    Zero,
+}
+
+use Must::{AtLeast, AtMost, Zero};
+
+const TARGETS: [(Measure, &str, Must); 16] = [
+    (Measure::Sane, "the machine is sane: unbatched NSD / batched echo, CPU an answer, UDP", AtLeast(1.4)),
+    (Measure::Echo, "podzone / echo, CPU an answer, UDP", AtMost(1.2)),
+    (Measure::BestNsd, "the better NSD / podzone, CPU an answer, UDP", AtLeast(1.2)),
+    (Measure::DebianNsd, "Debian's NSD / podzone, CPU an answer, UDP", AtLeast(1.3)),
+    (Measure::CoreDns, "CoreDNS / podzone, CPU an answer, UDP", AtLeast(12.0)),
+    (Measure::KnotTcp, "Knot / podzone, CPU an answer, TCP, 100 connections", AtLeast(1.25)),
+    (Measure::MostlyNxDomain, "70 % NXDOMAIN / standard mix, CPU an answer", AtMost(1.05)),
+    (Measure::CaseAndOption, "random case and an unknown EDNS option / standard mix, CPU an answer", AtMost(1.05)),
+    (Measure::Size, "154,704 endpoints / 1,500 endpoints, CPU an answer", AtMost(1.1)),
+    (Measure::Latency, "podzone / echo, p99 latency at half load", AtMost(1.5)),
+    (Measure::Churn, "1,000 slice updates a second / idle, CPU an answer, the updates' own taken off", AtMost(1.1)),
+    (Measure::ChurnWrong, "wrong or lost answers during the updates", Zero),
+    (Measure::Allocations, "heap allocations a query", Zero),
+    (
+        Measure::Malformed,
+        "flood of malformed packets / none, CPU a good answer, the flood's own taken off",
+        AtMost(1.1),
+    ),
+    (Measure::RandomNames, "flood of random names / none, CPU a good answer, the flood's own taken off", AtMost(1.1)),
+    (
+        Measure::HalfFrames,
+        "flood of half-sent TCP frames / none, CPU a good answer, the flood's own taken off",
+        AtMost(1.1),
+    ),
+];
+
+/// Samples of all rounds.
+#[derive(Default)]
+pub(crate) struct Sheet {
+    servers: BTreeMap<Peer, BTreeMap<Column, Vec<f64>>>,
+    measures: BTreeMap<Measure, Vec<f64>>,
+}
+
+impl Sheet {
+    pub(crate) fn add(&mut self, peer: Peer, column: Column, value: f64) {
+        self.servers.entry(peer).or_default().entry(column).or_default().push(value);
+    }
+
+    pub(crate) fn measure(&mut self, measure: Measure, value: f64) {
+        self.measures.entry(measure).or_default().push(value);
+    }
+
+    /// A measure that is one value over another. A run that does not count has none.
+    pub(crate) fn ratio(&mut self, measure: Measure, value: Option<f64>, reference: Option<f64>) {
+        let samples = self.measures.entry(measure).or_default();
+        samples.extend(value.zip(reference).map(|(value, reference)| value / reference));
+    }
+
+    /// Prints everything as Markdown: medians, and in parentheses the least and the greatest.
+    pub(crate) fn print(&self) {
+        for columns in TABLES {
+            self.print_servers(columns);
+        }
+        self.print_measures();
+    }
+
+    fn print_servers(&self, columns: Columns) {
+        let columns: Vec<_> = columns.iter().filter(|(column, ..)| self.samples_of(*column).next().is_some()).collect();
+        if columns.is_empty() {
+            return;
+        }
+        let titles: Vec<_> = columns.iter().map(|(_, title, _)| *title).collect();
+        println!("\n| | {} |\n|---{}|", titles.join(" | "), "|---".repeat(titles.len()));
+        for (peer, samples) in &self.servers {
+            let cells = columns.iter().map(|(column, _, digits)| cell(samples.get(column), *digits));
+            let cells: Vec<_> = cells.collect();
+            if cells.iter().any(|cell| cell != NONE) {
+                println!("| {} | {} |", peer.title(), cells.join(" | "));
+            }
+        }
+    }
+
+    fn samples_of(&self, column: Column) -> impl Iterator<Item = &Vec<f64>> {
+        self.servers.values().filter_map(move |samples| samples.get(&column))
+    }
+
+    fn print_measures(&self) {
+        if self.measures.is_empty() {
+            return;
+        }
+        println!("\n| measure | value (least to greatest) | must reach | reached? |\n|---|---|---|---|");
+        for (measure, title, must) in &TARGETS {
+            let Some(samples) = self.measures.get(measure) else { continue };
+            let reached = |holds: &dyn Fn(f64) -> bool| median(samples).is_some_and(holds);
+            let (bound, reached) = match must {
+                AtMost(bound) => (format!("at most {bound}"), reached(&|value| value <= *bound)),
+                AtLeast(bound) => (format!("at least {bound}"), reached(&|value| value >= *bound)),
+                Zero => ("0".to_owned(), !samples.is_empty() && samples.iter().all(|value| *value == 0.0)),
+            };
+            let verdict = match (reached, measure) {
+                (true, _) => "yes",
+                (false, Measure::Sane) => "no: the run is void",
+                (false, _) => "no",
+            };
+            println!("| {title} | {} | {bound} | {verdict} |", cell(Some(samples), 3));
+        }
     }
 }
 
-/// Prints rows as a Markdown table: for each server the median, and in parentheses the least and the greatest.
-pub(crate) fn print(rows: &[Row]) {
-    println!("| | podzone | CoreDNS | podzone / CoreDNS |");
-    println!("|---|---|---|---|");
-    for Row { title, unit, digits, samples: [ours, reference] } in rows {
-        let ratio = match (median(ours), median(reference)) {
-            (Some(ours), Some(reference)) if reference > 0.0 => format!("{:.3}", ours / reference),
-            _ => "-".to_owned(),
-        };
-        println!("| {title}, {unit} | {} | {} | {ratio} |", cell(ours, *digits), cell(reference, *digits));
-    }
-}
+const NONE: &str = "-";
 
-fn cell(samples: &[f64], digits: usize) -> String {
+/// The median, and in parentheses the least and the greatest.
+pub(crate) fn cell(samples: Option<&Vec<f64>>, digits: usize) -> String {
+    let Some(samples) = samples else { return NONE.to_owned() };
     let least = samples.iter().copied().reduce(f64::min);
     let greatest = samples.iter().copied().reduce(f64::max);
     match (median(samples), least, greatest) {
@@ -38,7 +190,7 @@ fn cell(samples: &[f64], digits: usize) -> String {
     }
 }
 
-fn median(samples: &[f64]) -> Option<f64> {
+pub(crate) fn median(samples: &[f64]) -> Option<f64> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

@@ -4,6 +4,8 @@ use crate::cluster::{Cluster, knows};
 use crate::support::dns;
 use crate::support::ports;
 use crate::support::process::{Process, Scratch};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
@@ -28,51 +30,46 @@ pub(crate) struct Memory {
 }
 
 impl Server {
-    /// Starts the program with the benchmark's Corefile, and does not wait.
-    pub(crate) fn spawn(program: &Path, core: usize, kubeconfig: &Path) -> Self {
+    /// Starts a server, and does not wait. `complete` gets a command that binds to the core, and adds the program and
+    /// its arguments, for a folder of its own and a port.
+    pub(crate) fn spawn(name: &str, core: usize, complete: impl FnOnce(&mut Command, &Path, u16)) -> Self {
         let scratch = Scratch::new();
-        let corefile = scratch.path().join("Corefile");
-        let text = format!(
-            "cluster.local in-addr.arpa ip6.arpa {{
-    bind 127.0.0.1
-    kubernetes cluster.local in-addr.arpa ip6.arpa {{
-        kubeconfig {}
-        endpoint_pod_names
-    }}
-}}
-",
-            kubeconfig.display()
-        );
-        std::fs::write(&corefile, text).expect("a Corefile");
         let port = ports::free();
         // It replaces itself by the server, so that the process is the server's.
         let mut command = Command::new("taskset");
-        command
-            .args(["-c", &core.to_string()])
-            .arg(program)
-            .arg("-conf")
-            .arg(&corefile)
-            .args(["-dns.port", &port.to_string()])
-            // As many as it may use; Go would find that out by itself. The other program does not know it.
-            .env("GOMAXPROCS", "1")
-            .current_dir(scratch.path());
+        command.args(["-c", &core.to_string()]).current_dir(scratch.path());
+        complete(&mut command, scratch.path(), port);
         let started = Instant::now();
-        let process = Process::spawn(&program.display().to_string(), command, &scratch.path().join("log"));
+        let process = Process::spawn(name, command, &scratch.path().join("log"));
         Self { process, addr: (Ipv4Addr::LOCALHOST, port).into(), started, _scratch: scratch }
     }
 
     /// Waits until the Service that was written last is answered rightly, and then a sample of the others. Gives the
     /// time since the start.
     pub(crate) fn wait_until_ready(&mut self, cluster: &Cluster) -> Duration {
-        let sample = cluster.services.iter().step_by(cluster.services.len() / 64).chain([cluster.last()]);
+        let sample = cluster.services.iter().step_by(cluster.services.len().div_ceil(64)).chain([cluster.last()]);
         let mut left: Vec<_> = sample.map(knows).collect();
-        while let Some((query, address)) = left.last() {
-            let answer = dns::udp_within(self.addr, &query.to_bytes(), ANSWER_LIMIT).ok();
-            let answer = answer.and_then(|bytes| dns::Message::decode(&bytes).ok());
-            if answer.is_some_and(|answer| answer.data_of(dns::A) == [address.as_str()]) {
+        self.wait_until(|addr| {
+            while let Some((query, address)) = left.last() {
+                let answer = dns::udp_within(addr, &query.to_bytes(), ANSWER_LIMIT).ok();
+                let answer = answer.and_then(|bytes| dns::Message::decode(&bytes).ok());
+                if answer.is_none_or(|answer| answer.data_of(dns::A) != [address.as_str()]) {
+                    return false;
+                }
                 left.pop();
-                continue;
             }
+            true
+        })
+    }
+
+    /// Waits until any datagram comes back.
+    pub(crate) fn wait_until_it_speaks(&mut self) {
+        let query = dns::Query::new("cluster.local", dns::SOA).to_bytes();
+        self.wait_until(|addr| dns::udp_within(addr, &query, ANSWER_LIMIT).is_ok());
+    }
+
+    fn wait_until(&mut self, mut is_ready: impl FnMut(SocketAddr) -> bool) -> Duration {
+        while !is_ready(self.addr) {
             if let Some(status) = self.process.ended() {
                 panic!("the server ended: {status}\n{}", self.process.log_tail());
             }
@@ -86,28 +83,51 @@ impl Server {
         self.process.id()
     }
 
-    /// The CPU time of all its threads so far, in the kernel's steps of (mostly) 10 ms.
+    /// The CPU time so far of all threads of the process and of those that come from it, ended ones included.
     pub(crate) fn cpu(&self) -> Duration {
-        let stat = self.proc_file("stat");
-        // The second field is the program's name in parentheses, which may hold anything.
-        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
-        let ticks: u64 = fields.skip(11).take(2).map(|field| field.parse::<u64>().expect("ticks")).sum();
-        Duration::from_secs_f64(ticks as f64 / f64::from(ticks_per_second()))
+        family(self.id()).into_iter().filter_map(cpu).sum()
     }
 
     pub(crate) fn memory(&self) -> Memory {
-        let status = self.proc_file("status");
+        let path = format!("/proc/{}/status", self.id());
+        let status = std::fs::read_to_string(&path);
+        let status = status.unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.process.log_tail()));
         let kib = |key: &str| -> u64 {
             let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("a line of memory");
             line.trim().trim_end_matches(" kB").parse().expect("a number")
         };
         Memory { resident: kib("VmRSS:") * 1024, peak: kib("VmHWM:") * 1024 }
     }
+}
 
-    fn proc_file(&self, name: &str) -> String {
-        let path = format!("/proc/{}/{name}", self.id());
-        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}\n{}", self.process.log_tail()))
+/// A process and all that come from it.
+fn family(ancestor: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let processes: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let parents: Vec<(u32, u32)> =
+        processes.into_iter().filter_map(|process| Some((process, stat(process)?.get(1)?.parse().ok()?))).collect();
+    let mut family = vec![ancestor];
+    let mut next = 0;
+    while let Some(parent) = family.get(next).copied() {
+        family.extend(parents.iter().filter(|(_, its)| *its == parent).map(|(child, _)| *child));
+        next += 1;
     }
+    family
+}
+
+/// The CPU time of a process in nanoseconds' steps, and of those children that it has waited for in ticks.
+fn cpu(process: u32) -> Option<Duration> {
+    let clock = ClockId::pid_cpu_clock_id(Pid::from_raw(process.try_into().ok()?)).ok()?;
+    let own = Duration::from(clock_gettime(clock).ok()?);
+    let children: u64 = stat(process)?.iter().skip(13).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Some(own + Duration::from_secs_f64(children as f64 / f64::from(ticks_per_second())))
+}
+
+/// The fields of `/proc/PID/stat` from the third on: the second is the program's name in parentheses, which may hold
+/// anything.
+fn stat(process: u32) -> Option<Vec<String>> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    Some(stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect())
 }
 
 fn ticks_per_second() -> u32 {

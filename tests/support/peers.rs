@@ -4,17 +4,23 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The binary of a peer: `coredns`, `etcd`, `kube-apiserver`, `kube-controller-manager`, `kubectl` or `kwok`.
+/// The binary of a peer: `coredns`, `etcd`, `kube-apiserver`, `kube-controller-manager`, `kubectl` or `kwok`;
+/// for the benchmark, `nsd`, `nsd-recvmmsg` or `knot`.
 ///
 /// Looked for in the folder `PODZONE_PEERS`, else where `tests/peers/install` puts it. A missing peer fails the
 /// test: a test that is skipped in silence proves nothing.
 pub fn binary(name: &str) -> PathBuf {
-    let path = match std::env::var_os("PODZONE_PEERS") {
-        Some(folder) => Path::new(&folder).join(name),
-        None => installed(name),
-    };
+    let path = path(name);
     assert!(path.is_file(), "the peer {name} is not at {}: run `make setup` (tests/peers/install)", path.display());
     path
+}
+
+/// Where the binary of a peer is, if it is there.
+pub fn path(name: &str) -> PathBuf {
+    match std::env::var_os("PODZONE_PEERS") {
+        Some(folder) => Path::new(&folder).join(name),
+        None => installed(name),
+    }
 }
 
 fn installed(name: &str) -> PathBuf {

@@ -1,0 +1,134 @@
+//! podzone against itself, as a server made from the library: on a large cluster and a small one, while the cluster
+//! changes, and while it is flooded.
+
+use crate::arguments::Part;
+use crate::churn;
+use crate::cluster::{Cluster, Shape};
+use crate::flood::{self, Flood};
+use crate::generator::{Outcome, Plan, on_core};
+use crate::latency::describe;
+use crate::load::{Client, Way};
+use crate::peers::{LibraryServer, Stage};
+use crate::queries::{self, Drawer, MIX};
+use crate::report::{Measure, Sheet};
+use crate::server::Server;
+use crate::wanted::{Rule, Wanted};
+use rand::rngs::StdRng;
+use std::path::Path;
+use std::time::Duration;
+
+const UPDATES_PER_SECOND: u32 = 1000;
+/// Good queries a second, which leave CPU on the core, beside updates and floods too.
+const RATE: u32 = 50_000;
+const QUESTIONS: usize = 50_000;
+/// Of the updates that were to be made, so many at least must have been.
+const UPDATES_SHARE_MIN: f64 = 0.95;
+
+pub(crate) struct Alone {
+    full: LibraryServer,
+    small: LibraryServer,
+    small_cluster: Cluster,
+    client: Client,
+}
+
+/// What a span of time took of the server.
+struct Span {
+    cpu: f64,
+    outcome: Outcome,
+}
+
+impl Alone {
+    pub(crate) fn is_measured_by(part: Part) -> bool {
+        matches!(part, Part::Size | Part::Churn | Part::Floods)
+    }
+
+    pub(crate) fn start(stage: &Stage, client: Client) -> Self {
+        Self {
+            full: stage.library(Shape::Full, None),
+            small: stage.library(Shape::Small, None),
+            small_cluster: Cluster::generate(Shape::Small, stage.cluster_seed),
+            client,
+        }
+    }
+
+    /// The same mix on both clusters.
+    pub(crate) fn size(&self, sheet: &mut Sheet, mix: &Path, folder: &Path, rng: &mut StdRng) {
+        let drawer = Drawer::new(&self.small_cluster);
+        let questions: Vec<_> = (0..QUESTIONS).map(|_| drawer.mixed(&MIX, rng)).collect();
+        let file = folder.join("small");
+        std::fs::write(&file, queries::file(&questions)).expect("a file of questions");
+        let cpu = [(&self.full, mix), (&self.small, &file)].map(|(library, questions)| {
+            let run = self.client.ask(&library.server, questions, Way::Udp);
+            println!("  {:.2} us an answer of {:.0} octets", run.cpu, run.mean_answer_octets);
+            (!run.is_void()).then_some(run.cpu)
+        });
+        let [full, small] = cpu;
+        sheet.ratio(Measure::Size, full, small);
+    }
+
+    /// Queries alone, updates alone, and both.
+    pub(crate) fn churn(&self, sheet: &mut Sheet, drawer: &Drawer<'_>, rng: &mut StdRng) {
+        // A slice that was updated in an earlier round may have stayed so.
+        let questions = wanted(drawer, Rule::OldOrNew, rng);
+        let idle = self.span(&questions, RATE, None);
+        let updates = churn::set(self.full.control, UPDATES_PER_SECOND);
+        let alone = self.span(&questions, 0, None);
+        let both = self.span(&questions, RATE, None);
+        let updates = churn::set(self.full.control, 0) - updates;
+        let wanted = 2.0 * self.time().as_secs_f64() * f64::from(UPDATES_PER_SECOND);
+        println!("  idle: {}", idle.describe());
+        println!("  {updates} slice updates: {:.2} s of CPU; beside them: {}", alone.cpu, both.describe());
+        if (updates as f64) < wanted * UPDATES_SHARE_MIN {
+            println!("  void: fewer updates than {wanted:.0}");
+            return;
+        }
+        sheet.measure(Measure::ChurnWrong, both.outcome.lost_or_wrong() as f64);
+        sheet.ratio(Measure::Churn, both.cost(alone.cpu), idle.cost(0.0));
+    }
+
+    /// Queries alone, each flood alone, and both.
+    pub(crate) fn floods(&self, sheet: &mut Sheet, drawer: &Drawer<'_>, rng: &mut StdRng) {
+        let questions = wanted(drawer, Rule::OldOrNew, rng);
+        let calm = self.span(&questions, RATE, None);
+        println!("  calm: {}", calm.describe());
+        for kind in flood::KINDS {
+            let alone = self.span(&questions, 0, Some(kind));
+            let both = self.span(&questions, RATE, Some(kind));
+            println!("  {kind:?}: {:.2} s of CPU; beside it: {}", alone.cpu, both.describe());
+            let measure = match kind {
+                flood::Kind::Malformed => Measure::Malformed,
+                flood::Kind::RandomNames => Measure::RandomNames,
+                flood::Kind::HalfFrames => Measure::HalfFrames,
+            };
+            sheet.ratio(measure, both.cost(alone.cpu), calm.cost(0.0));
+        }
+    }
+
+    fn time(&self) -> Duration {
+        Duration::from_secs(self.client.seconds.into())
+    }
+
+    fn span(&self, questions: &[Wanted], rate: u32, flood: Option<flood::Kind>) -> Span {
+        let server: &Server = &self.full.server;
+        let flood = flood.map(|kind| Flood::new(kind, server.addr));
+        let plan = Plan { server: server.addr, questions, rate, time: self.time(), flood };
+        let before = server.cpu();
+        let outcome = on_core(self.client.core, plan);
+        Span { cpu: (server.cpu() - before).as_secs_f64(), outcome }
+    }
+}
+
+impl Span {
+    /// Microseconds of CPU for each answer, something else's seconds taken off; nothing if the span does not count.
+    fn cost(&self, taken_off: f64) -> Option<f64> {
+        self.outcome.void().is_none().then(|| (self.cpu - taken_off) * 1e6 / self.outcome.answers as f64)
+    }
+
+    fn describe(&self) -> String {
+        format!("{:.2} s of CPU, {}", self.cpu, describe(&self.outcome, RATE))
+    }
+}
+
+pub(crate) fn wanted(drawer: &Drawer<'_>, rule: Rule, rng: &mut StdRng) -> Vec<Wanted> {
+    (0..QUESTIONS).map(|_| Wanted::new(&drawer.mixed(&MIX, rng), rule)).collect()
+}

@@ -1,0 +1,58 @@
+//! The synthetic cluster as a source tells of it, for a server without an API server.
+
+use crate::cluster::{Cluster, Pod, SLICE_ENDPOINTS, Service};
+use podzone::model::{
+    Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Event, Kind, Labels, Namespace, Object, ObjectKey,
+    ServiceKind, ServicePort,
+};
+
+pub(crate) const KINDS: [Kind; 3] = [Kind::Namespace, Kind::Service, Kind::EndpointSlice];
+
+/// The full listing of all kinds.
+pub(crate) fn listing(cluster: &Cluster) -> impl Iterator<Item = Event> {
+    let namespaces =
+        cluster.namespaces().map(|name| Object::Namespace(Namespace { name: name.into(), labels: Labels::new() }));
+    let services = cluster.services.iter().map(|service| Object::Service(object(service)));
+    let slices = cluster.services.iter().flat_map(slices).map(Object::EndpointSlice);
+    listed(Kind::Namespace, namespaces)
+        .chain(listed(Kind::Service, services))
+        .chain(listed(Kind::EndpointSlice, slices))
+}
+
+fn listed(kind: Kind, objects: impl Iterator<Item = Object>) -> impl Iterator<Item = Event> {
+    [Event::Begin(kind)].into_iter().chain(objects.map(Event::Apply)).chain([Event::End(kind)])
+}
+
+fn object(service: &Service) -> podzone::model::Service {
+    podzone::model::Service {
+        key: ObjectKey::new(&*service.namespace, &*service.name),
+        labels: Labels::new(),
+        kind: match service.cluster_ip {
+            Some(address) => ServiceKind::ClusterIp(vec![address.into()]),
+            None => ServiceKind::Headless,
+        },
+        ports: vec![ServicePort { name: "http".into(), protocol: "TCP".into(), port: 80 }],
+    }
+}
+
+/// The slices of a Service.
+pub(crate) fn slices(service: &Service) -> impl Iterator<Item = EndpointSlice> {
+    service.pods.chunks(SLICE_ENDPOINTS).zip(&service.slice_names).map(|(pods, name)| EndpointSlice {
+        key: ObjectKey::new(&*service.namespace, &**name),
+        labels: Labels::new(),
+        service: Some(service.name.as_str().into()),
+        endpoints: pods.iter().map(endpoint).collect(),
+        ports: vec![EndpointPort { name: "http".into(), protocol: "TCP".into(), port: Some(8080) }],
+    })
+}
+
+pub(crate) fn endpoint(pod: &Pod) -> Endpoint {
+    Endpoint {
+        addresses: vec![EndpointAddress::Ip(pod.address.into())],
+        hostname: None,
+        target_name: Some(pod.name.as_str().into()),
+        ready: Some(true),
+        serving: Some(true),
+        terminating: Some(false),
+    }
+}

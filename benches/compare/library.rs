@@ -1,0 +1,107 @@
+//! A server made from the library, filled by events that are made in its own process: podzone's hot path without an
+//! API server, ready in a second. Its churn can be switched while it serves.
+
+use crate::churn::Churn;
+use crate::cluster::{Cluster, Shape};
+use crate::events;
+use podzone::answer::{Answered, Block, Lookup, LookupError, Responder, Transport};
+use podzone::model::Filter;
+use podzone::net::{Elsewhere, Exchange, Observer, Service, Serving, Sockets, TcpLimits, WaitingRoom};
+use podzone::zone::{Name, Pods, Publisher, View, ViewOptions, unix_now};
+use std::collections::HashSet;
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// Events after which the zone publishes, as in the server.
+const EVENTS_PER_STEP: usize = 1024;
+const ZONES: [&str; 3] = ["cluster.local", "in-addr.arpa", "ip6.arpa"];
+
+/// What to serve.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Library {
+    #[arg(long)]
+    pub(crate) port: u16,
+    /// Where the rate of slice updates is set.
+    #[arg(long)]
+    pub(crate) control: u16,
+    #[arg(long)]
+    pub(crate) cluster_seed: u64,
+    #[arg(long)]
+    pub(crate) shape: Shape,
+    #[arg(long)]
+    pub(crate) bufsize: Option<u16>,
+}
+
+/// Serves until the process is ended.
+pub(crate) fn serve(library: &Library) {
+    let cluster = Cluster::generate(library.shape, library.cluster_seed);
+    let (publisher, view) = publish(&cluster);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let _entered = runtime.enter();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, library.port));
+    let control = UdpSocket::bind((Ipv4Addr::LOCALHOST, library.control)).expect("the control's port");
+    let sockets = Sockets::open(address, 1).expect("sockets");
+    let service = Arc::new(Service {
+        responder: responder(view, library.bufsize),
+        observer: Box::new(Nobody),
+        elsewhere: Arc::new(Nobody),
+        waiting: WaitingRoom::new(runtime.handle().clone()),
+    });
+    let mut serving = Serving::default();
+    for socket in sockets.udp {
+        serving.udp(socket, Arc::clone(&service)).expect("a worker");
+    }
+    serving.tcp(sockets.tcp, service, TcpLimits::default());
+    Churn::new(&cluster, publisher).run(&control);
+}
+
+/// A view of the whole cluster, and its writer.
+pub(crate) fn publish(cluster: &Cluster) -> (Publisher, Arc<View>) {
+    let zones: Vec<_> = ZONES.map(|zone| Name::parse(zone).expect("a name")).into();
+    let options = ViewOptions {
+        primary: zones[0].clone(),
+        zones,
+        ttl_secs: 5,
+        namespaces: HashSet::new(),
+        endpoint_pod_names: true,
+        pods: Pods::Disabled,
+        fallthrough: Vec::new(),
+        local_addresses: Vec::new(),
+    };
+    let view = Arc::new(View::new(options, unix_now()));
+    let mut publisher = Publisher::new(vec![(Arc::clone(&view), Filter::default())], events::KINDS.into());
+    for (index, event) in events::listing(cluster).enumerate() {
+        publisher.handle(event);
+        if index % EVENTS_PER_STEP == 0 {
+            publisher.publish();
+        }
+    }
+    publisher.publish();
+    (publisher, view)
+}
+
+/// The answers from a view.
+pub(crate) fn responder(view: Arc<View>, bufsize: Option<u16>) -> Responder {
+    let block = Arc::new(Block { view: Some(view), bufsize, forward: None, handles: true, id: 0 });
+    Responder::new(ZONES.map(|zone| (Name::parse(zone).expect("a name"), Arc::clone(&block))))
+}
+
+/// Hears nothing, and knows nothing.
+struct Nobody;
+
+impl Observer for Nobody {
+    fn is_watching(&self) -> bool {
+        false
+    }
+
+    fn answered(&self, _: &Exchange<'_>, _: &Answered<'_>) {}
+}
+
+impl Elsewhere for Nobody {
+    fn ask(&self, _: Lookup, _: Transport) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, LookupError>> + Send + '_>> {
+        Box::pin(async { Err(LookupError::servfail("nobody is asked")) })
+    }
+}
