@@ -43,6 +43,8 @@ impl Observer for Answers {
     fn answered(&self, exchange: &Exchange<'_>, _: &Answered<'_>) {
         *self.0.lock().unwrap().entry(*exchange.client).or_default() += 1;
     }
+
+    fn shed(&self) {}
 }
 
 /// An upstream that fails, when it may.
