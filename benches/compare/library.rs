@@ -85,7 +85,7 @@ pub(crate) fn publish(cluster: &Cluster) -> (Publisher, Arc<View>) {
 
 /// The answers from a view.
 pub(crate) fn responder(view: Arc<View>, bufsize: Option<u16>) -> Responder {
-    let block = Arc::new(Block { view: Some(view), bufsize, forward: None, handles: true, id: 0 });
+    let block = Arc::new(Block { view: Some(view), bufsize, handles: true, ..Block::default() });
     Responder::new(ZONES.map(|zone| (Name::parse(zone).expect("a name"), Arc::clone(&block))))
 }
 
@@ -98,6 +98,8 @@ impl Observer for Nobody {
     }
 
     fn answered(&self, _: &Exchange<'_>, _: &Answered<'_>) {}
+
+    fn shed(&self) {}
 }
 
 impl Elsewhere for Nobody {
