@@ -156,18 +156,19 @@ impl Run {
     }
 
     fn alone(&mut self, alone: &Alone, drawer: &Drawer<'_>, rng: &mut StdRng) {
+        let mix = self.questions("mix", || drawer.mixed(&MIX, rng));
+        let rate = alone.half_load(&mix);
         if self.arguments.measures(Part::Size) {
             println!(" large and small cluster");
-            let mix = self.questions("mix", || drawer.mixed(&MIX, rng));
             alone.size(&mut self.sheet, &mix, self.folder.path(), rng);
         }
         if self.arguments.measures(Part::Churn) {
             println!(" slice updates");
-            alone.churn(&mut self.sheet, drawer, rng);
+            alone.churn(&mut self.sheet, rate, drawer, rng);
         }
         if self.arguments.measures(Part::Floods) {
             println!(" floods");
-            alone.floods(&mut self.sheet, drawer, rng);
+            alone.floods(&mut self.sheet, rate, drawer, rng);
         }
     }
 
@@ -197,7 +198,9 @@ impl Run {
                 self.sheet.add(*peer, Column::UdpRate, run.queries_per_second);
                 self.sheet.add(*peer, Column::UdpOctets, run.mean_answer_octets);
                 cpu.insert(*peer, run.cpu);
-                rate = rate.or((*peer == Peer::Podzone).then_some(run.queries_per_second));
+                if *peer == Peer::Podzone {
+                    rate = Some(run.queries_per_second);
+                }
             }
         }
         let nsd = [Peer::Nsd, Peer::NsdRecvmmsg].into_iter().filter_map(|peer| cpu.get(&peer).copied());
