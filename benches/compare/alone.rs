@@ -103,6 +103,7 @@ impl Alone {
         let questions = wanted(drawer, Rule::OldOrNew, rng);
         let calm = self.span(&questions, rate, None);
         println!("  calm: {}", calm.describe());
+        calm.tell(sheet, "nothing", 0.0, None);
         for kind in flood::KINDS {
             let (alone_rate, good_rate) = match kind {
                 // Other threads than those that good queries come to.
@@ -113,11 +114,13 @@ impl Alone {
             let both = self.span(&questions, good_rate, Some((kind, FLOOD_PER_SECOND)));
             let own = alone.cpu * f64::from(FLOOD_PER_SECOND) / f64::from(alone_rate.max(1));
             println!("  {kind:?}: {own:.2} s of CPU; beside it: {}", both.describe());
-            let measure = match kind {
-                flood::Kind::Malformed => Measure::Malformed,
-                flood::Kind::RandomNames => Measure::RandomNames,
-                flood::Kind::HalfFrames => Measure::HalfFrames,
+            let (measure, title) = match kind {
+                flood::Kind::Malformed => (Measure::Malformed, "malformed packets"),
+                flood::Kind::RandomNames => (Measure::RandomNames, "random names"),
+                flood::Kind::HalfFrames => (Measure::HalfFrames, "half-sent TCP frames"),
             };
+            let packets = self.time().as_secs_f64() * f64::from(FLOOD_PER_SECOND);
+            both.tell(sheet, title, own, Some(own * 1e6 / packets));
             sheet.ratio(measure, both.cost(own), calm.cost(0.0));
         }
     }
@@ -140,6 +143,13 @@ impl Span {
     /// Microseconds of CPU for each answer, something else's seconds taken off; nothing if the span does not count.
     fn cost(&self, taken_off: f64) -> Option<f64> {
         self.outcome.void().is_none().then(|| (self.cpu - taken_off) * 1e6 / self.outcome.answers as f64)
+    }
+
+    /// Puts what counts into the table of floods.
+    fn tell(&self, sheet: &mut Sheet, title: &'static str, taken_off: f64, a_packet: Option<f64>) {
+        if let Some(cost) = self.cost(taken_off) {
+            sheet.flood(title, a_packet, cost, self.outcome.percentile(0.99));
+        }
     }
 
     fn describe(&self) -> String {
