@@ -35,7 +35,7 @@ pub(crate) fn agree(servers: &BTreeMap<Peer, Server>, questions: &[Question]) ->
     let shown = complaints.iter().take(5).map(String::as_str).collect::<Vec<_>>().join("\n\n");
     assert!(complaints.is_empty(), "{} complaints about {} questions:\n{shown}", complaints.len(), questions.len());
     let names: Vec<_> = servers.keys().map(|peer| peer.title()).collect();
-    println!("{} questions answered rightly and alike over UDP and TCP by {}", questions.len(), names.join(", "));
+    println!("{} questions answered rightly and alike over UDP and TCP by {}", questions.len(), names.join("; "));
     octets / (2 * questions.len())
 }
 

@@ -60,7 +60,10 @@ pub(crate) fn run(arguments: Arguments) {
         nsd_recvmmsg: arguments.nsd_recvmmsg(),
     };
     let (client, peers) = (arguments.client(), arguments.peers());
-    println!("measured: {}", peers.iter().map(|peer| peer.title()).collect::<Vec<_>>().join(", "));
+    println!("measured: {}", peers.iter().map(|peer| peer.title()).collect::<Vec<_>>().join("; "));
+    if !peers.contains(&Peer::NsdRecvmmsg) {
+        println!("left out: {}", Peer::NsdRecvmmsg.title());
+    }
     let run = Run { arguments, client, stage, peers, folder: Scratch::new(), sheet: Sheet::default() };
     run.all(&Drawer::new(&cluster), &mut StdRng::seed_from_u64(seed));
 }
