@@ -18,8 +18,8 @@ use std::path::Path;
 use std::time::Duration;
 
 const UPDATES_PER_SECOND: u32 = 1000;
-/// Good queries a second, which leave CPU on the core, beside updates and floods too.
-const RATE: u32 = 50_000;
+/// Of a flood, packets or pieces of them a second.
+const FLOOD_PER_SECOND: u32 = 20_000;
 const QUESTIONS: usize = 50_000;
 /// Of the updates that were to be made, so many at least must have been.
 const UPDATES_SHARE_MIN: f64 = 0.95;
@@ -33,6 +33,9 @@ pub(crate) struct Alone {
 
 /// What a span of time took of the server.
 struct Span {
+    /// Good queries a second.
+    rate: u32,
+    /// Seconds of the server's.
     cpu: f64,
     outcome: Outcome,
 }
@@ -66,14 +69,20 @@ impl Alone {
         sheet.ratio(Measure::Size, full, small);
     }
 
+    /// Half of the queries a second that the server can answer, which leaves CPU on its core.
+    pub(crate) fn half_load(&self, mix: &Path) -> u32 {
+        let client = Client { seconds: 1, ..self.client };
+        (client.ask(&self.full.server, mix, Way::Udp).queries_per_second / 2.0) as u32
+    }
+
     /// Queries alone, updates alone, and both.
-    pub(crate) fn churn(&self, sheet: &mut Sheet, drawer: &Drawer<'_>, rng: &mut StdRng) {
+    pub(crate) fn churn(&self, sheet: &mut Sheet, rate: u32, drawer: &Drawer<'_>, rng: &mut StdRng) {
         // A slice that was updated in an earlier round may have stayed so.
         let questions = wanted(drawer, Rule::OldOrNew, rng);
-        let idle = self.span(&questions, RATE, None);
+        let idle = self.span(&questions, rate, None);
         let updates = churn::set(self.full.control, UPDATES_PER_SECOND);
         let alone = self.span(&questions, 0, None);
-        let both = self.span(&questions, RATE, None);
+        let both = self.span(&questions, rate, None);
         let updates = churn::set(self.full.control, 0) - updates;
         let wanted = 2.0 * self.time().as_secs_f64() * f64::from(UPDATES_PER_SECOND);
         println!("  idle: {}", idle.describe());
@@ -87,20 +96,32 @@ impl Alone {
     }
 
     /// Queries alone, each flood alone, and both.
-    pub(crate) fn floods(&self, sheet: &mut Sheet, drawer: &Drawer<'_>, rng: &mut StdRng) {
+    ///
+    /// A server that wakes for each packet pays more for it than one that finds several. So that this does not count
+    /// for or against a flood, as many packets come in each of the three: the flood takes the place of good queries.
+    pub(crate) fn floods(&self, sheet: &mut Sheet, rate: u32, drawer: &Drawer<'_>, rng: &mut StdRng) {
         let questions = wanted(drawer, Rule::OldOrNew, rng);
-        let calm = self.span(&questions, RATE, None);
+        let calm = self.span(&questions, rate, None);
         println!("  calm: {}", calm.describe());
+        calm.tell(sheet, "nothing", 0.0, None);
         for kind in flood::KINDS {
-            let alone = self.span(&questions, 0, Some(kind));
-            let both = self.span(&questions, RATE, Some(kind));
-            println!("  {kind:?}: {:.2} s of CPU; beside it: {}", alone.cpu, both.describe());
-            let measure = match kind {
-                flood::Kind::Malformed => Measure::Malformed,
-                flood::Kind::RandomNames => Measure::RandomNames,
-                flood::Kind::HalfFrames => Measure::HalfFrames,
+            let (alone_rate, good_rate) = match kind {
+                // Other threads than those that good queries come to.
+                flood::Kind::HalfFrames => (FLOOD_PER_SECOND, rate),
+                _ => (rate, rate.saturating_sub(FLOOD_PER_SECOND)),
             };
-            sheet.ratio(measure, both.cost(alone.cpu), calm.cost(0.0));
+            let alone = self.span(&questions, 0, Some((kind, alone_rate)));
+            let both = self.span(&questions, good_rate, Some((kind, FLOOD_PER_SECOND)));
+            let own = alone.cpu * f64::from(FLOOD_PER_SECOND) / f64::from(alone_rate.max(1));
+            println!("  {kind:?}: {own:.2} s of CPU; beside it: {}", both.describe());
+            let (measure, title) = match kind {
+                flood::Kind::Malformed => (Measure::Malformed, "malformed packets"),
+                flood::Kind::RandomNames => (Measure::RandomNames, "random names"),
+                flood::Kind::HalfFrames => (Measure::HalfFrames, "half-sent TCP frames"),
+            };
+            let packets = self.time().as_secs_f64() * f64::from(FLOOD_PER_SECOND);
+            both.tell(sheet, title, own, Some(own * 1e6 / packets));
+            sheet.ratio(measure, both.cost(own), calm.cost(0.0));
         }
     }
 
@@ -108,13 +129,13 @@ impl Alone {
         Duration::from_secs(self.client.seconds.into())
     }
 
-    fn span(&self, questions: &[Wanted], rate: u32, flood: Option<flood::Kind>) -> Span {
+    fn span(&self, questions: &[Wanted], rate: u32, flood: Option<(flood::Kind, u32)>) -> Span {
         let server: &Server = &self.full.server;
-        let flood = flood.map(|kind| Flood::new(kind, server.addr));
+        let flood = flood.map(|(kind, rate)| Flood::new(kind, rate, server.addr));
         let plan = Plan { server: server.addr, questions, rate, time: self.time(), flood };
         let before = server.cpu();
         let outcome = on_core(self.client.core, plan);
-        Span { cpu: (server.cpu() - before).as_secs_f64(), outcome }
+        Span { rate, cpu: (server.cpu() - before).as_secs_f64(), outcome }
     }
 }
 
@@ -124,8 +145,15 @@ impl Span {
         self.outcome.void().is_none().then(|| (self.cpu - taken_off) * 1e6 / self.outcome.answers as f64)
     }
 
+    /// Puts what counts into the table of floods.
+    fn tell(&self, sheet: &mut Sheet, title: &'static str, taken_off: f64, a_packet: Option<f64>) {
+        if let Some(cost) = self.cost(taken_off) {
+            sheet.flood(title, a_packet, cost, self.outcome.percentile(0.99));
+        }
+    }
+
     fn describe(&self) -> String {
-        format!("{:.2} s of CPU, {}", self.cpu, describe(&self.outcome, RATE))
+        format!("{:.2} s of CPU, {}", self.cpu, describe(&self.outcome, self.rate))
     }
 }
 

@@ -102,9 +102,13 @@ impl Arguments {
         <Part as clap::ValueEnum>::value_variants().iter().any(|part| holds(*part) && self.measures(*part))
     }
 
+    pub(crate) fn wants_everybody(&self) -> bool {
+        self.peers.is_empty()
+    }
+
     /// Those that were asked for, or everybody who is there.
     pub(crate) fn peers(&self) -> Vec<Peer> {
-        if !self.peers.is_empty() {
+        if !self.wants_everybody() {
             return self.peers.clone();
         }
         let mut everybody = <Peer as clap::ValueEnum>::value_variants().to_vec();

@@ -173,7 +173,7 @@ impl Service {
 
     /// Whether an update of its slice replaces the pod at this index.
     pub(crate) fn is_replaced(&self, pod: usize) -> bool {
-        pod + 1 == self.pods.len() || (pod + 1) % SLICE_ENDPOINTS == 0
+        pod + 1 == self.pods.len() || (pod + 1).is_multiple_of(SLICE_ENDPOINTS)
     }
 
     /// The Service and its slices, in the form that the API server and the EndpointSlice controller give them.

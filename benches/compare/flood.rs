@@ -19,8 +19,6 @@ pub(crate) enum Kind {
 
 pub(crate) const KINDS: [Kind; 3] = [Kind::Malformed, Kind::RandomNames, Kind::HalfFrames];
 
-/// Datagrams, or pieces, a second.
-pub(crate) const RATE: u64 = 20_000;
 /// Connections that are open at a time.
 const CONNECTIONS: usize = 100;
 /// Pieces after which a connection is given up for a new one.
@@ -30,6 +28,8 @@ const BURST: usize = 8;
 
 pub(crate) struct Flood {
     kind: Kind,
+    /// Datagrams, or pieces, a second.
+    rate: u32,
     server: SocketAddr,
     udp: UdpSocket,
     tcp: Vec<Option<(TcpStream, usize)>>,
@@ -38,17 +38,17 @@ pub(crate) struct Flood {
 }
 
 impl Flood {
-    pub(crate) fn new(kind: Kind, server: SocketAddr) -> Self {
+    pub(crate) fn new(kind: Kind, rate: u32, server: SocketAddr) -> Self {
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
         udp.connect(server).expect("an address");
         udp.set_nonblocking(true).expect("a socket that does not wait");
         let tcp = (0..CONNECTIONS).map(|_| None).collect();
-        Self { kind, server, udp, tcp, rng: StdRng::seed_from_u64(1), sent: 0 }
+        Self { kind, rate, server, udp, tcp, rng: StdRng::seed_from_u64(1), sent: 0 }
     }
 
     /// Sends what is due so many nanoseconds after the begin, and drops what comes back.
     pub(crate) fn send_due(&mut self, now: u64) {
-        let due = (u128::from(now) * u128::from(RATE) / 1_000_000_000) as u64;
+        let due = (u128::from(now) * u128::from(self.rate) / 1_000_000_000) as u64;
         for _ in 0..BURST.min(due.saturating_sub(self.sent) as usize) {
             self.sent += 1;
             match self.kind {

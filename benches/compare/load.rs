@@ -39,6 +39,7 @@ pub(crate) struct Measured {
     pub(crate) sent: u64,
     pub(crate) answers: u64,
     pub(crate) queries_per_second: f64,
+    pub(crate) mean_query_octets: f64,
     pub(crate) mean_answer_octets: f64,
     /// CPU time of the server for each answer, in microseconds.
     pub(crate) cpu: f64,
@@ -81,11 +82,14 @@ fn read(text: &str, spent: Duration) -> Option<Measured> {
     let after = |key: &str| text.lines().find_map(|line| line.trim().strip_prefix(key));
     let number = |key: &str| after(key)?.split_whitespace().next()?.parse::<f64>().ok();
     let answers = number("Queries completed:")?;
+    // "request 79, response 278"
+    let (query, answer) = after("Average packet size:")?.trim().strip_prefix("request ")?.split_once(", response ")?;
     Some(Measured {
         sent: number("Queries sent:")? as u64,
         answers: answers as u64,
         queries_per_second: number("Queries per second:")?,
-        mean_answer_octets: after("Average packet size:")?.rsplit(' ').next()?.parse().ok()?,
+        mean_query_octets: query.parse().ok()?,
+        mean_answer_octets: answer.parse().ok()?,
         cpu: spent.as_secs_f64() * 1e6 / answers.max(1.0),
     })
 }

@@ -70,7 +70,7 @@ zone:
   zonefile: zone
 "#;
 
-/// One worker for each transport. It has no setting for the socket's buffers.
+/// One worker for each transport; the kernel's default buffers.
 const KNOT: &str = r#"
 server:
   rundir: "{folder}"

@@ -107,6 +107,16 @@ const TARGETS: [(Measure, &str, Must); 16] = [
 pub(crate) struct Sheet {
     servers: BTreeMap<Peer, BTreeMap<Column, Vec<f64>>>,
     measures: BTreeMap<Measure, Vec<f64>>,
+    floods: BTreeMap<&'static str, Beside>,
+}
+
+/// Good queries while something else goes on: what that costs by itself, in microseconds a packet, and what a good
+/// answer then costs and takes, in microseconds.
+#[derive(Default)]
+struct Beside {
+    own: Vec<f64>,
+    cpu: Vec<f64>,
+    p99: Vec<f64>,
 }
 
 impl Sheet {
@@ -124,12 +134,33 @@ impl Sheet {
         samples.extend(value.zip(reference).map(|(value, reference)| value / reference));
     }
 
+    /// Good queries beside a flood that costs so much by itself.
+    pub(crate) fn flood(&mut self, title: &'static str, own: Option<f64>, cpu: f64, p99: f64) {
+        let beside = self.floods.entry(title).or_default();
+        beside.own.extend(own);
+        beside.cpu.push(cpu);
+        beside.p99.push(p99);
+    }
+
     /// Prints everything as Markdown: medians, and in parentheses the least and the greatest.
     pub(crate) fn print(&self) {
         for columns in TABLES {
             self.print_servers(columns);
         }
+        self.print_floods();
         self.print_measures();
+    }
+
+    fn print_floods(&self) {
+        if self.floods.is_empty() {
+            return;
+        }
+        println!("\n| beside good queries | its CPU a packet, us | CPU a good answer, us | p99 of good answers, us |");
+        println!("|---|---|---|---|");
+        for (title, Beside { own, cpu, p99 }) in &self.floods {
+            let own = if own.is_empty() { NONE.to_owned() } else { cell(Some(own), 2) };
+            println!("| {title} | {own} | {} | {} |", cell(Some(cpu), 2), cell(Some(p99), 0));
+        }
     }
 
     fn print_servers(&self, columns: Columns) {

@@ -60,7 +60,10 @@ pub(crate) fn run(arguments: Arguments) {
         nsd_recvmmsg: arguments.nsd_recvmmsg(),
     };
     let (client, peers) = (arguments.client(), arguments.peers());
-    println!("measured: {}", peers.iter().map(|peer| peer.title()).collect::<Vec<_>>().join(", "));
+    println!("measured: {}", peers.iter().map(|peer| peer.title()).collect::<Vec<_>>().join("; "));
+    if arguments.wants_everybody() && !peers.contains(&Peer::NsdRecvmmsg) {
+        println!("left out: {}", Peer::NsdRecvmmsg.title());
+    }
     let run = Run { arguments, client, stage, peers, folder: Scratch::new(), sheet: Sheet::default() };
     run.all(&Drawer::new(&cluster), &mut StdRng::seed_from_u64(seed));
 }
@@ -73,7 +76,8 @@ impl Run {
             server.wait_until_ready(&self.stage.cluster);
             servers.insert(peer, server);
         }
-        let padding = self.check(&servers, drawer, rng);
+        self.check(&servers, drawer, rng);
+        let padding = self.padding(&servers, drawer, rng);
         for (peer, is_batched) in [(Peer::Echo, true), (Peer::EchoUnbatched, false)] {
             if self.peers.contains(&peer) {
                 servers.insert(peer, self.stage.echo(is_batched, padding));
@@ -106,11 +110,19 @@ impl Run {
         }
     }
 
-    /// Checks that all servers give the same answers; how much longer than a query an answer is on average.
-    fn check(&self, servers: &BTreeMap<Peer, Server>, drawer: &Drawer<'_>, rng: &mut StdRng) -> usize {
+    /// Checks that all servers give the same answers.
+    fn check(&self, servers: &BTreeMap<Peer, Server>, drawer: &Drawer<'_>, rng: &mut StdRng) {
         let mut sample: Vec<_> = (0..CHECKED).map(|_| drawer.mixed(&MIX, rng)).collect();
         sample.extend((0..10).map(|_| drawer.draw(Kind::LargePodA, rng)));
-        check::agree(servers, &sample)
+        check::agree(servers, &sample);
+    }
+
+    /// By how many octets podzone's answers are longer than the queries on average, which the echo makes its own.
+    fn padding(&self, servers: &BTreeMap<Peer, Server>, drawer: &Drawer<'_>, rng: &mut StdRng) -> usize {
+        let Some(podzone) = servers.get(&Peer::Podzone) else { return 0 };
+        let mix = self.questions("mix", || drawer.mixed(&MIX, rng));
+        let run = Client { seconds: WARM_UP_SECONDS, ..self.client }.ask(podzone, &mix, Way::Udp);
+        (run.mean_answer_octets - run.mean_query_octets) as usize
     }
 
     fn hold(&self, servers: &BTreeMap<Peer, Server>, seconds: u64, drawer: &Drawer<'_>, rng: &mut StdRng) {
@@ -156,18 +168,19 @@ impl Run {
     }
 
     fn alone(&mut self, alone: &Alone, drawer: &Drawer<'_>, rng: &mut StdRng) {
+        let mix = self.questions("mix", || drawer.mixed(&MIX, rng));
+        let rate = alone.half_load(&mix);
         if self.arguments.measures(Part::Size) {
             println!(" large and small cluster");
-            let mix = self.questions("mix", || drawer.mixed(&MIX, rng));
             alone.size(&mut self.sheet, &mix, self.folder.path(), rng);
         }
         if self.arguments.measures(Part::Churn) {
             println!(" slice updates");
-            alone.churn(&mut self.sheet, drawer, rng);
+            alone.churn(&mut self.sheet, rate, drawer, rng);
         }
         if self.arguments.measures(Part::Floods) {
             println!(" floods");
-            alone.floods(&mut self.sheet, drawer, rng);
+            alone.floods(&mut self.sheet, rate, drawer, rng);
         }
     }
 
@@ -197,7 +210,9 @@ impl Run {
                 self.sheet.add(*peer, Column::UdpRate, run.queries_per_second);
                 self.sheet.add(*peer, Column::UdpOctets, run.mean_answer_octets);
                 cpu.insert(*peer, run.cpu);
-                rate = rate.or((*peer == Peer::Podzone).then_some(run.queries_per_second));
+                if *peer == Peer::Podzone {
+                    rate = Some(run.queries_per_second);
+                }
             }
         }
         let nsd = [Peer::Nsd, Peer::NsdRecvmmsg].into_iter().filter_map(|peer| cpu.get(&peer).copied());
