@@ -10,11 +10,11 @@ use super::folded::Folded;
 use super::kubernetes::{Asked, Verdict};
 use super::locate::stripped;
 use super::message::{Message, Owner, Section};
-use super::query::{bits, rtype};
+use super::query::{bits, parse_record, rtype};
 use super::rcode::Rcode;
 use crate::zone::faults::any_planted;
 use crate::zone::name_servers;
-use crate::zone::prepared::{A_OCTETS, AAAA_OCTETS, Prepared, Records, Wanted};
+use crate::zone::prepared::{Prepared, Records, Wanted};
 use crate::zone::records::Below;
 
 /// Labels of a name that exists below its zone, at most and at least: `port.protocol.service.namespace.svc`, and
@@ -60,19 +60,29 @@ pub(super) fn answer(
         }
         Prepared::Records(records, glue) if wanted == Wanted::Srv => {
             message.whole(Section::Answer, records);
-            message.glue(glue, service_at);
+            for glue in turned(glue, turn) {
+                message.glue(glue, service_at);
+            }
         }
         Prepared::Records(records, _) => {
-            let octets = if wanted == Wanted::A { A_OCTETS } else { AAAA_OCTETS };
-            let turn = turn.map_or(0, |turn| turn as usize % usize::from(records.count));
-            let (last, first) = records.octets.split_at_checked(turn * octets)?;
-            let count = u16::try_from(turn).ok()?;
-            message.whole(Section::Answer, Records { octets: first, count: records.count - count });
-            message.whole(Section::Answer, Records { octets: last, count });
+            for records in turned(records, turn) {
+                message.whole(Section::Answer, records);
+            }
         }
     }
     message.set(bits::AA);
     Some(Verdict::Answered(Rcode::NOERROR))
+}
+
+/// Records in two parts, the first beginning at a turn.
+fn turned(records: Records<'_>, turn: Option<u32>) -> [Records<'_>; 2] {
+    let count = turn.and_then(|turn| turn.checked_rem(records.count.into())).unwrap_or(0) as u16;
+    let mut at = 0;
+    for _ in 0..count {
+        at = parse_record(records.octets, at).map_or(at, |record| record.end);
+    }
+    let (last, first) = records.octets.split_at_checked(at).unwrap_or((&[], records.octets));
+    [Records { octets: first, count: records.count - count }, Records { octets: last, count }]
 }
 
 /// Where a name leads.

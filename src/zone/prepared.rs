@@ -19,9 +19,9 @@ use super::records::{Below, Entry, RecordSet, Selected, ServiceRecords};
 use super::trie::keyed_hash;
 
 /// Octets of an A record whose owner is a pointer.
-pub const A_OCTETS: usize = 16;
+const A_OCTETS: usize = 16;
 /// Octets of an AAAA record whose owner is a pointer.
-pub const AAAA_OCTETS: usize = 28;
+const AAAA_OCTETS: usize = 28;
 
 /// Octets of a message's header, behind which the question stands.
 const HEADER_OCTETS: usize = 12;
