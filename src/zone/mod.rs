@@ -16,8 +16,9 @@ mod publish;
 pub mod records;
 mod schema;
 mod serial;
+pub mod shards;
 mod snapshot;
-pub mod trie;
+
 mod view;
 
 pub use delta::{Data, Delta, Record, Replaced};

@@ -4,19 +4,23 @@
 //! stands at the same place in every response, so that its letters are the client's. Glue points to where its target
 //! stands in an SRV record, counted as if the question had no octets: who copies it adds the question's length.
 //!
+//! All of it is one piece of memory, in the order in which a look-up reads it, since it is the first touch of a line of
+//! memory that costs:
+//!
 //! ```text
-//! octets:  key | label, counts, A records, AAAA records | ... | A | AAAA | SRV | glue | ...
-//!                └──────────── an endpoint ────────────┘       └─────── a set ──────┘
+//! head | key | sets: port, protocol, where their records are | table of endpoints
+//!      | endpoints: label, counts, A records, AAAA records   | sets' A, AAAA, SRV records, glue
 //! ```
 //!
 //! What is rarely asked for is not prepared, and [`Prepared::Composed`] says so: aliases, and SRV records of an
 //! endpoint's own name.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use super::name::Name;
+use super::name::{LABEL_OCTETS_MAX, Name};
 use super::records::{Below, Entry, RecordSet, Selected, ServiceRecords};
-use super::trie::keyed_hash;
+use super::shards::keyed_hash;
 
 /// Octets of an A record whose owner is a pointer.
 const A_OCTETS: usize = 16;
@@ -72,29 +76,18 @@ pub enum Wanted {
 }
 
 /// All answers of a Service in one view.
-#[derive(Debug)]
-pub struct ServiceAnswers {
-    octets: Box<[u8]>,
-    key_octets: u8,
-    endpoints: Box<[Slot]>,
-    sets: Box<[Set]>,
-}
+#[derive(Clone, Debug)]
+pub struct ServiceAnswers(Arc<[u8]>);
 
-/// A place of the hash table of endpoints: the hash of a label and where its endpoint stands, 0 where none does.
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    hash: u32,
-    at: u32,
-}
+/// Octets of the head: of the key, how many sets, how many places the table of endpoints has, and where it begins.
+const HEAD_OCTETS: usize = 12;
+/// Octets of a place of the table: the hash of a label and where its endpoint stands, 0 where none does.
+const PLACE_OCTETS: usize = 8;
+/// Octets of a span, and of a set's spans behind port and protocol.
+const SPAN_OCTETS: usize = 10;
+const SPANS_OCTETS: usize = 4 * SPAN_OCTETS;
 
 /// What a name two labels below the Service is answered with, or, without port and protocol, the Service's own.
-#[derive(Debug)]
-struct Set {
-    port: Box<[u8]>,
-    protocol: Box<[u8]>,
-    answers: SetAnswers,
-}
-
 #[derive(Clone, Copy, Debug, Default)]
 struct SetAnswers {
     has_aliases: bool,
@@ -115,82 +108,128 @@ struct Span {
 impl ServiceAnswers {
     /// Encodes the answers of a Service: records with a TTL in seconds, SRV targets in a zone.
     pub fn encode(records: &ServiceRecords, ttl_secs: u32, zone: &Name) -> Self {
-        let mut encoder = Encoder { octets: records.key.as_wire().to_vec(), ttl_secs, zone };
-        let endpoints = encoder.endpoints(records);
+        let key = records.key.as_wire();
         let own = records.root.iter().map(|set| (&[][..], &[][..], set));
         let ports = records.ports.iter().map(|ports| (&*ports.port, &*ports.protocol, &ports.set));
-        let mut sets: Vec<Set> = Vec::new();
+        // What is longer than a label is no name.
+        let is_label = |name: &[u8]| name.len() <= LABEL_OCTETS_MAX;
+        let sets: Vec<(&[u8], &[u8], &RecordSet)> =
+            own.chain(ports).filter(|(port, protocol, _)| is_label(port) && is_label(protocol)).collect();
+        let sets_octets: usize =
+            sets.iter().map(|(port, protocol, _)| 3 + port.len() + protocol.len() + SPANS_OCTETS).sum();
+        let labels = records.endpoints.labels.len();
+        // At most two thirds are taken, so that a search ends soon, and ends at all.
+        let places = if labels == 0 { 0 } else { (labels + labels / 2 + 1).next_power_of_two() };
+        let table_at = HEAD_OCTETS + key.len() + sets_octets;
+
+        let mut encoder = Encoder { octets: Vec::new(), ttl_secs, zone };
+        encoder.octets.push(key.len() as u8);
+        encoder.octets.push(0);
+        encoder.word(u16::try_from(sets.len()).unwrap_or(u16::MAX));
+        for long in [places, table_at] {
+            encoder.octets.extend_from_slice(&u32::try_from(long).unwrap_or(u32::MAX).to_be_bytes());
+        }
+        encoder.octets.extend_from_slice(key);
+        encoder.octets.resize(table_at + places * PLACE_OCTETS, 0);
+        encoder.endpoints(records, table_at, places);
+
+        let mut at = HEAD_OCTETS + key.len();
         let mut encoded: Vec<(&RecordSet, SetAnswers)> = Vec::new();
-        for (port, protocol, set) in own.chain(ports) {
+        for (port, protocol, set) in sets {
             // Names that select the same share it: a Service with one port has four.
             let known = encoded.iter().find(|(known, _)| *known == set).map(|(_, answers)| *answers);
-            let Some(answers) =
-                known.or_else(|| records.select(Below::Port { port, protocol }).map(|selected| encoder.set(&selected)))
-            else {
-                continue;
-            };
+            let selected = records.select(Below::Port { port, protocol });
+            let answers = known.or_else(|| selected.map(|selected| encoder.set(&selected))).unwrap_or_default();
             encoded.push((set, answers));
-            sets.push(Set { port: port.into(), protocol: protocol.into(), answers });
+            at = encoder.describe(at, port, protocol, &answers);
         }
-        Self {
-            octets: encoder.octets.into(),
-            key_octets: u8::try_from(records.key.as_wire().len()).unwrap_or(u8::MAX),
-            endpoints,
-            sets: sets.into(),
-        }
+        Self(encoder.octets.into())
     }
 
     /// The labels of Service and namespace.
     pub fn key(&self) -> &[u8] {
-        self.octets.get(..usize::from(self.key_octets)).unwrap_or(&[])
+        let octets = self.0.first().map_or(0, |octets| usize::from(*octets));
+        self.0.get(HEAD_OCTETS..HEAD_OCTETS + octets).unwrap_or(&[])
     }
 
     /// What a name has of a type.
     pub fn find(&self, below: Below<'_>, wanted: Wanted) -> Prepared<'_> {
-        let (port, protocol) = match below {
-            Below::Endpoint(label) => return self.find_endpoint(label, wanted),
-            Below::Service => (&[][..], &[][..]),
-            Below::Port { port, protocol } => (port, protocol),
+        let found = match below {
+            Below::Endpoint(label) => self.find_endpoint(label, wanted),
+            Below::Service => self.find_set(&[], &[], wanted),
+            Below::Port { port, protocol } => self.find_set(port, protocol, wanted),
         };
-        let Some(set) = self.sets.iter().find(|set| *set.port == *port && *set.protocol == *protocol) else {
-            return Prepared::Missing;
-        };
-        let SetAnswers { has_aliases, a, aaaa, srv, glue } = set.answers;
-        match wanted {
-            Wanted::A if !has_aliases => Prepared::Records(self.records(a), Records::default()),
-            Wanted::Aaaa if !has_aliases => Prepared::Records(self.records(aaaa), Records::default()),
-            Wanted::A | Wanted::Aaaa => Prepared::Composed,
-            Wanted::Srv => Prepared::Records(self.records(srv), self.records(glue)),
-            Wanted::Nothing => Prepared::Records(Records::default(), Records::default()),
-        }
+        found.unwrap_or(Prepared::Missing)
     }
 
-    fn find_endpoint(&self, label: &[u8], wanted: Wanted) -> Prepared<'_> {
+    fn find_set(&self, port: &[u8], protocol: &[u8], wanted: Wanted) -> Option<Prepared<'_>> {
+        let count = u16::from_be_bytes(*self.0.get(2..)?.first_chunk()?);
+        let mut rest = self.0.get(HEAD_OCTETS + self.key().len()..)?;
+        for _ in 0..count {
+            let ([port_octets, protocol_octets, has_aliases], names) = rest.split_first_chunk()?;
+            let (this_port, behind) = names.split_at_checked(usize::from(*port_octets))?;
+            let (this_protocol, behind) = behind.split_at_checked(usize::from(*protocol_octets))?;
+            let (spans, behind) = behind.split_first_chunk::<SPANS_OCTETS>()?;
+            if this_port != port || this_protocol != protocol {
+                rest = behind;
+                continue;
+            }
+            let span = |index: usize| self.records(spans.get(index * SPAN_OCTETS..)?);
+            return Some(match wanted {
+                Wanted::A | Wanted::Aaaa if *has_aliases != 0 => Prepared::Composed,
+                Wanted::A => Prepared::Records(span(0)?, Records::default()),
+                Wanted::Aaaa => Prepared::Records(span(1)?, Records::default()),
+                Wanted::Srv => Prepared::Records(span(2)?, span(3)?),
+                Wanted::Nothing => Prepared::Records(Records::default(), Records::default()),
+            });
+        }
+        None
+    }
+
+    fn records(&self, span: &[u8]) -> Option<Records<'_>> {
+        let (at, rest) = span.split_first_chunk::<4>()?;
+        let (octets, rest) = rest.split_first_chunk::<4>()?;
+        let at = u32::from_be_bytes(*at) as usize;
+        let octets = self.0.get(at..at + u32::from_be_bytes(*octets) as usize)?;
+        Some(Records { octets, count: u16::from_be_bytes(*rest.first_chunk()?) })
+    }
+
+    fn find_endpoint(&self, label: &[u8], wanted: Wanted) -> Option<Prepared<'_>> {
         let hash = keyed_hash(label);
-        let mask = self.endpoints.len().wrapping_sub(1);
-        let mut place = hash as usize;
+        let [places, table_at] = [self.long(4)?, self.long(8)?];
+        let table = self.0.get(table_at..table_at + places * PLACE_OCTETS)?;
+        let mask = places.checked_sub(1)?;
+        let mut place = hash as usize & mask;
         loop {
-            let Some(slot) = self.endpoints.get(place & mask).filter(|slot| slot.at != 0) else {
-                return Prepared::Missing;
-            };
-            if slot.hash == hash
-                && let Some(found) = self.endpoint_at(slot.at as usize, label)
+            let slot = table.get(place * PLACE_OCTETS..)?.first_chunk::<PLACE_OCTETS>()?;
+            let [of, at] = [[slot[0], slot[1], slot[2], slot[3]], [slot[4], slot[5], slot[6], slot[7]]];
+            let at = u32::from_be_bytes(at) as usize;
+            if at == 0 {
+                return None;
+            }
+            if u32::from_be_bytes(of) == hash
+                && let Some(found) = self.endpoint_at(at, label)
             {
-                return match (wanted, found) {
+                return Some(match (wanted, found) {
                     (Wanted::Nothing, _) => Prepared::Records(Records::default(), Records::default()),
                     (Wanted::A, Some((a, _))) => Prepared::Records(a, Records::default()),
                     (Wanted::Aaaa, Some((_, aaaa))) => Prepared::Records(aaaa, Records::default()),
                     (Wanted::Srv, _) | (_, None) => Prepared::Composed,
-                };
+                });
             }
-            place += 1;
+            place = (place + 1) & mask;
         }
+    }
+
+    /// A number of the head.
+    fn long(&self, at: usize) -> Option<usize> {
+        Some(u32::from_be_bytes(*self.0.get(at..)?.first_chunk()?) as usize)
     }
 
     /// The addresses of the endpoint that stands at a place, if that is its label; they are `None` if it has aliases.
     #[allow(clippy::type_complexity)]
     fn endpoint_at(&self, at: usize, label: &[u8]) -> Option<Option<(Records<'_>, Records<'_>)>> {
-        let (length, rest) = self.octets.get(at..)?.split_first()?;
+        let (length, rest) = self.0.get(at..)?.split_first()?;
         let (found, rest) = rest.split_at_checked(usize::from(*length))?;
         if found != label {
             return None;
@@ -204,11 +243,6 @@ impl ServiceAnswers {
         let (aaaa_octets, _) = rest.split_at_checked(usize::from(aaaa) * AAAA_OCTETS)?;
         Some(Some((Records { octets: a_octets, count: a }, Records { octets: aaaa_octets, count: aaaa })))
     }
-
-    fn records(&self, span: Span) -> Records<'_> {
-        let at = span.at as usize;
-        Records { octets: self.octets.get(at..at + span.octets as usize).unwrap_or(&[]), count: span.count }
-    }
 }
 
 /// In the place of an endpoint's counts: it has aliases. So many addresses fit into no message.
@@ -221,16 +255,27 @@ struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    /// Encodes the endpoints, and gives the table by which they are found.
-    fn endpoints(&mut self, records: &ServiceRecords) -> Box<[Slot]> {
-        let labels = &records.endpoints.labels;
-        if labels.is_empty() {
-            return Box::default();
+    /// Writes a set's description at a place that was kept free for it; where the next one goes.
+    fn describe(&mut self, at: usize, port: &[u8], protocol: &[u8], answers: &SetAnswers) -> usize {
+        let SetAnswers { has_aliases, a, aaaa, srv, glue } = answers;
+        let mut set = vec![port.len() as u8, protocol.len() as u8, u8::from(*has_aliases)];
+        set.extend_from_slice(port);
+        set.extend_from_slice(protocol);
+        for span in [a, aaaa, srv, glue] {
+            set.extend_from_slice(&span.at.to_be_bytes());
+            set.extend_from_slice(&span.octets.to_be_bytes());
+            set.extend_from_slice(&span.count.to_be_bytes());
         }
-        // At most two thirds are taken, so that a search ends soon, and ends at all.
-        let mut slots = vec![Slot::default(); (labels.len() + labels.len() / 2 + 1).next_power_of_two()];
-        let mask = slots.len() - 1;
-        for (index, label) in labels.iter().enumerate() {
+        let end = at + set.len();
+        if let Some(place) = self.octets.get_mut(at..end) {
+            place.copy_from_slice(&set);
+        }
+        end
+    }
+
+    /// Encodes the endpoints, and fills the table by which they are found.
+    fn endpoints(&mut self, records: &ServiceRecords, table_at: usize, places: usize) {
+        for (index, label) in records.endpoints.labels.iter().enumerate() {
             let wire = label.labels.as_wire();
             let Some((&length, text)) = wire.split_first() else { continue };
             let (Some(selected), Ok(at)) = (records.at(index), u32::try_from(self.octets.len())) else { continue };
@@ -251,13 +296,18 @@ impl Encoder<'_> {
                 }
             }
             let hash = keyed_hash(text);
-            let mut place = hash as usize;
-            while slots[place & mask].at != 0 {
-                place += 1;
-            }
-            slots[place & mask] = Slot { hash, at };
+            let mut place = hash as usize & (places - 1);
+            let free = loop {
+                let at = table_at + place * PLACE_OCTETS;
+                match self.octets.get(at + 4..at + PLACE_OCTETS) {
+                    Some([0, 0, 0, 0]) => break at,
+                    Some(_) => place = (place + 1) & (places - 1),
+                    None => return,
+                }
+            };
+            self.octets[free..free + 4].copy_from_slice(&hash.to_be_bytes());
+            self.octets[free + 4..free + PLACE_OCTETS].copy_from_slice(&at.to_be_bytes());
         }
-        slots.into()
     }
 
     fn set(&mut self, selected: &Selected<'_>) -> SetAnswers {

@@ -9,10 +9,10 @@ use super::name_servers::NameServers;
 use super::options::ViewOptions;
 use super::prepared::ServiceAnswers;
 use super::records::ServiceRecords;
-use super::trie::{Entry, Trie, keyed_hash};
+use super::shards::{Entry, Shards, keyed_hash};
 
 /// A Service: its records, and the answers that are made of them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Service {
     /// The records.
     pub records: Arc<ServiceRecords>,
@@ -20,7 +20,7 @@ pub struct Service {
     pub answers: ServiceAnswers,
 }
 
-impl Entry for Arc<Service> {
+impl Entry for Service {
     type Key = [u8];
 
     fn hash_of(key: &[u8]) -> u32 {
@@ -70,10 +70,10 @@ impl Entry for OfAddress {
 /// All that a view answers from, at one moment. A clone is cheap, and is the next version's beginning.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    services: Trie<Arc<Service>>,
-    namespaces: Trie<Labels>,
-    pointers: Trie<OfAddress>,
-    pods: Trie<OfAddress>,
+    services: Shards<Service>,
+    namespaces: Shards<Labels>,
+    pointers: Shards<OfAddress>,
+    pods: Shards<OfAddress>,
     name_servers: Arc<NameServers>,
     pub(super) is_synced: bool,
     pub(super) serial: u32,
@@ -88,12 +88,12 @@ impl Snapshot {
 
     /// The Service whose name and namespace stand in these labels.
     pub fn service(&self, key: &[u8]) -> Option<&Service> {
-        self.services.get(key).map(|service| &**service)
+        self.services.get(key)
     }
 
     /// All Services, in no order.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
-        self.services.iter().map(|service| &**service)
+        self.services.iter()
     }
 
     /// How many Services have records.
@@ -144,7 +144,7 @@ impl Snapshot {
         for change in &delta.services {
             let service = change.new.as_ref().map(|records| {
                 let answers = ServiceAnswers::encode(records, options.ttl_secs, &options.primary);
-                Arc::new(Service { records: Arc::clone(records), answers })
+                Service { records: Arc::clone(records), answers }
             });
             self.services.set(change.key.as_wire(), service);
         }

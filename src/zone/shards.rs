@@ -1,0 +1,222 @@
+//! A map in versions: readers look one version up while the writer makes the next, which shares all that did not change.
+//!
+//! Entries are spread over shards by a keyed hash. A shard is one array in which an entry stands at the place that its
+//! hash says or soon after it, so that a look-up is a load of the shard's place, one of the entry's, and no more. To
+//! change an entry is to copy its shard and the list of shards: both grow with the square root of the map, and make some
+//! kilobytes for ten thousand entries. What no other version holds is changed in place, so that filling a map that
+//! nobody reads yet copies nothing. `benches/pieces.rs` has the measure against `DashMap`, whose readers take a lock.
+
+use std::sync::{Arc, LazyLock};
+
+use ahash::RandomState;
+
+/// Shards of an empty map.
+const SHARDS_MIN: usize = 8;
+/// Places of a shard with its first entry.
+const PLACES_MIN: usize = 4;
+
+/// A keyed hash of octets. Tenants choose the names of Services and pods, and without the key could choose names that
+/// all fall into one place.
+pub fn keyed_hash(octets: &[u8]) -> u32 {
+    static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    (STATE.hash_one(octets) >> 32) as u32
+}
+
+/// An entry of a [`Shards`], which knows its key.
+pub trait Entry: Clone {
+    /// What it is looked up by.
+    type Key: ?Sized;
+
+    /// The keyed hash of a key.
+    fn hash_of(key: &Self::Key) -> u32;
+
+    /// Whether a key is its key.
+    fn has_key(&self, key: &Self::Key) -> bool;
+}
+
+/// A version of a map. A clone is another version, and cheap.
+#[derive(Clone, Debug)]
+pub struct Shards<E> {
+    /// A power of two of them; the first bits of a hash choose one.
+    shards: Arc<[Shard<E>]>,
+    len: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Shard<E> {
+    /// Entries with their hashes, each at the place that the last bits of its hash say, or at the next that was free.
+    /// There is always one that is, unless there are no places at all.
+    places: Arc<[Place<E>]>,
+    taken: usize,
+}
+
+type Place<E> = Option<(u32, E)>;
+
+impl<E: Entry> Default for Shards<E> {
+    fn default() -> Self {
+        Self { shards: empty_shards(SHARDS_MIN).into(), len: 0 }
+    }
+}
+
+fn empty_shards<E>(count: usize) -> Vec<Shard<E>> {
+    let places: Arc<[Place<E>]> = Arc::new([]);
+    (0..count).map(|_| Shard { places: Arc::clone(&places), taken: 0 }).collect()
+}
+
+impl<E: Entry> Shards<E> {
+    /// The entry of a key.
+    pub fn get(&self, key: &E::Key) -> Option<&E> {
+        let hash = E::hash_of(key);
+        let shard = self.shards.get(shard_of(hash, self.shards.len()))?;
+        let place = place_of(&shard.places, hash, key)?;
+        shard.places.get(place)?.as_ref().map(|(_, entry)| entry)
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// All entries, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &E> {
+        self.shards.iter().flat_map(|shard| shard.places.iter().flatten()).map(|(_, entry)| entry)
+    }
+
+    /// Puts an entry in the place of the key's, or takes it away.
+    pub fn set(&mut self, key: &E::Key, new: Option<E>) {
+        let hash = E::hash_of(key);
+        let count = self.shards.len();
+        let shard = &mut Arc::make_mut(&mut self.shards)[shard_of(hash, count)];
+        match (place_of(&shard.places, hash, key), new) {
+            (Some(place), Some(new)) => Arc::make_mut(&mut shard.places)[place] = Some((hash, new)),
+            (Some(place), None) => {
+                // Others may stand where they do because of it.
+                let others = shard.places.iter().enumerate().filter(|(at, _)| *at != place);
+                *shard = Shard::with(others.filter_map(|(_, entry)| entry.clone()).collect(), shard.places.len());
+                self.len -= 1;
+            }
+            (None, Some(new)) => {
+                if (shard.taken + 1) * 4 > shard.places.len() * 3 {
+                    let all = shard.places.iter().flatten().cloned().collect();
+                    *shard = Shard::with(all, (shard.places.len() * 2).max(PLACES_MIN));
+                }
+                put(Arc::make_mut(&mut shard.places), hash, new);
+                shard.taken += 1;
+                self.len += 1;
+                if self.len > count * count {
+                    self.spread(count * 2);
+                }
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Spreads the entries over another number of shards.
+    fn spread(&mut self, count: usize) {
+        let mut entries = vec![Vec::new(); count];
+        for (hash, entry) in self.shards.iter().flat_map(|shard| shard.places.iter().flatten()) {
+            entries[shard_of(*hash, count)].push((*hash, entry.clone()));
+        }
+        let shards = entries.into_iter().map(|entries| {
+            let places = (entries.len() * 3 / 2 + 1).next_power_of_two().max(PLACES_MIN);
+            Shard::with(entries, places)
+        });
+        self.shards = shards.collect();
+    }
+}
+
+/// The shard of a hash among so many.
+fn shard_of(hash: u32, count: usize) -> usize {
+    (u64::from(hash) * count as u64 >> u32::BITS) as usize
+}
+
+/// Where a key's entry stands in a shard.
+fn place_of<E: Entry>(shard: &[Place<E>], hash: u32, key: &E::Key) -> Option<usize> {
+    let mask = shard.len().wrapping_sub(1);
+    let mut place = hash as usize & mask;
+    // An empty shard has no place at all.
+    while let Some((of, entry)) = shard.get(place)? {
+        if *of == hash && entry.has_key(key) {
+            return Some(place);
+        }
+        place = (place + 1) & mask;
+    }
+    None
+}
+
+impl<E: Clone> Shard<E> {
+    /// A shard of so many places, a power of two and more than there are entries.
+    fn with(entries: Vec<(u32, E)>, count: usize) -> Self {
+        let mut places = vec![None; count];
+        let taken = entries.len();
+        for (hash, entry) in entries {
+            put(&mut places, hash, entry);
+        }
+        Self { places: places.into(), taken }
+    }
+}
+
+fn put<E>(places: &mut [Place<E>], hash: u32, entry: E) {
+    let mask = places.len() - 1;
+    let mut place = hash as usize & mask;
+    while places[place].is_some() {
+        place = (place + 1) & mask;
+    }
+    places[place] = Some((hash, entry));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    /// Keys whose hashes meet often.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Pair(u8, u32);
+
+    impl Entry for Pair {
+        type Key = u8;
+
+        fn hash_of(key: &u8) -> u32 {
+            u32::from(*key % 7) << 29 | u32::from(*key % 3)
+        }
+
+        fn has_key(&self, key: &u8) -> bool {
+            self.0 == *key
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn each_version_holds_what_was_set_until_then(changes in prop::collection::vec((any::<u8>(), any::<Option<u32>>()), 0..200)) {
+            let (mut map, mut model) = (Shards::<Pair>::default(), BTreeMap::new());
+            let mut versions = Vec::new();
+            for (at, (key, value)) in changes.into_iter().enumerate() {
+                map.set(&key, value.map(|value| Pair(key, value)));
+                match value {
+                    Some(value) => model.insert(key, value),
+                    None => model.remove(&key),
+                };
+                if at % 8 == 0 {
+                    versions.push((map.clone(), model.clone()));
+                }
+            }
+            versions.push((map, model));
+            for (map, model) in versions {
+                prop_assert_eq!(map.len(), model.len());
+                let mut all: Vec<_> = map.iter().map(|pair| (pair.0, pair.1)).collect();
+                all.sort_unstable();
+                prop_assert_eq!(all, model.iter().map(|(key, value)| (*key, *value)).collect::<Vec<_>>());
+                for key in 0..=u8::MAX {
+                    prop_assert_eq!(map.get(&key).map(|pair| pair.1), model.get(&key).copied());
+                }
+            }
+        }
+    }
+}
