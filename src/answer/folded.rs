@@ -44,6 +44,12 @@ impl Folded {
         self.starts.get(..self.labels).unwrap_or(&[])
     }
 
+    /// The text of a label, the leftmost being 0.
+    pub fn label(&self, index: usize) -> Option<&[u8]> {
+        let at = usize::from(*self.starts().get(index)?);
+        self.octets.get(at + 1..at + 1 + usize::from(*self.octets.get(at)?))
+    }
+
     /// The offsets of its suffixes, the whole first, the root last.
     pub fn suffixes(&self) -> impl Iterator<Item = usize> {
         let root = self.length.checked_sub(1);

@@ -7,7 +7,6 @@ use super::alias;
 use super::folded::Folded;
 use super::locate::{Located, Pod, locate, locate_in_cluster, reverse_address};
 use super::message::{Message, Owner, Section, address_type};
-use super::prepared;
 use super::query::{HEADER_OCTETS, Question, bits, rtype};
 use super::rcode::Rcode;
 use super::responder::Responder;
@@ -54,21 +53,8 @@ pub(super) enum Verdict {
     Elsewhere(Vec<alias::Record>),
 }
 
-/// Answers a question from what a view has prepared; `None` if its answer is to be composed.
-pub(super) fn answer_prepared(
-    view: &View,
-    question: &Question<'_>,
-    name: &Folded,
-    turn: Option<u32>,
-    message: &mut Message<'_>,
-) -> Option<Verdict> {
-    let (zone, zone_at) = zone_of(view, name)?;
-    let content = &*view.current();
-    prepared::answer(&Asked { view, content, zone, zone_at, question, name: name.as_wire() }, name, turn, message)
-}
-
 /// The longest of a view's zones that a name is in, and where it begins in the name.
-fn zone_of<'v>(view: &'v View, name: &Folded) -> Option<(&'v Name, usize)> {
+pub(super) fn zone_of<'v>(view: &'v View, name: &Folded) -> Option<(&'v Name, usize)> {
     let zones = view.options().zones.iter().filter_map(|zone| Some((zone, name.within(zone.as_wire())?)));
     zones.min_by_key(|(_, at)| *at)
 }

@@ -10,6 +10,7 @@
 //! views hold at that moment, and, for the order of records where `loadbalance` is set, of chance.
 
 mod alias;
+mod batch;
 mod chance;
 mod edns;
 mod elsewhere;
@@ -25,6 +26,7 @@ mod responder;
 mod rotate;
 mod routes;
 
+pub use batch::{Batch, Read};
 pub use elsewhere::{Deferred, Lookup, LookupError};
 pub use folded::Folded;
 pub use rcode::Rcode;

@@ -7,48 +7,97 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::folded::Folded;
-use super::kubernetes::{Asked, Verdict};
+use super::kubernetes::{Asked, Verdict, zone_of};
 use super::locate::stripped;
 use super::message::{Message, Owner, Section};
-use super::query::{bits, parse_record, rtype};
+use super::query::{Question, bits, parse_record, rtype};
 use super::rcode::Rcode;
 use crate::zone::faults::any_planted;
-use crate::zone::name_servers;
 use crate::zone::prepared::{Prepared, Records, Wanted};
 use crate::zone::records::Below;
+use crate::zone::shards::keyed_hash;
+use crate::zone::{Name, Snapshot, View, name_servers};
 
 /// Labels of a name that exists below its zone, at most and at least: `port.protocol.service.namespace.svc`, and
 /// without the first two.
 const LABELS_MAX: usize = 5;
 const LABELS_MIN: usize = 3;
 
+/// Where in a view a name leads: found once, and used by all passes over a batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot<'v> {
+    zone: &'v Name,
+    zone_at: usize,
+    place: Place,
+}
+
+/// Where a name leads.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// To nothing, whatever the cluster holds.
+    Missing,
+    /// To a Service, or below it: where the labels of Service and namespace begin and end in the name, their keyed hash,
+    /// and how many labels the name has before its zone.
+    Service { key_at: usize, key_end: usize, hash: u32, labels: usize },
+    /// To an address, perhaps.
+    Reverse,
+    /// Elsewhere: what stands there is composed.
+    Composed,
+}
+
+impl<'v> Spot<'v> {
+    /// Finds a name; `None` if it is in none of the view's zones.
+    pub(super) fn find(view: &'v View, name: &Folded) -> Option<Self> {
+        let (zone, zone_at) = zone_of(view, name)?;
+        let place =
+            if zone.is_reverse() { Place::Reverse } else { Place::of(name, zone_at).unwrap_or(Place::Composed) };
+        Some(Self { zone, zone_at, place })
+    }
+
+    /// The keyed hash of the Service that will be looked up.
+    pub(super) fn hash(&self) -> Option<u32> {
+        match self.place {
+            Place::Service { hash, .. } => Some(hash),
+            _ => None,
+        }
+    }
+}
+
 /// Answers a question if its answer is prepared; otherwise nothing is written, and it is to be composed.
 ///
 /// `turn` is where the addresses of a set begin, for those who want them to rotate.
 pub(super) fn answer(
-    asked: &Asked<'_>,
+    view: &View,
+    content: &Snapshot,
+    spot: &Spot<'_>,
+    question: &Question<'_>,
     name: &Folded,
     turn: Option<u32>,
     message: &mut Message<'_>,
 ) -> Option<Verdict> {
-    if any_planted() || !asked.content.is_synced() {
+    if any_planted() || !content.is_synced() {
         return None;
     }
-    if asked.zone.is_reverse() {
-        return pointers(asked, name, message);
-    }
-    let wanted = match asked.question.qtype {
+    let Spot { zone, zone_at, place } = *spot;
+    let asked = &Asked { view, content, zone, zone_at, question, name: name.as_wire() };
+    let wanted = match question.qtype {
         rtype::A => Wanted::A,
         rtype::AAAA => Wanted::Aaaa,
         rtype::SRV => Wanted::Srv,
+        rtype::PTR if matches!(place, Place::Reverse) => return pointers(asked, name, message),
         rtype::NS | rtype::CNAME | rtype::SOA | rtype::PTR | rtype::TXT | rtype::AXFR | rtype::IXFR => return None,
         _ => Wanted::Nothing,
     };
-    let (prepared, service_at) = match Place::of(name, asked.zone_at)? {
+    let (prepared, service_at) = match place {
+        Place::Composed | Place::Reverse => return None,
         Place::Missing => (Prepared::Missing, 0),
-        Place::Below { key, key_at, below } => {
-            let service = asked.content.service(key);
-            (service.map_or(Prepared::Missing, |service| service.answers.find(below, wanted)), key_at)
+        Place::Service { key_at, key_end, hash, labels } => {
+            let service = content.service_hashed(hash, asked.name.get(key_at..key_end)?);
+            let prepared = match (service, below(name, labels)?) {
+                (Some(service), Some(below)) => service.answers.find(below, wanted),
+                _ => Prepared::Missing,
+            };
+            (prepared, key_at)
         }
     };
     match prepared {
@@ -85,21 +134,13 @@ fn turned(records: Records<'_>, turn: Option<u32>) -> [Records<'_>; 2] {
     [Records { octets: first, count: records.count - count }, Records { octets: last, count }]
 }
 
-/// Where a name leads.
-enum Place<'n> {
-    /// To nothing, whatever the cluster holds.
-    Missing,
-    /// To a Service, or below it: the labels of Service and namespace, and where they begin in the name.
-    Below { key: &'n [u8], key_at: usize, below: Below<'n> },
-}
-
-impl<'n> Place<'n> {
+impl Place {
     /// Reads the labels of a name before its zone; `None` for names that are composed.
-    fn of(name: &'n Folded, zone_at: usize) -> Option<Self> {
+    fn of(name: &Folded, zone_at: usize) -> Option<Self> {
         let wire = name.as_wire();
         let starts = name.starts();
-        let count = starts.iter().rposition(|start| usize::from(*start) < zone_at)? + 1;
-        let start = |back: usize| starts.get(count - back).map(|start| usize::from(*start));
+        let labels = starts.iter().rposition(|start| usize::from(*start) < zone_at)? + 1;
+        let start = |back: usize| starts.get(labels - back).map(|start| usize::from(*start));
         let last = start(1)?;
         match wire.get(last..zone_at)? {
             b"\x03svc" => {}
@@ -107,35 +148,33 @@ impl<'n> Place<'n> {
             b"\x03dns" if wire.get(..zone_at)? == name_servers::DEFAULT => return None,
             _ => return Some(Self::Missing),
         }
-        if count > LABELS_MAX {
+        if labels > LABELS_MAX {
             return Some(Self::Missing);
         }
-        if count < LABELS_MIN {
+        if labels < LABELS_MIN {
             return None;
         }
-        let label = |back: usize| {
-            let at = start(back)?;
-            wire.get(at + 1..at + 1 + usize::from(*wire.get(at)?))
-        };
         let key_at = start(3)?;
-        let key = wire.get(key_at..last)?;
-        let below = match count {
-            3 => Below::Service,
-            4 => Below::Endpoint(label(4)?),
-            _ => match (stripped(label(5)?), stripped(label(4)?)) {
-                (Some(port), Some(protocol)) => Below::Port { port, protocol },
-                _ => return Some(Self::Missing),
-            },
-        };
-        Some(Self::Below { key, key_at, below })
+        let hash = keyed_hash(wire.get(key_at..last)?);
+        Some(Self::Service { key_at, key_end: last, hash, labels })
     }
 }
 
-/// PTR of an address. Other questions of reverse zones are composed.
+/// What stands before Service and namespace in a name of so many labels before its zone; `Some(None)` if there is no such
+/// name.
+fn below(name: &Folded, labels: usize) -> Option<Option<Below<'_>>> {
+    Some(match labels {
+        3 => Some(Below::Service),
+        4 => Some(Below::Endpoint(name.label(0)?)),
+        _ => match (stripped(name.label(0)?), stripped(name.label(1)?)) {
+            (Some(port), Some(protocol)) => Some(Below::Port { port, protocol }),
+            _ => None,
+        },
+    })
+}
+
+/// PTR of an address.
 fn pointers(asked: &Asked<'_>, name: &Folded, message: &mut Message<'_>) -> Option<Verdict> {
-    if asked.question.qtype != rtype::PTR {
-        return None;
-    }
     let names = asked.content.pointers(address_of(name)?);
     if names.is_empty() {
         let is_passed_on = asked.view.options().passes_on(asked.name);
@@ -156,14 +195,10 @@ fn pointers(asked: &Asked<'_>, name: &Folded, message: &mut Message<'_>) -> Opti
 /// else, which may be an address nonetheless.
 fn address_of(name: &Folded) -> Option<IpAddr> {
     let wire = name.as_wire();
-    let label = |index: usize| {
-        let at = usize::from(*name.starts().get(index)?);
-        wire.get(at + 1..at + 1 + usize::from(*wire.get(at)?))
-    };
     if name.starts().len() == 4 + 2 && wire.ends_with(b"\x07in-addr\x04arpa\0") {
         let mut octets = [0; 4];
         for (index, octet) in octets.iter_mut().rev().enumerate() {
-            let text = label(index)?;
+            let text = name.label(index)?;
             // Numbers have no leading zeros.
             if text.first() == Some(&b'0') && text.len() > 1 || !text.iter().all(u8::is_ascii_digit) {
                 return None;
@@ -177,7 +212,7 @@ fn address_of(name: &Folded) -> Option<IpAddr> {
     }
     let mut address = 0;
     for index in (0..32).rev() {
-        let [digit] = label(index)? else { return None };
+        let [digit] = name.label(index)? else { return None };
         address = address << 4 | u128::from(char::from(*digit).to_digit(16)?);
     }
     // An IPv4 address in IPv6's clothes is left to whoever composes.

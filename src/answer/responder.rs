@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::alias;
-use super::chance;
 use super::edns;
 use super::elsewhere::{self, Deferred};
 use super::folded::Folded;
 use super::kubernetes::{self, Verdict};
 use super::message::Message;
+use super::prepared::Spot;
 use super::query::{CLASS_IN, Parsed, Query, Question, bits, parse};
 use super::rcode::Rcode;
 use super::rotate;
@@ -66,7 +66,7 @@ impl Block {
 /// The blocks that one listener serves, by zone.
 #[derive(Debug, Default)]
 pub struct Responder {
-    routes: Routes,
+    pub(super) routes: Routes,
     blocks: HashMap<usize, Arc<Block>>,
     /// Whether other classes than IN are looked at: CoreDNS does so on a listener where something is forwarded
     /// (core/dnsserver/server.go, EnableChaos).
@@ -86,16 +86,20 @@ pub enum Outcome<'p> {
 }
 
 /// A query, where it is served.
-struct Received<'p, 'r> {
-    query: Query<'p>,
-    question: Question<'p>,
-    name: Folded,
-    block: &'r Block,
+pub(super) struct Received<'p, 'r> {
+    pub(super) query: Query<'p>,
+    pub(super) question: Question<'p>,
+    pub(super) name: Folded,
+    pub(super) block: &'r Block,
+    /// The block's view, as an index into [`Routes::views`].
+    pub(super) view: Option<usize>,
+    /// Where in the view the name leads.
+    pub(super) spot: Option<Spot<'r>>,
 }
 
 /// What a first look at a packet gives.
 #[allow(clippy::large_enum_variant, reason = "a box would be an allocation for every query")]
-enum Accepted<'p, 'r> {
+pub(super) enum Accepted<'p, 'r> {
     /// All that there is to say to it.
     Done(Outcome<'p>),
     /// A query of a block.
@@ -140,26 +144,26 @@ impl Responder {
 
     /// Answers a packet into `out`, as far as that can be done here and now.
     pub fn respond<'p>(&self, packet: &'p [u8], transport: Transport, out: &mut Vec<u8>) -> Outcome<'p> {
+        let batch = self.batch();
         match self.accept(packet, transport, out) {
             Accepted::Done(outcome) => outcome,
             Accepted::Query(query) => {
-                self.prepared(&query, transport, out).unwrap_or_else(|| self.compose(packet, query, transport, out))
+                batch.prepared(&query, transport, out).unwrap_or_else(|| self.compose(packet, query, transport, out))
             }
         }
     }
 
-    /// Answers a packet into `out` if its answer is prepared or short: for those who have many packets to answer. `None`
-    /// leaves it to [`Responder::respond_composed`].
+    /// Answers a packet into `out` if its answer is prepared or short. `None` leaves it to
+    /// [`Responder::respond_composed`].
     pub fn respond_at_once<'p>(
         &self,
         packet: &'p [u8],
         transport: Transport,
         out: &mut Vec<u8>,
     ) -> Option<Outcome<'p>> {
-        match self.accept(packet, transport, out) {
-            Accepted::Done(outcome) => Some(outcome),
-            Accepted::Query(query) => self.prepared(&query, transport, out),
-        }
+        let batch = self.batch();
+        let read = batch.read(packet, transport, out);
+        batch.answer(read, transport, out)
     }
 
     /// Answers a packet like [`Responder::respond`], and uses nothing that is prepared: the same records, perhaps
@@ -172,7 +176,7 @@ impl Responder {
     }
 
     /// Reads a packet, finds the block that serves it, and answers what needs no more than that.
-    fn accept<'p>(&self, packet: &'p [u8], transport: Transport, out: &mut Vec<u8>) -> Accepted<'p, '_> {
+    pub(super) fn accept<'p>(&self, packet: &'p [u8], transport: Transport, out: &mut Vec<u8>) -> Accepted<'p, '_> {
         let query = match parse(packet) {
             Parsed::Ignored => return Accepted::Done(Outcome::Ignored),
             Parsed::Rejected(query, rcode) => return Accepted::Done(Outcome::Answered(reject(query, rcode, out))),
@@ -189,29 +193,12 @@ impl Responder {
             return Accepted::Done(Outcome::Answered(answered(query, None, Rcode::BADVERS, flags)));
         }
         let name = Folded::new(question.name);
-        match self.routes.find(&name, question.qtype).filter(|block| block.handles) {
-            Some(block) => Accepted::Query(Received { query, question, name, block }),
-            None => Accepted::Done(self.fail(query, None, Rcode::REFUSED, None, transport, out)),
-        }
-    }
-
-    /// An answer that is prepared.
-    fn prepared<'p>(
-        &self,
-        received: &Received<'p, '_>,
-        transport: Transport,
-        out: &mut Vec<u8>,
-    ) -> Option<Outcome<'p>> {
-        let Received { query, question, name, block } = received;
-        let view = block.view.as_deref()?;
-        let mut message = self.begin(query, block, transport, out);
-        let turn = block.rotates.then(chance::next);
-        match kubernetes::answer_prepared(view, question, name, turn, &mut message)? {
-            Verdict::Answered(rcode) => {
-                let flags = self.finish(message, query, rcode, block.bufsize);
-                Some(Outcome::Answered(answered(*query, Some(block.id), rcode, flags)))
+        match self.routes.find(&name, question.qtype).filter(|route| route.block.handles) {
+            Some(route) => {
+                let spot = route.block.view.as_deref().and_then(|view| Spot::find(view, &name));
+                Accepted::Query(Received { query, question, name, block: &route.block, view: route.view, spot })
             }
-            Verdict::PassedOn | Verdict::Elsewhere(_) => None,
+            None => Accepted::Done(self.fail(query, None, Rcode::REFUSED, None, transport, out)),
         }
     }
 
@@ -223,7 +210,7 @@ impl Responder {
         transport: Transport,
         out: &mut Vec<u8>,
     ) -> Outcome<'p> {
-        let Received { query, question, name, block } = received;
+        let Received { query, question, name, block, .. } = received;
         if let Some(view) = block.view.as_deref() {
             let mut message = self.begin(&query, block, transport, out);
             match kubernetes::answer(self, view, &question, &name, &mut message) {
@@ -249,7 +236,13 @@ impl Responder {
     }
 
     /// Begins the response to a query of a block, with room for its OPT record.
-    fn begin<'o>(&self, query: &Query<'_>, block: &Block, transport: Transport, out: &'o mut Vec<u8>) -> Message<'o> {
+    pub(super) fn begin<'o>(
+        &self,
+        query: &Query<'_>,
+        block: &Block,
+        transport: Transport,
+        out: &'o mut Vec<u8>,
+    ) -> Message<'o> {
         let reserved = query.edns.map_or(0, |edns| edns.reply_octets());
         let limit = edns::reply_limit(transport, query.edns.as_ref(), block.bufsize);
         Message::reply(out, query, limit.saturating_sub(reserved))
@@ -293,7 +286,9 @@ impl Responder {
     /// Records of a name asked for on behalf of an alias, as if a client asked for it here.
     pub(super) fn resolve(&self, name: &Name, qtype: u16, trail: &mut alias::Trail) -> Vec<alias::Record> {
         let wire = name.as_wire();
-        let Some(block) = self.routes.find(&Folded::new(wire), qtype) else { return Vec::new() };
+        let Some(block) = self.routes.find(&Folded::new(wire), qtype).map(|route| &*route.block) else {
+            return Vec::new();
+        };
         if let Some(view) = block.view.as_deref().filter(|view| view.zone_of(wire).is_some()) {
             let found = alias::resolve(self, view, name, qtype, trail);
             if found.is_some() || !view.options().passes_on(wire) {
@@ -317,6 +312,6 @@ fn reject<'p>(mut query: Query<'p>, rcode: Rcode, out: &mut Vec<u8>) -> Answered
 }
 
 /// An answer that is our own, and no failure.
-fn answered(query: Query<'_>, block: Option<usize>, rcode: Rcode, flags: u16) -> Answered<'_> {
+pub(super) fn answered(query: Query<'_>, block: Option<usize>, rcode: Rcode, flags: u16) -> Answered<'_> {
     Answered { query, block, rcode, flags, is_relayed: false, failure: None }
 }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use super::folded::Folded;
 use super::query::rtype;
 use super::responder::Block;
-use crate::zone::Name;
+use crate::zone::{Name, View};
 
 /// A zone of a listener, and the block that serves it.
 #[derive(Debug)]
 pub(super) struct Route {
     zone: Name,
     pub(super) block: Arc<Block>,
+    /// The block's view, as an index into [`Routes::views`].
+    pub(super) view: Option<usize>,
 }
 
 /// The zones of a listener.
@@ -21,6 +23,8 @@ pub(super) struct Routes {
     by_zone: HashMap<Name, Route, ahash::RandomState>,
     /// The lengths of zones in octets: a suffix of another length is no zone, and not looked up.
     lengths: [u64; 4],
+    /// The blocks' views, each once.
+    views: Vec<Arc<View>>,
 }
 
 impl Routes {
@@ -32,9 +36,23 @@ impl Routes {
             if let Some(word) = routes.lengths.get_mut(length / 64) {
                 *word |= 1 << (length % 64);
             }
-            routes.by_zone.insert(zone.clone(), Route { zone, block });
+            let view = block.view.as_ref().map(|view| routes.index_of(view));
+            routes.by_zone.insert(zone.clone(), Route { zone, block, view });
         }
         routes
+    }
+
+    fn index_of(&mut self, view: &Arc<View>) -> usize {
+        let known = self.views.iter().position(|known| Arc::ptr_eq(known, view));
+        known.unwrap_or_else(|| {
+            self.views.push(Arc::clone(view));
+            self.views.len() - 1
+        })
+    }
+
+    /// The blocks' views, each once.
+    pub(super) fn views(&self) -> &[Arc<View>] {
+        &self.views
     }
 
     /// All blocks, those with several zones more than once.
@@ -44,13 +62,13 @@ impl Routes {
 
     /// The block of the longest zone that a name is in. DS stands on the parent's side of a cut, so that its question
     /// goes to the shortest (core/dnsserver/server.go, func ServeDNS), the root's only if there is no other.
-    pub(super) fn find(&self, name: &Folded, qtype: u16) -> Option<&Block> {
+    pub(super) fn find(&self, name: &Folded, qtype: u16) -> Option<&Route> {
         let mut routes = name.suffixes().filter_map(|at| self.zone(name.as_wire().get(at..)?));
         if qtype != rtype::DS {
-            return routes.next().map(|route| &*route.block);
+            return routes.next();
         }
         let last = routes.filter(|route| route.zone.as_wire() != b"\0").last();
-        last.or_else(|| self.zone(b"\0")).map(|route| &*route.block)
+        last.or_else(|| self.zone(b"\0"))
     }
 
     fn zone(&self, name: &[u8]) -> Option<&Route> {

@@ -12,8 +12,8 @@ use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 
 use super::composing::{Composer, Job};
 use super::mmsg::{BATCH, Batch};
-use super::{Exchange, SharedService};
-use crate::answer::{Answered, Outcome, Transport};
+use super::{Exchange, Service, SharedService};
+use crate::answer::{Answered, Outcome, Read, Transport};
 use crate::panics::contain;
 
 /// Datagrams that are still answered when a worker is to end, of those that wait in its socket.
@@ -88,26 +88,32 @@ impl Worker {
             if is_ending && batch.way_back(0).client().is_none() {
                 return;
             }
-            contain(|| self.serve(&mut batch, count, &mut answers));
+            contain(|| self.serve(&batch, count, &mut answers));
             left -= if is_ending { count.min(left) } else { 0 };
         }
     }
 
     /// Answers a batch.
-    fn serve(&self, batch: &mut Batch, count: usize, answers: &mut [Vec<u8>; BATCH]) {
-        let observer = &self.service.observer;
+    fn serve(&self, batch: &Batch, count: usize, answers: &mut [Vec<u8>; BATCH]) {
+        let Service { responder, observer, .. } = &*self.service;
         let received = Instant::now();
+        let answering = responder.batch();
+        let mut read: [Option<(SocketAddr, Read<'_, '_>)>; BATCH] = [const { None }; BATCH];
+        for ((index, read), answer) in (0..count).zip(&mut read).zip(answers.iter_mut()) {
+            let Some(client) = batch.way_back(index).client() else { continue };
+            // A panic costs one query.
+            let packet = contain(|| answering.read(batch.query(index), Transport::Udp, answer));
+            *read = packet.map(|packet| (client, packet));
+        }
+        answering.touch(read.iter().flatten().map(|(_, packet)| packet));
+
         let mut told: [Option<(SocketAddr, Answered<'_>)>; BATCH] = [const { None }; BATCH];
         let mut places = [0; BATCH];
         let mut answered = 0;
-        for index in 0..count {
-            let Some(client) = batch.way_back(index).client() else { continue };
-            let packet = batch.query(index);
-            let Some(answer) = answers.get_mut(answered) else { break };
-            // A panic costs one query.
-            let outcome = contain(|| self.service.responder.respond_at_once(packet, Transport::Udp, answer));
-            match outcome {
-                None | Some(Some(Outcome::Ignored)) => continue,
+        for ((index, read), answer) in read.into_iter().enumerate().zip(answers.iter_mut()) {
+            let Some((client, packet)) = read else { continue };
+            match contain(|| answering.answer(packet, Transport::Udp, answer)) {
+                None | Some(Some(Outcome::Ignored)) => {}
                 Some(Some(Outcome::Answered(made))) => {
                     told[answered] = Some((client, made));
                     places[answered] = index;
@@ -116,14 +122,17 @@ impl Worker {
                 Some(None | Some(Outcome::Deferred(_))) => self.composer.compose(Job {
                     service: Arc::clone(&self.service),
                     socket: Arc::clone(&self.socket),
-                    packet: packet.to_vec(),
+                    packet: batch.query(index).to_vec(),
                     client,
                     way_back: *batch.way_back(index),
                     received,
                 }),
             }
         }
-        let replies: [(usize, &[u8]); BATCH] = std::array::from_fn(|at| (places[at], &*answers[at]));
+        // What was answered from may be replaced by now, and can go.
+        drop(answering);
+        let replies: [(usize, &[u8]); BATCH] =
+            places.map(|index| (index, answers.get(index).map_or(&[][..], |answer| &**answer)));
         batch.send(&self.socket, replies.get(..answered).unwrap_or(&[]));
         if observer.is_watching() {
             let took = received.elapsed();

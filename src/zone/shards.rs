@@ -66,7 +66,18 @@ fn empty_shards<E>(count: usize) -> Vec<Shard<E>> {
 impl<E: Entry> Shards<E> {
     /// The entry of a key.
     pub fn get(&self, key: &E::Key) -> Option<&E> {
-        let hash = E::hash_of(key);
+        self.get_hashed(E::hash_of(key), key)
+    }
+
+    /// The first entry with a hash, whatever its key: for those who touch what they will need before they need it.
+    pub fn first_with(&self, hash: u32) -> Option<&E> {
+        let places = &self.shards.get(shard_of(hash, self.shards.len()))?.places;
+        let (of, entry) = places.get(hash as usize & places.len().wrapping_sub(1))?.as_ref()?;
+        (*of == hash).then_some(entry)
+    }
+
+    /// The entry of a key whose hash is known.
+    pub fn get_hashed(&self, hash: u32, key: &E::Key) -> Option<&E> {
         let shard = self.shards.get(shard_of(hash, self.shards.len()))?;
         let place = place_of(&shard.places, hash, key)?;
         shard.places.get(place)?.as_ref().map(|(_, entry)| entry)

@@ -91,6 +91,21 @@ impl Snapshot {
         self.services.get(key)
     }
 
+    /// The Service of a key whose [`keyed_hash`] is known.
+    pub fn service_hashed(&self, hash: u32, key: &[u8]) -> Option<&Service> {
+        self.services.get_hashed(hash, key)
+    }
+
+    /// Touches the place of a Service whose [`keyed_hash`] is known, so that it is near when it is looked up.
+    pub fn touch_place(&self, hash: u32) -> bool {
+        self.services.first_with(hash).is_some()
+    }
+
+    /// Touches its answers.
+    pub fn touch_answers(&self, hash: u32) -> usize {
+        self.services.first_with(hash).map_or(0, |service| service.answers.key().len())
+    }
+
     /// All Services, in no order.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
         self.services.iter()

@@ -1,0 +1,98 @@
+//! Many queries at a time.
+//!
+//! What costs most of an answer is the first touch of the zone's memory, which no cache holds. A batch is therefore read
+//! in a first pass, and all that it will look up is touched in a second, one right after the other, so that the
+//! processor waits for many lines of memory at once; the answers are made in a third.
+
+use std::hint::black_box;
+
+use super::chance;
+use super::kubernetes::Verdict;
+use super::prepared;
+use super::responder::{Accepted, Outcome, Received, Responder, Transport, answered};
+use crate::zone::{Current, Snapshot, View};
+
+/// Views of a listener that a batch holds one version of; of others each query takes the version that stands.
+const VIEWS_HELD: usize = 4;
+
+/// A batch in the making. What it answers from is of one version, and is held for as long as the batch is.
+pub struct Batch<'r> {
+    responder: &'r Responder,
+    contents: [Option<Current>; VIEWS_HELD],
+}
+
+/// A packet that was read.
+pub struct Read<'p, 'r>(Accepted<'p, 'r>);
+
+impl Responder {
+    /// Begins a batch.
+    pub fn batch(&self) -> Batch<'_> {
+        let mut views = self.routes.views().iter();
+        Batch { responder: self, contents: std::array::from_fn(|_| views.next().map(|view| view.current())) }
+    }
+}
+
+impl<'r> Batch<'r> {
+    /// Reads a packet. What is no query, or refused, is answered into `out` already.
+    pub fn read<'p>(&self, packet: &'p [u8], transport: Transport, out: &mut Vec<u8>) -> Read<'p, 'r> {
+        Read(self.responder.accept(packet, transport, out))
+    }
+
+    /// Touches what the answers to packets will be made of.
+    pub fn touch<'b, 'p: 'b>(&self, read: impl Iterator<Item = &'b Read<'p, 'r>> + Clone)
+    where
+        'r: 'b,
+    {
+        let services = read.filter_map(|Read(accepted)| match accepted {
+            Accepted::Query(Received { view: Some(view), spot: Some(spot), .. }) => {
+                Some((self.contents.get(*view)?.as_deref()?, spot.hash()?))
+            }
+            _ => None,
+        });
+        black_box(services.clone().filter(|(content, hash)| content.touch_place(*hash)).count());
+        black_box(services.map(|(content, hash)| content.touch_answers(hash)).sum::<usize>());
+    }
+
+    /// Answers a packet into `out`, if its answer is prepared or given already; `None` leaves it to
+    /// [`Responder::respond_composed`].
+    pub fn answer<'p>(&self, read: Read<'p, 'r>, transport: Transport, out: &mut Vec<u8>) -> Option<Outcome<'p>> {
+        match read.0 {
+            Accepted::Done(outcome) => Some(outcome),
+            Accepted::Query(received) => self.prepared(&received, transport, out),
+        }
+    }
+
+    /// An answer that is prepared.
+    pub(super) fn prepared<'p>(
+        &self,
+        received: &Received<'p, '_>,
+        transport: Transport,
+        out: &mut Vec<u8>,
+    ) -> Option<Outcome<'p>> {
+        let view = received.block.view.as_deref()?;
+        match self.contents.get(received.view?) {
+            Some(Some(content)) => self.prepared_from(view, content, received, transport, out),
+            _ => self.prepared_from(view, &view.current(), received, transport, out),
+        }
+    }
+
+    fn prepared_from<'p>(
+        &self,
+        view: &View,
+        content: &Snapshot,
+        received: &Received<'p, '_>,
+        transport: Transport,
+        out: &mut Vec<u8>,
+    ) -> Option<Outcome<'p>> {
+        let Received { query, question, name, block, spot, .. } = received;
+        let mut message = self.responder.begin(query, block, transport, out);
+        let turn = block.rotates.then(chance::next);
+        match prepared::answer(view, content, spot.as_ref()?, question, name, turn, &mut message)? {
+            Verdict::Answered(rcode) => {
+                let flags = self.responder.finish(message, query, rcode, block.bufsize);
+                Some(Outcome::Answered(answered(*query, Some(block.id), rcode, flags)))
+            }
+            Verdict::PassedOn | Verdict::Elsewhere(_) => None,
+        }
+    }
+}
