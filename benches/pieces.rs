@@ -12,12 +12,20 @@ mod library;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use cluster::{Cluster, Service, Shape};
+use arc_swap::ArcSwap;
+use cluster::{Cluster, Shape};
 use criterion::{Criterion, criterion_group, criterion_main};
-use podzone::answer::Transport;
+use dashmap::DashMap;
 use podzone::answer::query::{Parsed, parse};
-use podzone::zone::Labels;
+use podzone::answer::{Folded, Transport};
+use podzone::zone::shards::{Shards, keyed_hash};
+use podzone::zone::{Labels, Service, View};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
 use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use support::dns::{self, Query};
 
 fn query(name: &str, rtype: u16) -> Vec<u8> {
@@ -25,7 +33,7 @@ fn query(name: &str, rtype: u16) -> Vec<u8> {
 }
 
 /// A headless Service of so many pods.
-fn headless(cluster: &Cluster, pods: usize) -> &Service {
+fn headless(cluster: &Cluster, pods: usize) -> &cluster::Service {
     let mut services = cluster.services.iter().filter(|service| service.is_headless());
     services.find(|service| service.pods.len() == pods).expect("the cluster has every size up to 150")
 }
@@ -38,14 +46,20 @@ fn pieces(criterion: &mut Criterion) {
 
     criterion.bench_function("parse and fold", |bencher| {
         bencher.iter(|| match parse(black_box(&of_pod)) {
-            Parsed::Query(query) => query.question.is_some_and(|question| black_box(question.folded()).len() > 1),
+            Parsed::Query(query) => {
+                query.question.is_some_and(|question| Folded::new(question.name).starts().len() > 1)
+            }
             _ => false,
         });
     });
 
     let labels = [&small.name, &small.namespace].map(|text| Labels::parse(text).expect("a label"));
     let key = Labels::concat(&labels.each_ref().map(Labels::as_wire));
-    criterion.bench_function("probe", |bencher| bencher.iter(|| view.service(black_box(key.as_wire())).is_some()));
+    criterion.bench_function("hash", |bencher| bencher.iter(|| keyed_hash(black_box(key.as_wire()))));
+    let content = view.current();
+    criterion.bench_function("probe", |bencher| bencher.iter(|| content.service(black_box(key.as_wire())).is_some()));
+    drop(content);
+    indexes(criterion, &view);
 
     let responder = library::responder(view.clone(), None);
     let srv = |pods| query(&format!("_http._tcp.{}", headless(&cluster, pods).fqdn()), dns::SRV);
@@ -64,6 +78,58 @@ fn pieces(criterion: &mut Criterion) {
             });
         });
     }
+}
+
+/// The index against `DashMap`, each asked for every Service in an order that no cache foresees, while nobody writes
+/// and while one thread does without a pause.
+fn indexes(criterion: &mut Criterion, view: &View) {
+    let mut services: Vec<Service> = view.current().services().cloned().collect();
+    services.shuffle(&mut StdRng::seed_from_u64(1));
+    let keys: Vec<Vec<u8>> = services.iter().map(|service| service.answers.key().to_vec()).collect();
+
+    let shards = ArcSwap::from_pointee(services.iter().fold(Shards::default(), |mut shards, service| {
+        shards.set(service.answers.key(), Some(service.clone()));
+        shards
+    }));
+    let swap_one = |index: usize| {
+        let mut next = Shards::clone(&shards.load());
+        next.set(&keys[index], Some(services[index].clone()));
+        shards.store(Arc::new(next));
+    };
+    let map: DashMap<Vec<u8>, Service, ahash::RandomState> =
+        keys.iter().cloned().zip(services.iter().cloned()).collect();
+    let insert_one = |index: usize| drop(map.insert(keys[index].clone(), services[index].clone()));
+
+    let mut group = criterion.benchmark_group("index");
+    let mut all = |title: &str, find: &dyn Fn(&[u8]) -> bool| {
+        let mut next = keys.iter().cycle();
+        group.bench_function(title, |bencher| bencher.iter(|| next.next().is_some_and(|key| find(black_box(key)))));
+    };
+    let in_shards = |key: &[u8]| shards.load().get(key).is_some();
+    let in_map = |key: &[u8]| map.get(key).is_some();
+    all("shards, a look-up", &in_shards);
+    all("DashMap, a look-up", &in_map);
+    while_writing(keys.len(), &swap_one, || all("shards, a look-up beside a writer", &in_shards));
+    while_writing(keys.len(), &insert_one, || all("DashMap, a look-up beside a writer", &in_map));
+    for (title, write) in [("shards, a change", &swap_one as &dyn Fn(usize)), ("DashMap, a change", &insert_one)] {
+        let mut next = (0..keys.len()).cycle();
+        group.bench_function(title, |bencher| bencher.iter(|| next.next().map(write)));
+    }
+    group.finish();
+}
+
+/// Runs something while another thread changes one of so many entries after the other.
+fn while_writing(count: usize, write: &(impl Fn(usize) + Sync), run: impl FnOnce()) {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for index in (0..count).cycle().take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                write(index);
+            }
+        });
+        run();
+        is_over.store(true, Ordering::Relaxed);
+    });
 }
 
 criterion_group!(benches, pieces);

@@ -181,7 +181,10 @@ impl All {
                 |(proto, bounds, octets)| ((zone_labels(server, zone), [("proto", proto)]).flat(), bounds, octets);
             counts.response_octets().map(of_proto)
         });
-        out.histogram("coredns_dns_response_size_bytes", "Bytes of answers by zone and transport.", 1.0, sizes)
+        out.histogram("coredns_dns_response_size_bytes", "Bytes of answers by zone and transport.", 1.0, sizes)?;
+        let servers = self.counters.0.iter();
+        let shed = servers.map(|server| ([("server", server.label.clone())], server.shed_count()));
+        out.counter("podzone_shed_queries_total", "Queries that were dropped for want of room, by server.", shed)
     }
 
     fn views(&self, out: &mut Out<'_, '_>) -> fmt::Result {

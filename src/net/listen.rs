@@ -3,14 +3,17 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{RcvBufForce, SndBufForce};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Queued connections that are not accepted yet: what the kernel allows at most by default since 5.4.
 const BACKLOG: i32 = 4096;
 
-/// Octets of queries that may wait in a UDP socket. The kernel grants what `net.core.rmem_max` allows; its default holds
-/// less than 200 small queries, which a burst of one client fills.
-const UDP_RECEIVE_OCTETS: usize = 4 << 20;
+/// Octets of queries, and of answers, that may wait in a UDP socket. The kernel's default holds less than 200 small
+/// queries, which a burst of one client fills. Who may exceed `net.core.rmem_max` and `wmem_max` (CAP_NET_ADMIN) does;
+/// others get what these allow.
+const UDP_QUEUED_OCTETS: usize = 4 << 20;
 
 /// The sockets of one address and port.
 #[derive(Debug)]
@@ -99,7 +102,12 @@ fn udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_port(true)?;
-    socket.set_recv_buffer_size(UDP_RECEIVE_OCTETS)?;
+    if setsockopt(&socket, RcvBufForce, &UDP_QUEUED_OCTETS).is_err() {
+        socket.set_recv_buffer_size(UDP_QUEUED_OCTETS)?;
+    }
+    if setsockopt(&socket, SndBufForce, &UDP_QUEUED_OCTETS).is_err() {
+        socket.set_send_buffer_size(UDP_QUEUED_OCTETS)?;
+    }
     if address.ip().is_unspecified() {
         super::udp::want_destination(&socket, address)?;
     }

@@ -258,7 +258,7 @@ mod tests {
         for index in 0..40u8 {
             let server = servers[usize::from(index) % servers.len()];
             client.send_to(&vec![index; 10 + usize::from(index)], (server, port)).unwrap();
-            asked.push(format!("{server}"));
+            asked.push(server.to_owned());
         }
         let mut batch = Batch::new(has_batches);
         let mut answered = 0;

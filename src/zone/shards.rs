@@ -143,7 +143,7 @@ impl<E: Entry> Shards<E> {
 
 /// The shard of a hash among so many.
 fn shard_of(hash: u32, count: usize) -> usize {
-    (u64::from(hash) * count as u64 >> u32::BITS) as usize
+    ((u64::from(hash) * count as u64) >> u32::BITS) as usize
 }
 
 /// Where a key's entry stands in a shard.
