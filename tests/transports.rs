@@ -70,7 +70,7 @@ fn responder(endpoints: u16) -> Responder {
         };
         Arc::new(View::new(options, 1))
     };
-    let views = [view(&["cluster.local", "in-addr.arpa", "ip6.arpa"]), view(&["small.example"])];
+    let views = [view(&["cluster.local", "second.example", "in-addr.arpa", "ip6.arpa"]), view(&["small.example"])];
     let filters = views.iter().map(|view| (Arc::clone(view), Filter::default())).collect();
     let mut publisher = Publisher::new(filters, vec![Kind::Service]);
     let external = |name: &str| ServiceKind::ExternalName(name.into());
@@ -96,6 +96,7 @@ fn responder(endpoints: u16) -> Responder {
     let small = block(Some(&views[1]), Some(BUFSIZE), true);
     Responder::new([
         (Name::parse("cluster.local").unwrap(), Arc::clone(&whole)),
+        (Name::parse("second.example").unwrap(), Arc::clone(&whole)),
         (Name::parse("in-addr.arpa").unwrap(), Arc::clone(&whole)),
         (Name::parse("ip6.arpa").unwrap(), whole),
         (Name::parse("small.example").unwrap(), small),
@@ -109,8 +110,11 @@ fn asked() -> &'static Responder {
     &RESPONDER
 }
 
-const NAMES: [&str; 24] = [
+const NAMES: [&str; 27] = [
     "cluster.local",
+    "_http._tcp.beam.a.svc.second.example",
+    "web.a.svc.second.example",
+    "few.a.svc.second.example",
     "svc.cluster.local",
     "a.svc.cluster.local",
     "b.svc.cluster.local",

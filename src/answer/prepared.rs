@@ -83,6 +83,8 @@ pub(super) fn answer(
     let wanted = match question.qtype {
         rtype::A => Wanted::A,
         rtype::AAAA => Wanted::Aaaa,
+        // Targets are encoded in the primary zone.
+        rtype::SRV if *zone != view.options().primary => return None,
         rtype::SRV => Wanted::Srv,
         rtype::PTR if matches!(place, Place::Reverse) => return pointers(asked, name, message),
         rtype::NS | rtype::CNAME | rtype::SOA | rtype::PTR | rtype::TXT | rtype::AXFR | rtype::IXFR => return None,

@@ -1,17 +1,21 @@
 //! A map in versions: readers look one version up while the writer makes the next, which shares all that did not change.
 //!
-//! Entries are spread over shards by a keyed hash. A shard is one array in which an entry stands at the place that its
-//! hash says or soon after it, so that a look-up is a load of the shard's place, one of the entry's, and no more. To
-//! change an entry is to copy its shard and the list of shards: both grow with the square root of the map, and make some
-//! kilobytes for ten thousand entries. What no other version holds is changed in place, so that filling a map that
-//! nobody reads yet copies nothing. `benches/pieces.rs` has the measure against `DashMap`, whose readers take a lock.
+//! Entries are spread over shards of some dozens by a keyed hash, and the shards over groups. A shard is one array in
+//! which an entry stands at the place that its hash says or soon after it, so that a look-up is a load of the group's
+//! place, one of the shard's and one of the entry's. To change an entry is to copy its shard, its group and the list of
+//! groups: some hundred references, whatever the size of the map up to hundreds of thousands. What no other version
+//! holds is changed in place, so that filling a map that nobody reads yet copies nothing. `benches/pieces.rs` has the
+//! measure against `DashMap`, whose readers take a lock.
 
 use std::sync::{Arc, LazyLock};
 
 use ahash::RandomState;
 
-/// Shards of an empty map.
-const SHARDS_MIN: usize = 8;
+/// Groups of shards, and the bits of a hash that choose one.
+const GROUPS: usize = 64;
+const GROUP_BITS: u32 = GROUPS.trailing_zeros();
+/// Entries of a shard, on average, with which each group gets twice as many.
+const SHARD_ENTRIES: usize = 32;
 /// Places of a shard with its first entry.
 const PLACES_MIN: usize = 4;
 
@@ -37,10 +41,12 @@ pub trait Entry: Clone {
 /// A version of a map. A clone is another version, and cheap.
 #[derive(Clone, Debug)]
 pub struct Shards<E> {
-    /// A power of two of them; the first bits of a hash choose one.
-    shards: Arc<[Shard<E>]>,
+    /// The first bits of a hash choose a group, the next a shard of it. All groups have as many, a power of two.
+    groups: Arc<[Group<E>]>,
     len: usize,
 }
+
+type Group<E> = Arc<[Shard<E>]>;
 
 #[derive(Clone, Debug)]
 struct Shard<E> {
@@ -54,13 +60,9 @@ type Place<E> = Option<(u32, E)>;
 
 impl<E: Entry> Default for Shards<E> {
     fn default() -> Self {
-        Self { shards: empty_shards(SHARDS_MIN).into(), len: 0 }
+        let group: Group<E> = Arc::new([Shard { places: Arc::new([]), taken: 0 }]);
+        Self { groups: vec![group; GROUPS].into(), len: 0 }
     }
-}
-
-fn empty_shards<E>(count: usize) -> Vec<Shard<E>> {
-    let places: Arc<[Place<E>]> = Arc::new([]);
-    (0..count).map(|_| Shard { places: Arc::clone(&places), taken: 0 }).collect()
 }
 
 impl<E: Entry> Shards<E> {
@@ -71,16 +73,25 @@ impl<E: Entry> Shards<E> {
 
     /// The first entry with a hash, whatever its key: for those who touch what they will need before they need it.
     pub fn first_with(&self, hash: u32) -> Option<&E> {
-        let places = &self.shards.get(shard_of(hash, self.shards.len()))?.places;
+        let places = &self.shard(hash)?.places;
         let (of, entry) = places.get(hash as usize & places.len().wrapping_sub(1))?.as_ref()?;
         (*of == hash).then_some(entry)
     }
 
     /// The entry of a key whose hash is known.
     pub fn get_hashed(&self, hash: u32, key: &E::Key) -> Option<&E> {
-        let shard = self.shards.get(shard_of(hash, self.shards.len()))?;
+        let shard = self.shard(hash)?;
         let place = place_of(&shard.places, hash, key)?;
         shard.places.get(place)?.as_ref().map(|(_, entry)| entry)
+    }
+
+    fn shard(&self, hash: u32) -> Option<&Shard<E>> {
+        let group = self.groups.get(group_of(hash))?;
+        group.get(shard_of(hash, group.len()))
+    }
+
+    fn shards(&self) -> impl Iterator<Item = &Shard<E>> {
+        self.groups.iter().flat_map(|group| group.iter())
     }
 
     /// How many entries there are.
@@ -95,14 +106,15 @@ impl<E: Entry> Shards<E> {
 
     /// All entries, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &E> {
-        self.shards.iter().flat_map(|shard| shard.places.iter().flatten()).map(|(_, entry)| entry)
+        self.shards().flat_map(|shard| shard.places.iter().flatten()).map(|(_, entry)| entry)
     }
 
     /// Puts an entry in the place of the key's, or takes it away.
     pub fn set(&mut self, key: &E::Key, new: Option<E>) {
         let hash = E::hash_of(key);
-        let count = self.shards.len();
-        let shard = &mut Arc::make_mut(&mut self.shards)[shard_of(hash, count)];
+        let group = &mut Arc::make_mut(&mut self.groups)[group_of(hash)];
+        let count = group.len();
+        let shard = &mut Arc::make_mut(group)[shard_of(hash, count)];
         match (place_of(&shard.places, hash, key), new) {
             (Some(place), Some(new)) => Arc::make_mut(&mut shard.places)[place] = Some((hash, new)),
             (Some(place), None) => {
@@ -119,7 +131,7 @@ impl<E: Entry> Shards<E> {
                 put(Arc::make_mut(&mut shard.places), hash, new);
                 shard.taken += 1;
                 self.len += 1;
-                if self.len > count * count {
+                if self.len > GROUPS * count * SHARD_ENTRIES {
                     self.spread(count * 2);
                 }
             }
@@ -127,23 +139,30 @@ impl<E: Entry> Shards<E> {
         }
     }
 
-    /// Spreads the entries over another number of shards.
+    /// Spreads the entries of each group over another number of shards.
     fn spread(&mut self, count: usize) {
-        let mut entries = vec![Vec::new(); count];
-        for (hash, entry) in self.shards.iter().flat_map(|shard| shard.places.iter().flatten()) {
-            entries[shard_of(*hash, count)].push((*hash, entry.clone()));
-        }
-        let shards = entries.into_iter().map(|entries| {
-            let places = (entries.len() * 3 / 2 + 1).next_power_of_two().max(PLACES_MIN);
-            Shard::with(entries, places)
-        });
-        self.shards = shards.collect();
+        let spread = |group: &Group<E>| {
+            let mut entries = vec![Vec::new(); count];
+            for (hash, entry) in group.iter().flat_map(|shard| shard.places.iter().flatten()) {
+                entries[shard_of(*hash, count)].push((*hash, entry.clone()));
+            }
+            let shards = entries.into_iter().map(|entries| {
+                let places = (entries.len() * 3 / 2 + 1).next_power_of_two().max(PLACES_MIN);
+                Shard::with(entries, places)
+            });
+            shards.collect()
+        };
+        self.groups = self.groups.iter().map(spread).collect();
     }
 }
 
-/// The shard of a hash among so many.
+fn group_of(hash: u32) -> usize {
+    (hash >> (u32::BITS - GROUP_BITS)) as usize
+}
+
+/// The shard of a hash among the so many of its group, by the bits behind those of the group.
 fn shard_of(hash: u32, count: usize) -> usize {
-    ((u64::from(hash) * count as u64) >> u32::BITS) as usize
+    ((u64::from(hash << GROUP_BITS) * count as u64) >> u32::BITS) as usize
 }
 
 /// Where a key's entry stands in a shard.
