@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::admin::{self, Admin};
 use super::args::Args;
@@ -28,6 +29,8 @@ use crate::zone::Publisher;
 const EVENTS_QUEUED: usize = 4096;
 /// Events after which the zone publishes at the latest, though more have come.
 const EVENTS_PER_STEP: usize = 1024;
+/// How long what was listed waits to be published, while not everything was listed.
+const LISTING_PAUSE: Duration = Duration::from_millis(100);
 /// How often the wait for the first listing looks.
 const SYNC_POLL: Duration = Duration::from_millis(20);
 /// How often it says so, as CoreDNS does (plugin/kubernetes/kubernetes.go, func InitKubeCache).
@@ -174,23 +177,37 @@ async fn follow(
         .map_err(|error| Failure::Configuration(error.into()))?;
     let state = Arc::new(FollowedSource::new(&source, handle.health(), others));
     let held = Arc::clone(&state);
+    let runtime = Handle::current();
     std::thread::Builder::new()
         .name("zone".into())
-        .spawn(move || publish(publisher, receiver, &held))
+        .spawn(move || publish(publisher, receiver, &held, &runtime))
         .context("cannot start the zone's thread")
         .map_err(Failure::Runtime)?;
     Ok((handle, state))
 }
 
-/// Takes events in and publishes: at once when few come, in steps when many do.
-fn publish(mut publisher: Publisher, mut events: mpsc::Receiver<Event>, held: &FollowedSource) {
+/// Takes events in and publishes: at once when few come, in steps when many do, and while everything is listed for the
+/// first time, when a Service is seldom whole, now and then.
+fn publish(mut publisher: Publisher, mut events: mpsc::Receiver<Event>, held: &FollowedSource, runtime: &Handle) {
     let mut step = Vec::with_capacity(EVENTS_PER_STEP);
-    while events.blocking_recv_many(&mut step, EVENTS_PER_STEP) > 0 {
+    let mut published = Instant::now();
+    loop {
+        let taken = if publisher.is_synced() {
+            Ok(events.blocking_recv_many(&mut step, EVENTS_PER_STEP))
+        } else {
+            runtime.block_on(async { timeout(LISTING_PAUSE, events.recv_many(&mut step, EVENTS_PER_STEP)).await })
+        };
+        if taken == Ok(0) {
+            return;
+        }
         for event in step.drain(..) {
             contain(|| publisher.handle(event));
         }
-        contain(|| publisher.publish());
-        held.held(publisher.cluster());
+        if publisher.is_synced() || published.elapsed() >= LISTING_PAUSE {
+            contain(|| publisher.publish());
+            held.held(publisher.cluster());
+            published = Instant::now();
+        }
     }
 }
 

@@ -59,6 +59,11 @@ impl Publisher {
         self.cluster.handle(event);
     }
 
+    /// Whether everything was listed once.
+    pub fn is_synced(&self) -> bool {
+        self.cluster.is_synced(&self.kinds)
+    }
+
     /// Publishes what changed since the last call.
     pub fn publish(&mut self) {
         let dirty = self.cluster.take_dirty();
