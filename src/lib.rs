@@ -6,7 +6,7 @@
 //! ```text
 //!  Kubernetes API          source     model       zone          answer        net
 //!  or manifest files  ──▶  watch  ──▶ cluster ──▶ records  ──▶  bytes in, ──▶ UDP, TCP
-//!                          decode     joins       published     bytes out
+//!                          decode     joins       encoded       bytes out
 //! ```
 //!
 //! Data flows from left to right and never back. Everything left of `zone` runs at the pace of the cluster's
@@ -15,13 +15,15 @@
 //! asks them. `telemetry` logs and counts what was answered; `admin` tells of that, and of the state of all, over HTTP.
 //!
 //! What always holds, each kept where it is named:
-//! 1. Answering never awaits and never logs above trace (`answer`).
+//! 1. Answering never awaits and never logs above trace (`answer`). What is prepared is answered without an allocation
+//!    or a lock, and never waits for who publishes or for what is composed (`answer::Batch`, `net`).
 //! 2. Records are born in one place, `zone::schema`; every other part consumes its deltas.
 //! 3. A name is never advertised before it resolves: a Service's targets and their addresses change in one step.
 //! 4. Not synced is never "no such name": until its first full listing, a zone's negative answers are SERVFAIL.
 //! 5. A relist never empties the zone: it is a mark-and-sweep against the live objects (`model::Cluster`).
 //! 6. A bad object, query, connection or Corefile never ends the process nor disturbs its neighbours.
-//! 7. The same query gets the same answer over UDP and TCP, truncation aside.
+//! 7. The same query gets the same answer over UDP and TCP, truncation aside, prepared or composed.
+//! 8. Code that the compiler cannot check stands in one file, `net/mmsg.rs`.
 
 pub mod admin;
 pub mod answer;

@@ -1,9 +1,11 @@
 //! From the bytes of a query to the bytes of its answer.
 //!
 //! ```text
-//!  packet ──▶ query ──▶ responder ──▶ kubernetes ──▶ locate ──▶ zone::View
-//!            (parse)    (the block)   (by type)      (by name)
-//!                             └──────▶ message (encode, cut) ──▶ response
+//!  packet ──▶ query ──▶ responder ──▶ batch ──▶ prepared ──▶ zone::prepared
+//!            (parse)    (the block)      │      (by name and type, encoded when the zone changed)
+//!                                        └────▶ kubernetes ──▶ locate ──▶ zone::records
+//!                                               (by type)     (by name; composed)
+//!                             └──────▶ message (write, cut) ──▶ response
 //! ```
 //!
 //! Nothing here awaits, logs, or knows of sockets: [`Responder::respond`] is a function of the packet and of what the
