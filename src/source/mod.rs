@@ -32,6 +32,7 @@ mod listing;
 mod manifest_file;
 mod manifests;
 mod meaning;
+mod offline;
 mod page;
 mod protobuf;
 mod start;
@@ -39,4 +40,5 @@ mod stream;
 mod wire;
 
 pub use health::{Failing, Health, Status};
+pub use offline::{read_list, read_watch};
 pub use start::{Handle, StartError, Timing, start, start_with};
