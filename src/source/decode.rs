@@ -2,6 +2,8 @@
 //!
 //! The API server is asked for protobuf and may answer in JSON: which of them an answer is, its `Content-Type` says.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::frames::FrameBuffer;
@@ -79,15 +81,18 @@ impl Item {
 
     /// An object, with a note for each part of it that cannot be used.
     pub(super) fn usable(object: Object, version: Option<Box<str>>, notes: Vec<String>) -> Self {
-        let remarks = notes.into_iter().map(|text| Remark { key: Some(key_of(&object)), text, whole: false }).collect();
+        let remarks = notes
+            .into_iter()
+            .map(|text| Remark { key: Some(key_of(&object).into_owned()), text, whole: false })
+            .collect();
         Self { object: Some(object), version, remarks }
     }
 
     /// The object's key, as far as it is known.
-    pub(super) fn key(&self) -> Option<ObjectKey> {
+    pub(super) fn key(&self) -> Option<Cow<'_, ObjectKey>> {
         match &self.object {
             Some(object) => Some(key_of(object)),
-            None => self.remarks.iter().find_map(|remark| remark.key.clone()),
+            None => self.remarks.iter().find_map(|remark| remark.key.as_ref()).map(Cow::Borrowed),
         }
     }
 }

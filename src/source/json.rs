@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(versions, [Some("5"), Some("6"), Some("7"), Some("9"), None]);
         assert!(matches!(&read[0].change, Change::Apply(Item { object: Some(Object::Service(_)), .. })));
         let Change::Apply(item) = &read[1].change else { panic!("{:?}", read[1]) };
-        assert_eq!((&item.object, item.key()), (&None, Some(ObjectKey::new("n", "b"))));
+        assert_eq!((&item.object, item.key()), (&None, Some(Cow::Owned(ObjectKey::new("n", "b")))));
         assert!(matches!(&read[2].change, Change::Delete(key) if *key == ObjectKey::new("n", "b")));
         assert!(matches!(&read[3].change, Change::Bookmark { ends_listing: false }));
         assert!(matches!(&read[4].change, Change::Error(status) if status.is_gone()));

@@ -6,6 +6,8 @@
 //! Everything that may be absent is an `Option`: Go's encoder writes `null` for an empty list (`endpoints: null` of
 //! an EndpointSlice), which serde's `default` alone does not take.
 
+use std::borrow::Cow;
+
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
@@ -276,12 +278,12 @@ impl LeanPod {
 }
 
 /// The key of any object.
-pub(super) fn key_of(object: &Object) -> ObjectKey {
+pub(super) fn key_of(object: &Object) -> Cow<'_, ObjectKey> {
     match object {
-        Object::Namespace(object) => ObjectKey::new("", object.name.clone()),
-        Object::Service(object) => object.key.clone(),
-        Object::EndpointSlice(object) => object.key.clone(),
-        Object::Pod(object) => object.key.clone(),
+        Object::Namespace(object) => Cow::Owned(ObjectKey::new("", object.name.clone())),
+        Object::Service(object) => Cow::Borrowed(&object.key),
+        Object::EndpointSlice(object) => Cow::Borrowed(&object.key),
+        Object::Pod(object) => Cow::Borrowed(&object.key),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The protocol is described in the Kubernetes documentation, "Efficient detection of changes"; where it leaves room,
 //! the behaviour of client-go's reflector was the measure.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -161,7 +162,7 @@ impl ListWatch {
         };
         loop {
             if stands && self.check.is_none() && Instant::now() >= self.next_check {
-                if let Some(listed) = self.begin_check().await {
+                if let Some(listed) = self.begin_check().await? {
                     *version = listed;
                     return Ok(WatchEnd::Ended);
                 }
@@ -220,14 +221,17 @@ impl ListWatch {
 
     /// Passes on what a frame says, unless a check's list has said it; breaks where the watch proves faulty.
     async fn take(&mut self, frame: Frame, version: &mut String) -> Result<ControlFlow<()>, Failure> {
-        let key = match &frame.change {
-            Change::Apply(item) => item.key(),
-            Change::Delete(key) => Some(key.clone()),
-            Change::Error(status) => return Err(RequestError::Status(status.clone()).into()),
-            Change::Bookmark { .. } | Change::Skip(_) => None,
-        };
-        let verdict =
-            self.check.as_mut().map(|check| check.hear(&self.ledger, key.as_ref(), frame.resource_version.as_deref()));
+        if let Change::Error(status) = frame.change {
+            return Err(RequestError::Status(status).into());
+        }
+        let verdict = self.check.as_mut().map(|check| {
+            let key = match &frame.change {
+                Change::Apply(item) => item.key(),
+                Change::Delete(key) => Some(Cow::Borrowed(key)),
+                Change::Bookmark { .. } | Change::Error(_) | Change::Skip(_) => None,
+            };
+            check.hear(&self.ledger, key.as_deref(), frame.resource_version.as_deref())
+        });
         if let Some(Verdict::Missed(_)) = verdict {
             self.check = None;
         }
@@ -286,20 +290,21 @@ impl ListWatch {
     /// Lists all beside the watch, which stays open and waits. Until it has come as far as the list, what it tells is
     /// only compared: objects must not go back to what they were. Gives the list's resource version where it cannot be
     /// compared; the watch is then begun again from there.
-    async fn begin_check(&mut self) -> Option<String> {
+    async fn begin_check(&mut self) -> Result<Option<String>, Failure> {
         let told = self.ledger.clone();
         let listed = self.list_in_pages().await;
         self.plan_check();
         match listed {
             Ok(listed) => {
                 self.check = Check::new(&told, &self.ledger, &listed.version);
-                self.check.is_none().then_some(listed.version)
+                Ok(self.check.is_none().then_some(listed.version))
             }
+            Err(Failure::Closed) => Err(Failure::Closed),
             // The watch will show what is wrong. What was listed may be newer than what the watch tells next; objects
             // that go back to that come forth again with the rest of it.
             Err(failure) => {
                 tracing::info!("cannot list {} beside their watch: {failure}", resource(self.kind));
-                None
+                Ok(None)
             }
         }
     }

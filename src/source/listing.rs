@@ -94,7 +94,8 @@ impl ListWatch {
             let until = deadline.min(stream.heard() + self.timing.stream_silence);
             let frame = match stream.next(until).await? {
                 Heard::Frame(frame) if Instant::now() < deadline => frame,
-                Heard::End(failure) => return Err(failure),
+                Heard::End(Failure::Broken(why)) => return Err(Failure::Broken(why)),
+                Heard::End(_) => return Err(Failure::Broken("it ended before the list did".into())),
                 Heard::Frame(_) | Heard::Nothing => {
                     tracing::warn!(
                         "the API server does not end its list of {}, fetching it in pages",
@@ -159,8 +160,8 @@ impl ListWatch {
 
     /// Fetches one page and passes on its objects as they arrive; before the first one, the list begins.
     async fn page(&mut self, path: &str, first: bool, ledger: &mut Ledger) -> Result<ListEnd, Failure> {
-        let deadline = tokio::time::Instant::now() + self.timing.request;
         let (format, mut body) = self.api.get(path, Wanted::List).await?;
+        let deadline = tokio::time::Instant::now() + self.timing.request;
         let mut page = PageReader::new(self.kind, format);
         let mut begun = !first;
         loop {

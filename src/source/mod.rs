@@ -12,6 +12,7 @@
 //! What always holds here:
 //! - A listing that breaks off begins again, and what is known stays known: an API server that is away, or refuses,
 //!   changes nothing but [`Health`].
+//! - Of a list in protobuf, never more is held than an object and a piece of the network's.
 //! - An object that cannot be read is named, counted and left out; its neighbours are not disturbed.
 
 mod abilities;

@@ -234,7 +234,7 @@ fn a_malformed_object_is_named_and_skipped() {
     // A spec that says it is longer than what follows.
     service.extend([2 << 3 | 2, 9, 0]);
     let item = read(Kind::Service, service.into());
-    assert_eq!((&item.object, item.key()), (&None, Some(ObjectKey::new("n", "bad"))));
+    assert_eq!((&item.object, item.key()), (&None, Some(std::borrow::Cow::Owned(ObjectKey::new("n", "bad")))));
     assert!(item.remarks[0].whole && !item.remarks[0].text.is_empty());
 }
 
