@@ -252,7 +252,9 @@ impl ListWatch {
     pub(super) async fn change(&mut self, change: Change, listing: Option<&mut Ledger>) -> Result<(), Failure> {
         match change {
             Change::Apply(item) => {
-                self.health.events(self.kind, usize::from(item.object.is_some()));
+                if item.object.is_some() {
+                    self.health.events(self.kind, 1);
+                }
                 self.apply(item, listing).await?;
             }
             Change::Delete(key) => {
