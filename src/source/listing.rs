@@ -85,15 +85,18 @@ impl ListWatch {
             }
         };
         let mut stream = Stream::new(self.kind, format, body);
-        let deadline = Instant::now() + self.timing.stream_whole;
+        // Only waiting counts, not the time that passing on what came takes a process with little CPU.
+        let mut patience = self.timing.stream_whole;
         let mut ledger = self.ledger.successor();
         // If it breaks off, the next list comes in pages.
         self.paging.streamed = false;
         self.send(Event::Begin(self.kind)).await?;
         loop {
-            let until = deadline.min(stream.heard() + self.timing.stream_silence);
-            let frame = match stream.next(until).await? {
-                Heard::Frame(frame) if Instant::now() < deadline => frame,
+            let begun = Instant::now();
+            let heard = stream.next(begun + patience.min(self.timing.stream_silence)).await?;
+            patience = patience.saturating_sub(begun.elapsed());
+            let frame = match heard {
+                Heard::Frame(frame) if !patience.is_zero() => frame,
                 Heard::End(Failure::Broken(why)) => return Err(Failure::Broken(why)),
                 Heard::End(_) => return Err(Failure::Broken("it ended before the list did".into())),
                 Heard::Frame(_) | Heard::Nothing => {

@@ -62,7 +62,7 @@ pub struct Timing {
     /// A list that is streamed is fetched in pages after all when nothing comes for this long. The API server sends
     /// what it has in memory; it pauses only before the first object, until its memory is as new as etcd.
     pub stream_silence: Duration,
-    /// The same when its end has not come after this long. There are API servers that do not know of streamed lists
+    /// The same when this long was waited for it in all. There are API servers that do not know of streamed lists
     /// and take the request for a plain watch, which has no end, however much it tells.
     pub stream_whole: Duration,
     /// How often all is listed beside a watch, to see that it tells everything: this long up to a tenth more or less.

@@ -43,6 +43,8 @@ impl Stream {
     pub(super) async fn next(&mut self, until: Instant) -> Result<Heard, DecodeError> {
         loop {
             if let Some(frame) = self.format.cut(&mut self.buffer)? {
+                // Time in which nobody listened, because an earlier frame was being passed on, is no silence.
+                self.heard = Instant::now();
                 return Ok(Heard::Frame(self.format.frame(self.kind, frame)?));
             }
             match tokio::time::timeout_at(until.into(), self.body.frame()).await {
@@ -59,7 +61,7 @@ impl Stream {
         }
     }
 
-    /// When the last byte came, or the watch was granted.
+    /// When it was last heard, or granted.
     pub(super) fn heard(&self) -> Instant {
         self.heard
     }
