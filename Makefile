@@ -4,7 +4,7 @@
 #   make setup   install the peers and tools of the tests; long the first time only
 #   make check   format, lints, dependencies
 #   make test    all of the above, every test, and a short make fuzz
-#   make fuzz    random packets and Corefiles, a minute each (FUZZ_SECONDS=n for another time)
+#   make fuzz    random packets, Corefiles and API answers, a minute each (FUZZ_SECONDS=n for another time)
 #   make bench   measure against other servers and a bare echo
 #   make bench-quick    the same in a minute: podzone and the echo
 #   make bench-pieces   time the pieces of an answer
@@ -42,7 +42,7 @@ test: setup
 # repository's own are the seeds. A failure's input is written there too, and shown.
 fuzz:
 	$(INSTALL) cargo-fuzz
-	cd fuzz && for target in respond corefile; do \
+	cd fuzz && for target in respond corefile source; do \
 	  mkdir -p "$(FUZZ_DIR)/found/$$target" "$(FUZZ_DIR)/failed" && \
 	  RUSTC_BOOTSTRAP=1 "$$(../$(INSTALL) --where cargo-fuzz)" fuzz run --target-dir "$(FUZZ_DIR)" "$$target" \
 	    "$(FUZZ_DIR)/found/$$target" "corpus/$$target" -- -max_total_time=$(FUZZ_SECONDS) -seed=$(FUZZ_SEED) -timeout=10 \

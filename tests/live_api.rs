@@ -51,6 +51,7 @@ fn an_api_server_that_is_away_takes_no_name_with_it_and_what_it_missed_is_repair
     plane.apply(&service("goes", "10.96.1.2"));
     let server = Program::Podzone.start(&corefile(plane.kubeconfig()));
     expect(&server, "stays", NOERROR, &["10.96.1.1"]);
+    assert!(!server.log().contains("answers in JSON"), "the API server has protobuf: {}", server.log());
     let serial = |server: &Server| server.ask("cluster.local.", SOA).data_of(SOA);
     let before = serial(&server);
 

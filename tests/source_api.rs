@@ -1,4 +1,6 @@
 //! The list-watch loop against a scripted server, for what a real API server cannot be made to do on demand.
+//!
+//! It speaks JSON only; what protobuf means is held beside its decoder, and against a real API server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -9,79 +11,121 @@ use podzone::config::Source;
 use podzone::model::{Event, Kind, Object};
 use podzone::source::{self, Handle, Timing};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 /// What the server does with one request.
-enum Answer {
-    /// Answers with this status and body, and closes.
-    Full(u16, String),
-    /// Answers 200 and this, and then says nothing more.
-    Hang(String),
+#[derive(Clone, Default)]
+struct Answer {
+    status: u16,
+    content_type: &'static str,
+    body: Vec<u8>,
+    /// What follows once so many requests came.
+    later: Option<(usize, Vec<u8>)>,
+    /// Whether the connection then stays open, and nothing more is said.
+    hangs: bool,
 }
 
-/// A server that gives its answers in order, one a connection, and the paths that it was asked for.
+impl Answer {
+    fn full(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, content_type: "application/json", body: body.into(), ..Self::default() }
+    }
+
+    fn hang(body: impl Into<Vec<u8>>) -> Self {
+        Self { hangs: true, ..Self::full(200, body) }
+    }
+
+    fn later(self, requests: usize, body: &str) -> Self {
+        Self { later: Some((requests, body.into())), ..self }
+    }
+
+    fn protobuf(self) -> Self {
+        Self { content_type: "application/vnd.kubernetes.protobuf;stream=watch", ..self }
+    }
+}
+
+/// A server that gives its answers in order, one a connection, and the requests that it got.
 struct Server {
     url: String,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
+    /// Requests at the beginning that are no matter of the test's.
+    aside: usize,
 }
 
 impl Server {
+    /// One that streams no lists: it refuses the first request, which is left out of those that it tells.
     async fn start(answers: Vec<Answer>) -> Self {
+        let refused = Answer::full(422, refusal(422, "Invalid"));
+        Self { aside: 1, ..Self::streaming([vec![refused], answers].concat()).await }
+    }
+
+    async fn streaming(answers: Vec<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&asked);
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&requests);
         tokio::spawn(async move {
-            let mut held = Vec::new();
             for answer in answers {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut request = Vec::new();
                 while !request.ends_with(b"\r\n\r\n") {
                     request.push(stream.read_u8().await.unwrap());
                 }
-                let request = String::from_utf8(request).unwrap();
-                assert!(request.to_lowercase().contains("user-agent: podzone/"), "{request}");
-                log.lock().unwrap().push(request.split(' ').nth(1).unwrap().to_owned());
-                let (status, body) = match &answer {
-                    Answer::Full(status, body) => (*status, body),
-                    Answer::Hang(body) => (200, body),
-                };
-                let head =
-                    format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n");
-                stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
-                match answer {
-                    Answer::Full(..) => stream.shutdown().await.unwrap(),
-                    Answer::Hang(_) => held.push(stream),
-                }
+                let request = String::from_utf8(request).unwrap().to_lowercase();
+                assert!(request.contains("user-agent: podzone/"), "{request}");
+                log.lock().unwrap().push(request);
+                tokio::spawn(say(stream, answer, Arc::clone(&log)));
             }
             std::future::pending::<()>().await;
         });
-        Self { url, asked }
+        Self { url, requests, aside: 0 }
     }
 
     /// The paths asked for, once there are `count`.
     async fn asked(&self, count: usize) -> Vec<String> {
-        loop {
-            let asked = self.asked.lock().unwrap().clone();
-            if asked.len() >= count {
-                return asked;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let requests = requests(&self.requests, self.aside + count).await;
+        requests[self.aside..].iter().map(|request| request.split(' ').nth(1).unwrap().to_owned()).collect()
     }
 
     async fn follow(&self) -> (Handle, mpsc::Receiver<Event>) {
+        self.follow_with(Timing { silence: Duration::from_millis(300), ..timing() }).await
+    }
+
+    async fn follow_with(&self, timing: Timing) -> (Handle, mpsc::Receiver<Event>) {
         let (sender, events) = mpsc::channel(16);
-        let timing = Timing {
-            silence: Duration::from_millis(300),
-            backoff_first: Duration::from_millis(20),
-            ..Timing::default()
-        };
         let config = Source::Endpoint { url: self.url.clone(), tls: None };
         let handle = source::start_with(&config, &[Kind::Service], Some("app=web"), sender, timing).await.unwrap();
         (handle, events)
     }
+}
+
+fn timing() -> Timing {
+    Timing { stream_silence: Duration::from_millis(300), backoff_first: Duration::from_millis(20), ..Timing::default() }
+}
+
+async fn requests(log: &Mutex<Vec<String>>, count: usize) -> Vec<String> {
+    loop {
+        let requests = log.lock().unwrap().clone();
+        if requests.len() >= count {
+            return requests;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Says an answer to the end. A client that left before it is no failure.
+async fn say(mut stream: TcpStream, answer: Answer, log: Arc<Mutex<Vec<String>>>) {
+    let Answer { status, content_type, body, later, hangs } = answer;
+    let head = format!("HTTP/1.1 {status} X\r\nContent-Type: {content_type}\r\nConnection: close\r\n\r\n");
+    let _ = stream.write_all(&[head.as_bytes(), &body].concat()).await;
+    if let Some((count, body)) = later {
+        requests(&log, count).await;
+        let _ = stream.write_all(&body).await;
+    }
+    if hangs {
+        std::future::pending::<()>().await;
+    }
+    let _ = stream.shutdown().await;
 }
 
 fn item(name: &str) -> String {
@@ -90,7 +134,7 @@ fn item(name: &str) -> String {
 
 fn page(version: u32, next: &str, items: &[String]) -> Answer {
     let items = items.join(",");
-    Answer::Full(
+    Answer::full(
         200,
         format!(r#"{{"metadata":{{"resourceVersion":"{version}","continue":"{next}"}},"items":[{items}]}}"#),
     )
@@ -120,18 +164,18 @@ async fn expect(events: &mut mpsc::Receiver<Event>, expected: &[&str]) {
 async fn a_stale_continue_token_restarts_the_list() {
     let server = Server::start(vec![
         page(5, "abc", &[item("a")]),
-        Answer::Full(410, refusal(410, "Expired")),
+        Answer::full(410, refusal(410, "Expired")),
         page(9, "", &[item("a"), item("b")]),
-        Answer::Hang(String::new()),
+        Answer::hang(String::new()),
     ])
     .await;
     let (handle, mut events) = server.follow().await;
     expect(&mut events, &["begin", "apply n/a", "begin", "apply n/a", "apply n/b", "end"]).await;
     let asked = server.asked(4).await;
-    assert_eq!(asked[0], "/api/v1/services?limit=500&labelSelector=app%3Dweb");
-    assert_eq!(asked[1], "/api/v1/services?limit=500&continue=abc&labelSelector=app%3Dweb");
-    assert_eq!(asked[2], "/api/v1/services?labelSelector=app%3Dweb");
-    assert!(asked[3].contains("watch=true&allowWatchBookmarks=true&resourceVersion=9&timeoutSeconds="), "{}", asked[3]);
+    assert_eq!(asked[0], "/api/v1/services?limit=500&labelselector=app%3dweb");
+    assert_eq!(asked[1], "/api/v1/services?limit=500&continue=abc&labelselector=app%3dweb");
+    assert_eq!(asked[2], "/api/v1/services?labelselector=app%3dweb");
+    assert!(asked[3].contains("watch=true&allowwatchbookmarks=true&resourceversion=9&timeoutseconds="), "{}", asked[3]);
     assert_eq!(handle.health().status(Kind::Service).unwrap().listings, 1);
 }
 
@@ -146,33 +190,35 @@ async fn a_watch_goes_on_from_its_bookmark_and_relists_when_gone() {
     ];
     let server = Server::start(vec![
         page(5, "", &[item("a")]),
-        Answer::Full(200, lines.join("\n")),
-        Answer::Full(200, format!("{{\"type\":\"ERROR\",\"object\":{}}}\n", refusal(410, "Gone"))),
+        Answer::full(200, lines.join("\n")),
+        Answer::full(200, format!("{{\"type\":\"ERROR\",\"object\":{}}}\n", refusal(410, "Gone"))),
         page(20, "", &[item("a")]),
-        Answer::Full(410, refusal(410, "Expired")),
+        Answer::full(410, refusal(410, "Expired")),
         page(30, "", &[]),
-        Answer::Hang(String::new()),
+        Answer::hang(String::new()),
     ])
     .await;
     let (handle, mut events) = server.follow().await;
     expect(&mut events, &["begin", "apply n/a", "end", "apply n/b", "begin", "apply n/a", "end", "begin", "end"]).await;
     let asked = server.asked(7).await;
-    assert!(asked[2].contains("resourceVersion=8&"), "{asked:?}");
-    assert!(asked[6].contains("resourceVersion=30&"), "{asked:?}");
+    assert!(asked[2].contains("resourceversion=8&"), "{asked:?}");
+    assert!(asked[6].contains("resourceversion=30&"), "{asked:?}");
     let status = handle.health().status(Kind::Service).unwrap();
     assert_eq!((status.listings, status.malformed), (3, 1));
+    // What was refused once is not asked for again.
+    assert!(!asked.iter().any(|path| path.contains("sendinitialevents")), "{asked:?}");
 }
 
 #[tokio::test]
 async fn refusals_are_waited_out() {
     let server = Server::start(vec![
-        Answer::Full(503, "<html>".into()),
-        Answer::Full(403, refusal(403, "Forbidden")),
-        Answer::Full(200, "<html>".into()),
+        Answer::full(503, "<html>"),
+        Answer::full(403, refusal(403, "Forbidden")),
+        Answer::full(200, "<html>"),
         page(5, "", &[item("a")]),
-        Answer::Full(500, refusal(500, "InternalError")),
-        Answer::Full(200, String::new()),
-        Answer::Hang(format!("{{\"type\":\"DELETED\",\"object\":{}}}\n", item("a"))),
+        Answer::full(500, refusal(500, "InternalError")),
+        Answer::full(200, String::new()),
+        Answer::hang(format!("{{\"type\":\"DELETED\",\"object\":{}}}\n", item("a"))),
     ])
     .await;
     let (handle, mut events) = server.follow().await;
@@ -193,21 +239,21 @@ async fn refusals_are_waited_out() {
 async fn a_silent_watch_is_dropped_and_after_a_second_one_all_is_listed() {
     let server = Server::start(vec![
         page(5, "", &[item("a")]),
-        Answer::Hang(String::new()),
-        Answer::Hang(String::new()),
+        Answer::hang(String::new()),
+        Answer::hang(String::new()),
         page(9, "", &[item("b")]),
-        Answer::Hang(String::new()),
+        Answer::hang(String::new()),
     ])
     .await;
-    let (_handle, mut events) = server.follow().await;
+    let (handle, mut events) = server.follow().await;
     expect(&mut events, &["begin", "apply n/a", "end", "begin", "apply n/b", "end"]).await;
+    assert_eq!(handle.health().status(Kind::Service).unwrap().silences, 2);
 }
 
 #[tokio::test]
 async fn the_server_says_how_long_to_wait() {
     let busy = r#"{"kind":"Status","code":429,"reason":"TooManyRequests","details":{"retryAfterSeconds":1}}"#;
-    let server =
-        Server::start(vec![Answer::Full(429, busy.into()), page(5, "", &[]), Answer::Hang(String::new())]).await;
+    let server = Server::start(vec![Answer::full(429, busy), page(5, "", &[]), Answer::hang(String::new())]).await;
     let begun = std::time::Instant::now();
     let (_handle, mut events) = server.follow().await;
     expect(&mut events, &["begin", "end"]).await;
@@ -216,9 +262,225 @@ async fn the_server_says_how_long_to_wait() {
 
 #[tokio::test]
 async fn dropping_the_handle_ends_the_source() {
-    let server = Server::start(vec![page(5, "", &[]), Answer::Hang(String::new())]).await;
+    let server = Server::start(vec![page(5, "", &[]), Answer::hang(String::new())]).await;
     let (handle, mut events) = server.follow().await;
     expect(&mut events, &["begin", "end"]).await;
     drop(handle);
     assert_eq!(tokio::time::timeout(Duration::from_secs(5), events.recv()).await.unwrap(), None);
+}
+
+/// An event of an object in a version.
+fn event(kind: &str, name: &str, version: u32) -> String {
+    let object = item(name).replace(r#"Version":"1""#, &format!(r#"Version":"{version}""#));
+    format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n")
+}
+
+fn bookmark(version: u32, annotations: &str) -> String {
+    format!(
+        "{{\"type\":\"BOOKMARK\",\"object\":{{\"metadata\":{{\"resourceVersion\":\"{version}\",\
+         \"annotations\":{{{annotations}}}}}}}}}\n"
+    )
+}
+
+fn end_of_list(version: u32) -> String {
+    bookmark(version, r#""k8s.io/initial-events-end":"true""#)
+}
+
+#[tokio::test]
+async fn a_streamed_list_goes_on_as_the_watch() {
+    let events =
+        [event("ADDED", "a", 1), bookmark(1, ""), event("ADDED", "b", 2), end_of_list(9), event("DELETED", "a", 10)];
+    let server = Server::streaming(vec![Answer::full(200, events.concat()), Answer::hang("")]).await;
+    let (handle, mut events) = server.follow().await;
+    expect(&mut events, &["begin", "apply n/a", "apply n/b", "end", "delete n/a"]).await;
+    let asked = server.asked(2).await;
+    let list = "watch=true&allowwatchbookmarks=true&sendinitialevents=true&resourceversionmatch=notolderthan&timeout";
+    assert!(asked[0].contains(list), "{asked:?}");
+    assert!(asked[1].contains("resourceversion=10&"), "{asked:?}");
+    let status = handle.health().status(Kind::Service).unwrap();
+    assert_eq!((status.listings, status.failures, status.events), (1, 0, 3));
+}
+
+#[tokio::test]
+async fn a_streamed_list_without_an_end_is_fetched_in_pages_and_keeps_what_it_told() {
+    let server = Server::streaming(vec![
+        Answer::hang(event("ADDED", "a", 1)),
+        page(5, "", &[item("a"), item("b")]),
+        Answer::hang(""),
+    ])
+    .await;
+    let (_handle, mut events) = server.follow().await;
+    expect(&mut events, &["begin", "apply n/a", "begin", "apply n/a", "apply n/b", "end"]).await;
+    assert!(server.asked(3).await[1].contains("?limit="));
+}
+
+#[tokio::test]
+async fn a_streamed_list_that_never_ends_is_given_up_however_much_it_tells() {
+    // An API server that takes the request for a plain watch on a busy cluster.
+    let busy: String = (0..2000).map(|version| event("ADDED", "a", version)).collect();
+    let server = Server::streaming(vec![Answer::hang(busy), page(5, "", &[]), Answer::hang("")]).await;
+    let timing = Timing { stream_whole: Duration::ZERO, ..timing() };
+    let (_handle, mut events) = server.follow_with(timing).await;
+    expect(&mut events, &["begin", "begin", "end"]).await;
+}
+
+#[tokio::test]
+async fn an_etcd_that_is_too_old_for_streamed_lists_is_remembered() {
+    let error = r#"{"type":"ERROR","object":{"kind":"Status","code":500,"message":"a watch stream was requested by the client but the required storage feature RequestWatchProgress is disabled"}}"#;
+    let server = Server::streaming(vec![
+        Answer::full(200, format!("{error}\n")),
+        page(5, "", &[]),
+        Answer::full(410, refusal(410, "Expired")),
+        page(9, "", &[]),
+        Answer::hang(""),
+    ])
+    .await;
+    let (handle, mut events) = server.follow().await;
+    expect(&mut events, &["begin", "begin", "end", "begin", "end"]).await;
+    assert!(server.asked(4).await[3].contains("?limit="));
+    assert_eq!(handle.health().status(Kind::Service).unwrap().failures, 0);
+}
+
+#[tokio::test]
+async fn a_streamed_list_that_breaks_off_is_fetched_in_pages_next() {
+    let gone = format!("{{\"type\":\"ERROR\",\"object\":{}}}\n", refusal(410, "Expired"));
+    for broken in [event("ADDED", "a", 1), event("ADDED", "a", 1) + &gone] {
+        let server =
+            Server::streaming(vec![Answer::full(200, broken), page(5, "", &[item("a")]), Answer::hang("")]).await;
+        let (handle, mut events) = server.follow().await;
+        expect(&mut events, &["begin", "apply n/a", "begin", "apply n/a", "end"]).await;
+        assert_eq!(handle.health().status(Kind::Service).unwrap().failures, 1);
+    }
+}
+
+/// A field of protobuf that has a length.
+fn field(number: u8, value: &[u8]) -> Vec<u8> {
+    let mut field = vec![number << 3 | 2];
+    prost::encoding::encode_varint(value.len() as u64, &mut field);
+    [&field, value].concat()
+}
+
+fn envelope(object: &[u8]) -> Vec<u8> {
+    [&b"k8s\0"[..], &field(2, object)].concat()
+}
+
+/// The headless Service of `item`.
+fn service(name: &str, version: &str) -> Vec<u8> {
+    let metadata = [field(1, name.as_bytes()), field(3, b"n"), field(6, version.as_bytes())].concat();
+    [field(1, &metadata), field(2, &field(3, b"None"))].concat()
+}
+
+fn framed(kind: &str, object: &[u8]) -> Vec<u8> {
+    let event = [field(1, kind.as_bytes()), field(2, &field(1, &envelope(object)))].concat();
+    [&u32::try_from(event.len()).unwrap().to_be_bytes()[..], &event].concat()
+}
+
+fn protobuf_page(version: &str, items: &[Vec<u8>]) -> Vec<u8> {
+    let items: Vec<u8> = items.iter().flat_map(|item| field(2, item)).collect();
+    envelope(&[field(1, &field(2, version.as_bytes())), items].concat())
+}
+
+#[tokio::test]
+async fn protobuf_is_asked_for_and_what_breaks_off_in_it_is_not_believed() {
+    let cut = protobuf_page("5", &[service("a", "1"), service("b", "2")]);
+    let absurd = [framed("ADDED", &service("c", "6")), vec![0xff; 8]].concat();
+    let truncated = [framed("ADDED", &service("d", "7")), framed("DELETED", &service("a", "8"))].concat();
+    let server = Server::start(vec![
+        Answer::full(200, &cut[..cut.len() - 4]).protobuf(),
+        Answer::full(200, protobuf_page("5", &[service("a", "1"), vec![0xff; 5], service("b", "2")])).protobuf(),
+        Answer::full(200, absurd).protobuf(),
+        Answer::full(200, &truncated[..truncated.len() - 1]).protobuf(),
+        Answer::full(200, framed("ERROR", &field(4, b"Expired"))).protobuf(),
+        page(9, "", &[item("a")]),
+        Answer::hang(""),
+    ])
+    .await;
+    let (handle, mut events) = server.follow().await;
+    expect(&mut events, &["begin", "apply n/a"]).await;
+    expect(&mut events, &["begin", "apply n/a", "apply n/b", "end", "apply n/c", "apply n/d"]).await;
+    expect(&mut events, &["begin", "apply n/a", "end"]).await;
+    let asked = server.asked(7).await;
+    assert!(asked[3].contains("resourceversion=6&") && asked[4].contains("resourceversion=7&"), "{asked:?}");
+    let requests = requests(&server.requests, 1).await;
+    assert!(requests.iter().all(|request| request.contains("accept: application/vnd.kubernetes.protobuf")));
+    let status = handle.health().status(Kind::Service).unwrap();
+    assert_eq!((status.malformed, status.failures), (1, 2));
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_json_only_is_asked_for_json() {
+    let server = Server::start(vec![
+        Answer::full(406, refusal(406, "NotAcceptable")),
+        page(5, "", &[item("a")]),
+        Answer::hang(""),
+    ])
+    .await;
+    let (handle, mut events) = server.follow().await;
+    expect(&mut events, &["begin", "apply n/a", "end"]).await;
+    let requests = requests(&server.requests, 4).await;
+    assert!(requests[2..].iter().all(|request| request.contains("accept: application/json\r\n")), "{requests:?}");
+    assert_eq!(handle.health().status(Kind::Service).unwrap().failures, 0);
+}
+
+/// A check soon, and nothing else.
+fn checking() -> Timing {
+    Timing { check: Duration::from_secs(1), ..timing() }
+}
+
+async fn checked(handle: &Handle) -> (u64, u64) {
+    loop {
+        let status = handle.health().status(Kind::Service).unwrap();
+        if status.checks > 0 {
+            return (status.checks, status.missed);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_tells_what_a_check_lists_is_in_order() {
+    let later = [event("DELETED", "a", 6), event("ADDED", "b", 7), bookmark(8, ""), event("ADDED", "c", 10)];
+    let server = Server::start(vec![
+        page(5, "", &[item("a")]),
+        Answer::hang("").later(4, &later.concat()),
+        page(9, "", &[item("b").replace(r#"Version":"1""#, r#"Version":"7""#)]),
+    ])
+    .await;
+    let (handle, mut events) = server.follow_with(checking()).await;
+    // The list is newer than what the watch tells up to version 9, which therefore changes nothing.
+    expect(&mut events, &["begin", "apply n/a", "end", "begin", "apply n/b", "end", "apply n/c"]).await;
+    assert_eq!(checked(&handle).await, (1, 0));
+}
+
+#[tokio::test]
+async fn a_watch_that_passes_over_what_a_check_lists_is_counted_and_made_again() {
+    let server = Server::start(vec![
+        page(5, "", &[item("a"), item("same")]),
+        Answer::hang("").later(4, &bookmark(12, "")),
+        page(9, "", &[item("b").replace(r#"Version":"1""#, r#"Version":"7""#), item("same")]),
+        Answer::hang(event("ADDED", "c", 13)),
+    ])
+    .await;
+    let (handle, mut events) = server.follow_with(checking()).await;
+    expect(&mut events, &["begin", "apply n/a", "apply n/same", "end"]).await;
+    expect(&mut events, &["begin", "apply n/b", "apply n/same", "end", "apply n/c"]).await;
+    assert!(server.asked(4).await[3].contains("resourceversion=12&"));
+    assert_eq!(checked(&handle).await, (1, 2));
+}
+
+#[tokio::test]
+async fn a_silent_watch_that_a_check_proves_wrong_is_made_again_from_the_list() {
+    let server = Server::start(vec![
+        page(5, "", &[item("a")]),
+        Answer::hang(""),
+        page(9, "", &[]),
+        Answer::hang(event("ADDED", "c", 13)),
+    ])
+    .await;
+    let timing = Timing { silence: Duration::from_secs(2), ..checking() };
+    let (handle, mut events) = server.follow_with(timing).await;
+    expect(&mut events, &["begin", "apply n/a", "end", "begin", "end", "apply n/c"]).await;
+    assert!(server.asked(4).await[3].contains("resourceversion=9&"));
+    assert_eq!(checked(&handle).await, (1, 1));
+    assert_eq!(handle.health().status(Kind::Service).unwrap().silences, 1);
 }

@@ -227,6 +227,18 @@ impl All {
         out.counter("podzone_source_failures_total", "Failed attempts to list, watch or read.", failures)?;
         let malformed = each(|status| status.malformed);
         out.counter("podzone_source_malformed_total", "Objects, or parts, that could not be used.", malformed)?;
+        let silences = each(|status| status.silences);
+        let help = "Watches that were given up because they were open and silent.";
+        out.counter("podzone_source_silent_watches_total", help, silences)?;
+        let checks = each(|status| status.checks);
+        out.counter(
+            "podzone_source_checks_total",
+            "Listings beside a watch, to see that it tells everything.",
+            checks,
+        )?;
+        let missed = each(|status| status.missed);
+        let help = "Changes that a watch did not tell and a listing beside it found.";
+        out.counter("podzone_source_missed_total", help, missed)?;
         let event_ages = kinds.iter().filter_map(|(labels, status, _)| {
             Some((labels.clone(), status.last_event?.elapsed().unwrap_or_default().as_secs_f64()))
         });

@@ -4,17 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT};
 use http::{Request, Response};
 use http_body_util::{BodyExt, Limited};
-use kube::client::{Body, ClientBuilder};
+use kube::client::Body;
 use kube::config::{
     AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext,
 };
 use kube::{Client, Config};
 
-use super::decode::Status;
-use super::json;
+use super::abilities::Abilities;
+use super::connector;
+use super::decode::{Format, Status};
 use super::start::StartError;
 use crate::config::Source;
 use crate::model::Kind;
@@ -39,12 +40,36 @@ pub(super) enum RequestError {
     Timeout(Duration),
 }
 
+/// What is asked for: the format is the API server's choice among those that it is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A list, or a page of one.
+    List,
+    /// A stream of events.
+    Watch,
+}
+
+impl Wanted {
+    /// The value of the `Accept` header. In that of a watch JSON comes without a parameter as well, because that is
+    /// how API servers have always been asked for it.
+    fn accept(self, protobuf: bool) -> &'static str {
+        match (self, protobuf) {
+            (_, false) => "application/json",
+            (Self::List, true) => "application/vnd.kubernetes.protobuf,application/json",
+            (Self::Watch, true) => {
+                "application/vnd.kubernetes.protobuf;stream=watch,application/json;stream=watch,application/json"
+            }
+        }
+    }
+}
+
 /// One task's way to the API server.
 #[derive(Clone)]
 pub(super) struct Api {
     source: Arc<Source>,
     client: Client,
     timeout: Duration,
+    abilities: Arc<Abilities>,
 }
 
 impl Api {
@@ -52,7 +77,7 @@ impl Api {
     pub(super) async fn new(source: Source, timeout: Duration) -> Result<Self, StartError> {
         let source = Arc::new(source);
         let client = connect(Arc::clone(&source)).await?;
-        Ok(Self { source, client, timeout })
+        Ok(Self { source, client, timeout, abilities: Arc::default() })
     }
 
     /// Builds the client anew, because what it was built of may have changed: kube reads certificates, kubeconfigs
@@ -62,32 +87,50 @@ impl Api {
         Ok(())
     }
 
-    /// Asks for `path`; the response has a status of 2xx and a body yet to be read.
-    pub(super) async fn get(&self, path: &str, accept: &'static str) -> Result<Response<Body>, RequestError> {
+    /// What the API server was found to be able to do; all clones of this know the same.
+    pub(super) fn abilities(&self) -> &Abilities {
+        &self.abilities
+    }
+
+    /// Asks for `path`; the answer has a status of 2xx and a body yet to be read, in the format that is given with it.
+    pub(super) async fn get(&self, path: &str, wanted: Wanted) -> Result<(Format, Body), RequestError> {
+        let offered = self.abilities.protobuf();
+        let mut response = self.request(path, wanted.accept(offered)).await?;
+        if offered && matches!(response.status().as_u16(), 406 | 415) {
+            self.abilities.refuses_protobuf();
+            response = self.request(path, wanted.accept(false)).await?;
+        }
+        if !response.status().is_success() {
+            return Err(RequestError::Status(self.refusal(response).await));
+        }
+        let format = format(response.headers());
+        if format == Format::Json {
+            self.abilities.answers_in_json();
+        }
+        Ok((format, response.into_body()))
+    }
+
+    async fn request(&self, path: &str, accept: &'static str) -> Result<Response<Body>, RequestError> {
         let request = Request::get(path)
             .header(ACCEPT, accept)
             .header(USER_AGENT, concat!("podzone/", env!("CARGO_PKG_VERSION")))
             .body(Body::empty())
             .map_err(|error| RequestError::Connection(error.to_string()))?;
-        let response = tokio::time::timeout(self.timeout, self.client.send(request))
+        tokio::time::timeout(self.timeout, self.client.send(request))
             .await
             .map_err(|_| RequestError::Timeout(self.timeout))?
             .map_err(|error| match error {
                 // What matters is the cause, not which layer of the client met it.
                 kube::Error::Service(cause) => RequestError::Connection(chain(&*cause)),
                 error => RequestError::Connection(chain(&error)),
-            })?;
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        Err(RequestError::Status(self.refusal(response).await))
+            })
     }
 
     async fn refusal(&self, response: Response<Body>) -> Status {
         let (parts, body) = response.into_parts();
         let body = tokio::time::timeout(self.timeout, Limited::new(body, ERROR_BYTES_MAX).collect()).await;
         let mut status = match body {
-            Ok(Ok(body)) => json::status(&body.to_bytes()),
+            Ok(Ok(body)) => format(&parts.headers).status(&body.to_bytes()),
             _ => Status::default(),
         };
         status.code = parts.status.as_u16();
@@ -99,6 +142,10 @@ impl Api {
         status.retry_after_secs = header.or(status.retry_after_secs);
         status
     }
+}
+
+fn format(headers: &HeaderMap) -> Format {
+    Format::of(headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default())
 }
 
 /// The collection of `kind` across all namespaces.
@@ -177,15 +224,14 @@ async fn build(source: &Source) -> Result<Client, StartError> {
     // kube would retry 429, 503 and 504 for hours without a word; waiting and logging are ours.
     config.default_retry = false;
     let plugin = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
-    let builder = ClientBuilder::try_from(config).map_err(|error| match (source, plugin) {
+    connector::client(config).map_err(|error| match (source, plugin) {
         // kube says that there is no such file, but not which.
         (Source::Kubeconfig { path, .. }, Some(plugin)) => StartError::Kubeconfig {
             path: path.clone(),
             reason: format!("the credential plugin {plugin}: {}", chain(&error)),
         },
         _ => StartError::Client(chain(&error)),
-    })?;
-    Ok(builder.build())
+    })
 }
 
 async fn configure(source: &Source) -> Result<Config, StartError> {

@@ -29,6 +29,12 @@ pub struct Status {
     pub malformed: u64,
     /// Failed attempts to list or watch, or to read manifests.
     pub failures: u64,
+    /// Watches that were given up because they were open and silent.
+    pub silences: u64,
+    /// Listings beside a watch, to see that it tells everything.
+    pub checks: u64,
+    /// Changes that such a listing found and its watch had not told.
+    pub missed: u64,
     /// What keeps the source from being up to date right now; `None` while all is well.
     pub failing: Option<Failing>,
     /// The last failure, even if it is over.
@@ -94,6 +100,18 @@ impl Health {
 
     pub(super) fn malformed(&self, kind: Kind, count: usize) {
         self.update(kind, |status| status.malformed += count as u64);
+    }
+
+    pub(super) fn silent(&self, kind: Kind) {
+        self.update(kind, |status| status.silences += 1);
+    }
+
+    /// A check ended, and found so many changes that the watch had not told.
+    pub(super) fn checked(&self, kind: Kind, missed: usize) {
+        self.update(kind, |status| {
+            status.checks += 1;
+            status.missed += missed as u64;
+        });
     }
 
     /// A look at manifests found this wrong, or nothing. Only a new cause counts as a failure, however often it is

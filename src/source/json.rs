@@ -1,19 +1,14 @@
 //! The API's JSON.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::decode::{Change, DecodeError, Decoder, Frame, Page, Remark, Status};
-use super::frames::FrameBuffer;
+use super::decode::{Change, DecodeError, Frame, INITIAL_EVENTS_END, Item, ListEnd, Remark, Status};
 use super::lean::{Lean, MetaOnly};
-use crate::model::{Kind, Object};
-
-/// `application/json`: lists as one object, watches as one object a line.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Json;
+use crate::model::Kind;
 
 #[derive(Deserialize)]
 struct RawPage<'a> {
@@ -53,72 +48,62 @@ struct RawDetails {
     retry_after_seconds: Option<u64>,
 }
 
-impl Decoder for Json {
-    fn accept(&self) -> &'static str {
-        "application/json"
-    }
-
-    // The API server's serializer ends each event with a line feed, and compact JSON has none inside (it indents
-    // only for `?pretty` and for user agents of browsers and curl).
-    fn cut(&self, buffer: &mut FrameBuffer) -> Result<Option<Bytes>, DecodeError> {
-        buffer.take_line()
-    }
-
-    fn page(&self, kind: Kind, body: &[u8]) -> Result<Page, DecodeError> {
-        let raw: RawPage<'_> = serde_json::from_slice(body).map_err(|error| DecodeError::Format(error.to_string()))?;
-        let meta = raw.metadata.unwrap_or_default();
-        let resource_version =
-            meta.resource_version.filter(|version| !version.is_empty()).ok_or(DecodeError::NoResourceVersion)?;
-        let items = raw.items.unwrap_or_default();
-        let mut page = Page {
-            objects: Vec::with_capacity(items.len()),
-            remarks: Vec::new(),
-            resource_version,
-            next: meta.r#continue.filter(|token| !token.is_empty()),
-        };
-        for item in items {
-            let (object, _) = read(kind, item, &mut page.remarks);
-            page.objects.extend(object);
-        }
-        Ok(page)
-    }
-
-    fn frame(&self, kind: Kind, frame: &[u8]) -> Result<Frame, DecodeError> {
-        let raw: RawFrame<'_> =
-            serde_json::from_slice(frame).map_err(|error| DecodeError::Format(error.to_string()))?;
-        let mut remarks = Vec::new();
-        let (change, resource_version) = match &*raw.r#type {
-            "ADDED" | "MODIFIED" => {
-                let (object, version) = read(kind, raw.object, &mut remarks);
-                (object.map_or(Change::Skip, Change::Apply), version)
-            }
-            // Only the name matters, so that an object that became unreadable can still be deleted.
-            "DELETED" => match meta(raw.object) {
-                Ok(meta) => {
-                    let version = meta.metadata.resource_version.as_deref().map(str::to_owned);
-                    (meta.metadata.key().map_or(Change::Skip, Change::Delete), version)
-                }
-                Err(error) => {
-                    remarks.push(Remark { key: None, text: error.to_string(), whole: true });
-                    (Change::Skip, None)
-                }
-            },
-            "BOOKMARK" => {
-                let version = meta(raw.object).ok().and_then(|meta| meta.metadata.resource_version);
-                (Change::Bookmark, version.map(String::from))
-            }
-            "ERROR" => (Change::Error(status(raw.object.get().as_bytes())), None),
-            other => {
-                remarks.push(Remark { key: None, text: format!("unknown type of event {other:?}"), whole: true });
-                (Change::Skip, None)
-            }
-        };
-        Ok(Frame { resource_version: resource_version.filter(|version| !version.is_empty()), change, remarks })
-    }
+#[derive(Deserialize)]
+struct RawBookmark {
+    #[serde(default)]
+    metadata: Option<RawBookmarkMeta>,
 }
 
-/// Reads a `v1` Status; what is no Status gives an empty one with the text as its message. The API server answers
-/// errors in JSON whatever was asked for.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct RawBookmarkMeta {
+    resource_version: Option<String>,
+    annotations: Option<BTreeMap<String, String>>,
+}
+
+/// Reads one page of a list of `kind`.
+///
+/// # Errors
+/// [`DecodeError`] where the page as a whole is unusable; an unusable object is in the remarks of its item.
+pub(super) fn page(kind: Kind, body: &[u8]) -> Result<(Vec<Item>, ListEnd), DecodeError> {
+    let raw: RawPage<'_> = serde_json::from_slice(body).map_err(|error| DecodeError::Format(error.to_string()))?;
+    let meta = raw.metadata.unwrap_or_default();
+    let end = ListEnd::new(meta.resource_version, meta.r#continue)?;
+    let items = raw.items.unwrap_or_default();
+    Ok((items.into_iter().map(|item| read(kind, item)).collect(), end))
+}
+
+/// See [`super::decode::Format::frame`].
+pub(super) fn frame(kind: Kind, frame: &[u8]) -> Result<Frame, DecodeError> {
+    let raw: RawFrame<'_> = serde_json::from_slice(frame).map_err(|error| DecodeError::Format(error.to_string()))?;
+    let (change, resource_version) = match &*raw.r#type {
+        "ADDED" | "MODIFIED" => {
+            let item = read(kind, raw.object);
+            let version = item.version.as_deref().map(str::to_owned);
+            (Change::Apply(item), version)
+        }
+        // Only the name matters, so that an object that became unreadable can still be deleted.
+        "DELETED" => match meta(raw.object) {
+            Ok(MetaOnly { metadata }) => {
+                let nameless = || Change::Skip(Remark::nameless("a deleted object has no name".into()));
+                (metadata.key().map_or_else(nameless, Change::Delete), metadata.resource_version.map(String::from))
+            }
+            Err(error) => (Change::Skip(Remark::nameless(error.to_string())), None),
+        },
+        "BOOKMARK" => {
+            let bookmark = serde_json::from_str::<RawBookmark>(raw.object.get()).ok();
+            let meta = bookmark.and_then(|bookmark| bookmark.metadata).unwrap_or_default();
+            let ends_listing =
+                meta.annotations.is_some_and(|all| all.get(INITIAL_EVENTS_END).is_some_and(|value| value == "true"));
+            (Change::Bookmark { ends_listing }, meta.resource_version)
+        }
+        "ERROR" => (Change::Error(status(raw.object.get().as_bytes())), None),
+        other => (Change::Skip(Remark::nameless(format!("unknown type of event {other:?}"))), None),
+    };
+    Ok(Frame { resource_version: resource_version.filter(|version| !version.is_empty()), change })
+}
+
+/// See [`super::decode::Format::status`].
 pub(super) fn status(body: &[u8]) -> Status {
     match serde_json::from_slice::<RawStatus>(body) {
         Ok(raw) => Status {
@@ -127,11 +112,7 @@ pub(super) fn status(body: &[u8]) -> Status {
             message: raw.message.unwrap_or_default(),
             retry_after_secs: raw.details.and_then(|details| details.retry_after_seconds),
         },
-        Err(_) => {
-            let text = String::from_utf8_lossy(body);
-            let message = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
-            Status { message, ..Status::default() }
-        }
+        Err(_) => Status::quoting(body),
     }
 }
 
@@ -139,28 +120,22 @@ fn meta(object: &RawValue) -> Result<MetaOnly, serde_json::Error> {
     serde_json::from_str(object.get())
 }
 
-/// Reads an object and its resource version; what is wrong with it goes to `remarks`.
-fn read(kind: Kind, object: &RawValue, remarks: &mut Vec<Remark>) -> (Option<Object>, Option<String>) {
+/// Reads an object of a list or a watch.
+fn read(kind: Kind, object: &RawValue) -> Item {
     let lean = match Lean::deserialize(kind, &mut serde_json::Deserializer::from_str(object.get())) {
         Ok(lean) => lean,
         Err(error) => {
             let meta = meta(object).unwrap_or_default().metadata;
-            remarks.push(Remark { key: meta.key(), text: error.to_string(), whole: true });
-            return (None, meta.resource_version.map(String::from));
+            return Item::unusable(meta.key(), meta.resource_version, error.to_string());
         }
     };
-    let version = lean.meta().resource_version.as_deref().map(str::to_owned);
+    let version = lean.meta().resource_version.clone();
     let key = lean.meta().key();
     let mut notes = Vec::new();
-    let object = match lean.into_object(&mut notes) {
-        Ok(object) => Some(object),
-        Err(error) => {
-            remarks.push(Remark { key: key.clone(), text: error.to_string(), whole: true });
-            None
-        }
-    };
-    remarks.extend(notes.into_iter().map(|text| Remark { key: key.clone(), text, whole: false }));
-    (object, version)
+    match lean.into_object(&mut notes) {
+        Ok(object) => Item::usable(object, version, notes),
+        Err(error) => Item::unusable(key, version, error.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -168,8 +143,10 @@ fn read(kind: Kind, object: &RawValue, remarks: &mut Vec<Remark>) -> (Option<Obj
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::decode::Format;
+    use super::super::frames::FrameBuffer;
     use super::*;
-    use crate::model::ObjectKey;
+    use crate::model::{Object, ObjectKey};
 
     const WATCH: &str = concat!(
         r#"{"type":"ADDED","object":{"kind":"Service","metadata":{"name":"a","namespace":"n","resourceVersion":"5"},"spec":{"clusterIP":"10.0.0.1","ports":[{"port":80}]}}}"#,
@@ -189,8 +166,8 @@ mod tests {
         let mut seen = Vec::new();
         for piece in pieces {
             buffer.push(piece);
-            while let Some(frame) = Json.cut(&mut buffer).unwrap() {
-                seen.push(format!("{:?}", Json.frame(Kind::Service, &frame).unwrap()));
+            while let Some(cut) = Format::Json.cut(&mut buffer).unwrap() {
+                seen.push(format!("{:?}", frame(Kind::Service, &cut).unwrap()));
             }
         }
         seen
@@ -210,14 +187,14 @@ mod tests {
 
     #[test]
     fn watch_frames_mean_what_they_say() {
-        let read: Vec<Frame> = WATCH.lines().map(|line| Json.frame(Kind::Service, line.as_bytes()).unwrap()).collect();
+        let read: Vec<Frame> = WATCH.lines().map(|line| frame(Kind::Service, line.as_bytes()).unwrap()).collect();
         let versions: Vec<Option<&str>> = read.iter().map(|frame| frame.resource_version.as_deref()).collect();
         assert_eq!(versions, [Some("5"), Some("6"), Some("7"), Some("9"), None]);
-        assert!(matches!(&read[0].change, Change::Apply(Object::Service(_))));
-        assert!(matches!(&read[1].change, Change::Skip));
-        assert_eq!(read[1].remarks[0].key, Some(ObjectKey::new("n", "b")));
+        assert!(matches!(&read[0].change, Change::Apply(Item { object: Some(Object::Service(_)), .. })));
+        let Change::Apply(item) = &read[1].change else { panic!("{:?}", read[1]) };
+        assert_eq!((&item.object, item.key()), (&None, Some(Cow::Owned(ObjectKey::new("n", "b")))));
         assert!(matches!(&read[2].change, Change::Delete(key) if *key == ObjectKey::new("n", "b")));
-        assert!(matches!(&read[3].change, Change::Bookmark));
+        assert!(matches!(&read[3].change, Change::Bookmark { ends_listing: false }));
         assert!(matches!(&read[4].change, Change::Error(status) if status.is_gone()));
     }
 
@@ -228,19 +205,22 @@ mod tests {
             {"metadata":{"name":"bad","namespace":"n"},"spec":{"ports":[{"port":70000}]}},
             {"metadata":{"name":"odd","namespace":"n"},"spec":{"clusterIP":"10.0.0"}},
             17]}"#;
-        let page = Json.page(Kind::Service, body).unwrap();
-        assert_eq!((page.objects.len(), page.resource_version.as_str()), (2, "12"));
-        assert_eq!(page.next.as_deref(), Some("abc"));
-        let remarks: Vec<(Option<String>, bool)> =
-            page.remarks.iter().map(|r| (r.key.as_ref().map(ToString::to_string), r.whole)).collect();
+        let (items, end) = page(Kind::Service, body).unwrap();
+        assert_eq!(items.iter().filter(|item| item.object.is_some()).count(), 2);
+        assert_eq!((end.resource_version.as_str(), end.next.as_deref()), ("12", Some("abc")));
+        let remarks: Vec<(Option<String>, bool)> = items
+            .iter()
+            .flat_map(|item| &item.remarks)
+            .map(|r| (r.key.as_ref().map(ToString::to_string), r.whole))
+            .collect();
         assert_eq!(remarks, [(Some("n/bad".into()), true), (Some("n/odd".into()), false), (None, true)]);
     }
 
     #[test]
     fn pages_need_a_resource_version() {
-        assert!(matches!(Json.page(Kind::Pod, b"{\"items\":[]}"), Err(DecodeError::NoResourceVersion)));
-        assert!(matches!(Json.page(Kind::Pod, b"<html>"), Err(DecodeError::Format(_))));
-        assert!(Json.page(Kind::Pod, br#"{"metadata":{"resourceVersion":"1","continue":""},"items":null}"#).is_ok());
+        assert!(matches!(page(Kind::Pod, b"{\"items\":[]}"), Err(DecodeError::NoResourceVersion)));
+        assert!(matches!(page(Kind::Pod, b"<html>"), Err(DecodeError::Format(_))));
+        assert!(page(Kind::Pod, br#"{"metadata":{"resourceVersion":"1","continue":""},"items":null}"#).is_ok());
     }
 
     #[test]
@@ -257,8 +237,8 @@ mod tests {
     proptest! {
         #[test]
         fn bytes_never_panic(kind in any_kind(), bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Json.page(kind, &bytes);
-            let _ = Json.frame(kind, &bytes);
+            let _ = page(kind, &bytes);
+            let _ = frame(kind, &bytes);
             let _ = status(&bytes);
         }
 
@@ -270,8 +250,8 @@ mod tests {
             bytes.drain(at..(at + drop).min(bytes.len()));
             let mut buffer = FrameBuffer::default();
             buffer.push(&bytes);
-            while let Ok(Some(frame)) = Json.cut(&mut buffer) {
-                let _ = Json.frame(kind, &frame);
+            while let Ok(Some(cut)) = Format::Json.cut(&mut buffer) {
+                let _ = frame(kind, &cut);
             }
         }
     }

@@ -6,29 +6,16 @@
 //! Everything that may be absent is an `Option`: Go's encoder writes `null` for an empty list (`endpoints: null` of
 //! an EndpointSlice), which serde's `default` alone does not take.
 
-use std::net::IpAddr;
+use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
+use super::meaning::{self, Invalid};
 use crate::model::{
-    Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Kind, Labels, Namespace, Object, ObjectKey, Pod, Service,
-    ServiceKind, ServicePort,
+    Endpoint, EndpointPort, EndpointSlice, Kind, Labels, Namespace, Object, ObjectKey, Pod, Service, ServiceKind,
+    ServicePort,
 };
-
-/// The label that ties an EndpointSlice to its Service (`LabelServiceName` in `k8s.io/api/discovery/v1`).
-const LABEL_SERVICE_NAME: &str = "kubernetes.io/service-name";
-
-/// Why an object cannot be used.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(super) enum Invalid {
-    #[error("metadata.name is missing")]
-    NoName,
-    #[error("spec.type is ExternalName but spec.externalName is missing")]
-    NoExternalName,
-    #[error("addressType is {0:?}, expected IPv4, IPv6 or FQDN")]
-    AddressType(Box<str>),
-}
 
 /// `metadata` of an object.
 #[derive(Debug, Default, Deserialize)]
@@ -44,13 +31,11 @@ pub(super) struct Meta {
 impl Meta {
     /// The object's key; a namespaced object without a namespace gets the empty one.
     pub(super) fn key(&self) -> Option<ObjectKey> {
-        let name = self.name.clone().filter(|name| !name.is_empty())?;
-        Some(ObjectKey::new(self.namespace.clone().unwrap_or_default(), name))
+        meaning::key(self.namespace.clone(), self.name.clone()).ok()
     }
 
     fn take_key(&mut self) -> Result<ObjectKey, Invalid> {
-        let name = self.name.take().filter(|name| !name.is_empty()).ok_or(Invalid::NoName)?;
-        Ok(ObjectKey::new(self.namespace.take().unwrap_or_default(), name))
+        meaning::key(self.namespace.take(), self.name.take())
     }
 }
 
@@ -219,7 +204,7 @@ impl LeanService {
             .into_iter()
             .map(|port| ServicePort {
                 name: port.name.unwrap_or_default(),
-                protocol: port.protocol.unwrap_or_else(tcp),
+                protocol: meaning::protocol(port.protocol),
                 port: port.port,
             })
             .collect();
@@ -230,28 +215,14 @@ impl LeanService {
 
 impl ServiceSpec {
     fn into_kind(self, notes: &mut Vec<String>) -> Result<ServiceKind, Invalid> {
-        // An alias whatever clusterIP says: the API does not clear every field of a Service whose type changes.
-        if self.r#type.as_deref() == Some("ExternalName") {
-            let name = self.external_name.filter(|name| !name.is_empty()).ok_or(Invalid::NoExternalName)?;
-            return Ok(ServiceKind::ExternalName(name));
-        }
-        // `clusterIP` is the first of `clusterIPs` (ServiceSpec in k8s.io/api/core/v1); objects written before 1.20
-        // and manifests have it alone.
-        let texts = match self.cluster_ips.filter(|texts| !texts.is_empty()) {
-            Some(texts) => texts,
-            None => self.cluster_ip.into_iter().filter(|text| !text.is_empty()).collect(),
-        };
-        if texts.iter().any(|text| &**text == "None") {
-            return Ok(ServiceKind::Headless);
-        }
-        let mut addresses = Vec::with_capacity(texts.len());
-        for text in texts {
-            match parse_ip(&text) {
-                Some(address) => addresses.push(address),
-                None => notes.push(format!("cluster IP {text:?} is not an IP address, it is left out")),
-            }
-        }
-        Ok(ServiceKind::ClusterIp(addresses))
+        let texts = self.cluster_ips.unwrap_or_default();
+        meaning::service_kind(
+            self.r#type.as_deref() == Some("ExternalName"),
+            self.external_name,
+            texts.iter().map(|text| &**text),
+            self.cluster_ip.as_deref(),
+            notes,
+        )
     }
 }
 
@@ -259,17 +230,15 @@ impl LeanSlice {
     fn into_object(mut self, notes: &mut Vec<String>) -> Result<Object, Invalid> {
         let key = self.metadata.take_key()?;
         let labels = self.metadata.labels.unwrap_or_default();
-        let service = labels.get(LABEL_SERVICE_NAME).filter(|name| !name.is_empty()).map(|name| name.as_str().into());
-        let names = match self.address_type.as_deref() {
-            Some("IPv4" | "IPv6") => false,
-            Some("FQDN") => true,
-            other => return Err(Invalid::AddressType(other.unwrap_or_default().into())),
-        };
-        let endpoints = self.endpoints.unwrap_or_default().into_iter().map(|endpoint| endpoint.read(names, notes));
-        let endpoints = endpoints.collect();
+        let service = meaning::service_name(&labels);
+        let names = meaning::holds_names(self.address_type.as_deref())?;
+        let lean = self.endpoints.unwrap_or_default();
+        // Nor collected, which would keep the larger allocation of what it is made from.
+        let mut endpoints = Vec::with_capacity(lean.len());
+        endpoints.extend(lean.into_iter().map(|endpoint| endpoint.read(names, notes)));
         let ports = self.ports.unwrap_or_default().into_iter().map(|port| EndpointPort {
             name: port.name.unwrap_or_default(),
-            protocol: port.protocol.unwrap_or_else(tcp),
+            protocol: meaning::protocol(port.protocol),
             port: port.port,
         });
         Ok(Object::EndpointSlice(EndpointSlice { key, labels, service, endpoints, ports: ports.collect() }))
@@ -279,16 +248,9 @@ impl LeanSlice {
 impl LeanEndpoint {
     fn read(self, names: bool, notes: &mut Vec<String>) -> Endpoint {
         let texts = self.addresses.unwrap_or_default();
+        // Not collected, which would leave room for three more: there are very many of these.
         let mut addresses = Vec::with_capacity(texts.len());
-        for text in texts {
-            if names {
-                addresses.push(EndpointAddress::Name(text));
-            } else if let Some(address) = parse_ip(&text) {
-                addresses.push(EndpointAddress::Ip(address));
-            } else {
-                notes.push(format!("endpoint address {text:?} is not an IP address, it is left out"));
-            }
-        }
+        addresses.extend(texts.iter().filter_map(|text| meaning::endpoint_address(text, names, notes)));
         let conditions = self.conditions.unwrap_or_default();
         Endpoint {
             addresses,
@@ -304,14 +266,8 @@ impl LeanEndpoint {
 impl LeanPod {
     fn into_object(mut self, notes: &mut Vec<String>) -> Result<Object, Invalid> {
         let key = self.metadata.take_key()?;
-        let text = self.status.and_then(|status| status.pod_ip).filter(|text| !text.is_empty());
-        let address = text.and_then(|text| {
-            let address = parse_ip(&text);
-            if address.is_none() {
-                notes.push(format!("pod IP {text:?} is not an IP address, it is left out"));
-            }
-            address
-        });
+        let text = self.status.and_then(|status| status.pod_ip);
+        let address = meaning::pod_address(text.as_deref(), notes);
         Ok(Object::Pod(Pod {
             key,
             labels: self.metadata.labels.unwrap_or_default(),
@@ -322,29 +278,22 @@ impl LeanPod {
 }
 
 /// The key of any object.
-pub(super) fn key_of(object: &Object) -> ObjectKey {
+pub(super) fn key_of(object: &Object) -> Cow<'_, ObjectKey> {
     match object {
-        Object::Namespace(object) => ObjectKey::new("", object.name.clone()),
-        Object::Service(object) => object.key.clone(),
-        Object::EndpointSlice(object) => object.key.clone(),
-        Object::Pod(object) => object.key.clone(),
+        Object::Namespace(object) => Cow::Owned(ObjectKey::new("", object.name.clone())),
+        Object::Service(object) => Cow::Borrowed(&object.key),
+        Object::EndpointSlice(object) => Cow::Borrowed(&object.key),
+        Object::Pod(object) => Cow::Borrowed(&object.key),
     }
-}
-
-/// An IPv4-mapped IPv6 address is the IPv4 address: its place is an A record.
-fn parse_ip(text: &str) -> Option<IpAddr> {
-    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
-}
-
-/// The API server's default for `protocol`.
-fn tcp() -> Box<str> {
-    "TCP".into()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
+    use crate::model::EndpointAddress;
 
     fn read(kind: Kind, json: &str) -> (Result<Object, Invalid>, Vec<String>) {
         let lean = Lean::deserialize(kind, &mut serde_json::Deserializer::from_str(json)).unwrap();

@@ -117,7 +117,7 @@ impl Folder {
         let mut duplicates = BTreeSet::new();
         for (name, file) in &self.files {
             for object in &file.contents.objects {
-                let (kind, key) = (object.kind(), key_of(object));
+                let (kind, key) = (object.kind(), key_of(object).into_owned());
                 if let Some(first) = origins.get(&(kind, key.clone())) {
                     duplicates.insert(format!(
                         "{kind} {key} of {} is passed over: {} has it already",

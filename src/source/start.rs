@@ -9,7 +9,6 @@ use tokio::task::JoinSet;
 
 use super::client::Api;
 use super::health::Health;
-use super::json::Json;
 use super::list_watch::ListWatch;
 use super::manifests;
 use crate::config::Source;
@@ -60,6 +59,14 @@ pub struct Timing {
     /// A watch that gives no byte for this long is dropped and begun again; the API server sends a bookmark every
     /// minute (`bookmarkFrequency` in apiserver's `storage/cacher`), so that silence means a dead connection.
     pub silence: Duration,
+    /// A list that is streamed is fetched in pages after all when nothing comes for this long. The API server sends
+    /// what it has in memory; it pauses only before the first object, until its memory is as new as etcd.
+    pub stream_silence: Duration,
+    /// The same when this long was waited for it in all. There are API servers that do not know of streamed lists
+    /// and take the request for a plain watch, which has no end, however much it tells.
+    pub stream_whole: Duration,
+    /// How often all is listed beside a watch, to see that it tells everything: this long up to a tenth more or less.
+    pub check: Duration,
     /// The API server is asked to end a watch after this much time up to twice as much, at random, as client-go
     /// does, so that watches spread over the replicas of an API server.
     pub watch_min: Duration,
@@ -76,7 +83,11 @@ pub struct Timing {
 impl Default for Timing {
     fn default() -> Self {
         Self {
-            silence: Duration::from_secs(180),
+            // Two bookmarks that do not come, and half a minute: within three minutes it is noticed.
+            silence: Duration::from_secs(150),
+            stream_silence: Duration::from_secs(10),
+            stream_whole: Duration::from_secs(60),
+            check: Duration::from_secs(3600),
             watch_min: Duration::from_secs(300),
             request: Duration::from_secs(60),
             backoff_first: Duration::from_millis(200),
@@ -144,7 +155,6 @@ pub async fn start_with(
         for kind in kinds {
             let task = ListWatch::new(
                 *kind,
-                Json,
                 api.clone(),
                 selector.map(str::to_owned),
                 events.clone(),

@@ -1,0 +1,105 @@
+//! What the fields of objects mean to DNS, whichever format spelled them.
+
+use std::net::IpAddr;
+
+use crate::model::{EndpointAddress, Labels, ObjectKey, ServiceKind};
+
+/// The label that ties an EndpointSlice to its Service (`LabelServiceName` in `k8s.io/api/discovery/v1`).
+const LABEL_SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// Why an object cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub(super) enum Invalid {
+    #[error("metadata.name is missing")]
+    NoName,
+    #[error("spec.type is ExternalName but spec.externalName is missing")]
+    NoExternalName,
+    #[error("addressType is {0:?}, expected IPv4, IPv6 or FQDN")]
+    AddressType(Box<str>),
+    #[error("a port without a number")]
+    NoPort,
+    #[error("port {0} is out of range, expected 0 to 65535")]
+    Port(i32),
+}
+
+/// The key of an object; a namespaced object without a namespace gets the empty one.
+pub(super) fn key(namespace: Option<Box<str>>, name: Option<Box<str>>) -> Result<ObjectKey, Invalid> {
+    let name = name.filter(|name| !name.is_empty()).ok_or(Invalid::NoName)?;
+    Ok(ObjectKey::new(namespace.unwrap_or_default(), name))
+}
+
+/// How a Service's name resolves.
+pub(super) fn service_kind<'a>(
+    is_alias: bool,
+    external_name: Option<Box<str>>,
+    cluster_ips: impl Iterator<Item = &'a str> + Clone,
+    cluster_ip: Option<&'a str>,
+    notes: &mut Vec<String>,
+) -> Result<ServiceKind, Invalid> {
+    // An alias whatever clusterIP says: the API does not clear every field of a Service whose type changes.
+    if is_alias {
+        let name = external_name.filter(|name| !name.is_empty()).ok_or(Invalid::NoExternalName)?;
+        return Ok(ServiceKind::ExternalName(name));
+    }
+    // `clusterIP` is the first of `clusterIPs` (ServiceSpec in k8s.io/api/core/v1); objects written before 1.20
+    // and manifests have it alone.
+    let alone = cluster_ip.filter(|text| cluster_ips.clone().next().is_none() && !text.is_empty());
+    let texts = cluster_ips.chain(alone);
+    if texts.clone().any(|text| text == "None") {
+        return Ok(ServiceKind::Headless);
+    }
+    let mut addresses = Vec::new();
+    for text in texts {
+        match parse_ip(text) {
+            Some(address) => addresses.push(address),
+            None => notes.push(format!("cluster IP {text:?} is not an IP address, it is left out")),
+        }
+    }
+    Ok(ServiceKind::ClusterIp(addresses))
+}
+
+/// The Service that an EndpointSlice belongs to.
+pub(super) fn service_name(labels: &Labels) -> Option<Box<str>> {
+    labels.get(LABEL_SERVICE_NAME).filter(|name| !name.is_empty()).map(|name| name.as_str().into())
+}
+
+/// Whether the addresses of a slice of this type are names.
+pub(super) fn holds_names(address_type: Option<&str>) -> Result<bool, Invalid> {
+    match address_type {
+        Some("IPv4" | "IPv6") => Ok(false),
+        Some("FQDN") => Ok(true),
+        other => Err(Invalid::AddressType(other.unwrap_or_default().into())),
+    }
+}
+
+/// An address of an endpoint.
+pub(super) fn endpoint_address(text: &str, names: bool, notes: &mut Vec<String>) -> Option<EndpointAddress> {
+    if names {
+        return Some(EndpointAddress::Name(text.into()));
+    }
+    let address = parse_ip(text).map(EndpointAddress::Ip);
+    if address.is_none() {
+        notes.push(format!("endpoint address {text:?} is not an IP address, it is left out"));
+    }
+    address
+}
+
+/// A pod's address, if it has one yet.
+pub(super) fn pod_address(text: Option<&str>, notes: &mut Vec<String>) -> Option<IpAddr> {
+    let text = text.filter(|text| !text.is_empty())?;
+    let address = parse_ip(text);
+    if address.is_none() {
+        notes.push(format!("pod IP {text:?} is not an IP address, it is left out"));
+    }
+    address
+}
+
+/// The protocol of a port, or the API server's default.
+pub(super) fn protocol(name: Option<Box<str>>) -> Box<str> {
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "TCP".into())
+}
+
+/// An IPv4-mapped IPv6 address is the IPv4 address: its place is an A record.
+fn parse_ip(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}

@@ -1,0 +1,219 @@
+//! The API's protobuf: envelopes, objects and frames.
+//!
+//! An object stands in an envelope, `runtime.Unknown` behind four bytes of magic (`pkg/runtime/serializer/protobuf` of
+//! apimachinery). A frame of a watch is a bare `WatchEvent`, whose object stands in an envelope again.
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::decode::{Change, DecodeError, Frame, INITIAL_EVENTS_END, Item, Remark, Status};
+use super::meaning::{self, Invalid};
+use super::wire;
+use crate::model::{
+    Endpoint, EndpointPort, EndpointSlice, Kind, Namespace, Object, ObjectKey, Pod, Service, ServicePort,
+};
+
+/// What an envelope begins with (`protoEncodingPrefix`).
+pub(super) const MAGIC: [u8; 4] = *b"k8s\0";
+
+/// Why an object cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("{0}")]
+    Wire(#[from] prost::DecodeError),
+    #[error("{0}")]
+    Invalid(#[from] Invalid),
+}
+
+/// What stands in an envelope.
+///
+/// # Errors
+/// [`DecodeError::Format`] where it is none, or holds something else than protobuf.
+fn unwrap(envelope: Bytes) -> Result<Bytes, DecodeError> {
+    let bare = envelope.strip_prefix(&MAGIC).map(|bare| envelope.slice_ref(bare));
+    let bare = bare.ok_or_else(|| DecodeError::Format("an object without the envelope of protobuf".into()))?;
+    let unknown = wire::Unknown::decode(bare).map_err(|error| DecodeError::Format(error.to_string()))?;
+    let named = |text: Option<String>| text.filter(|text| !text.is_empty());
+    if let Some(encoding) = named(unknown.content_encoding).or_else(|| named(unknown.content_type)) {
+        return Err(DecodeError::Format(format!("an envelope around {encoding:?}")));
+    }
+    Ok(unknown.raw.unwrap_or_default())
+}
+
+/// See [`super::decode::Format::frame`].
+pub(super) fn frame(kind: Kind, frame: Bytes) -> Result<Frame, DecodeError> {
+    let event = wire::WatchEvent::decode(frame).map_err(|error| DecodeError::Format(error.to_string()))?;
+    let envelope = event.object.and_then(|object| object.raw).unwrap_or_default();
+    let (change, resource_version) = match &*event.r#type.unwrap_or_default() {
+        b"ADDED" | b"MODIFIED" => {
+            let item = match unwrap(envelope) {
+                Ok(object) => read(kind, object),
+                Err(error) => Item::unusable(None, None, error.to_string()),
+            };
+            let version = item.version.as_deref().map(str::to_owned);
+            (Change::Apply(item), version)
+        }
+        // Only the name matters, so that an object that became unreadable can still be deleted.
+        b"DELETED" => match unwrap(envelope) {
+            Ok(object) => {
+                let meta = meta(object);
+                let nameless = || Change::Skip(Remark::nameless("a deleted object has no name".into()));
+                (key_of(&meta).map_or_else(nameless, Change::Delete), meta.resource_version)
+            }
+            Err(error) => (Change::Skip(Remark::nameless(error.to_string())), None),
+        },
+        b"BOOKMARK" => {
+            let bookmark = unwrap(envelope).ok().and_then(|object| wire::Bookmark::decode(object).ok());
+            let meta = bookmark.and_then(|bookmark| bookmark.metadata).unwrap_or_default();
+            let ends_listing = meta.annotations.get(INITIAL_EVENTS_END).is_some_and(|value| value == "true");
+            (Change::Bookmark { ends_listing }, meta.resource_version)
+        }
+        b"ERROR" => (Change::Error(status(envelope)), None),
+        other => {
+            let name = String::from_utf8_lossy(other);
+            (Change::Skip(Remark::nameless(format!("unknown type of event {name:?}"))), None)
+        }
+    };
+    Ok(Frame { resource_version: resource_version.filter(|version| !version.is_empty()), change })
+}
+
+/// See [`super::decode::Format::status`].
+pub(super) fn status(envelope: Bytes) -> Status {
+    let object = unwrap(envelope.clone());
+    match object.ok().and_then(|object| wire::Status::decode(object).ok()) {
+        Some(status) => Status {
+            code: status.code.and_then(|code| code.try_into().ok()).unwrap_or_default(),
+            reason: status.reason.unwrap_or_default(),
+            message: status.message.unwrap_or_default(),
+            // Not a pointer in Go, so that 0 stands for nothing said.
+            retry_after_secs: status
+                .details
+                .and_then(|details| details.retry_after_seconds?.try_into().ok())
+                .filter(|seconds| *seconds > 0),
+        },
+        None => Status::quoting(&envelope),
+    }
+}
+
+/// The metadata, as far as they can be read: they come first.
+fn meta(object: Bytes) -> wire::ObjectMeta {
+    let mut read = wire::MetaOnly::default();
+    // What was read before an error is kept.
+    let _ = read.merge(object);
+    read.metadata.unwrap_or_default()
+}
+
+fn key_of(meta: &wire::ObjectMeta) -> Option<ObjectKey> {
+    meaning::key(text(meta.namespace.clone()), text(meta.name.clone())).ok()
+}
+
+/// Reads an object that is known to be of `kind`, without its envelope.
+pub(super) fn read(kind: Kind, object: Bytes) -> Item {
+    let mut version = None;
+    let mut notes = Vec::new();
+    match into_object(kind, object.clone(), &mut version, &mut notes) {
+        Ok(object) => Item::usable(object, version, notes),
+        Err(error) => {
+            let meta = meta(object);
+            Item::unusable(key_of(&meta), text(meta.resource_version), error.to_string())
+        }
+    }
+}
+
+fn into_object(
+    kind: Kind,
+    object: Bytes,
+    version: &mut Option<Box<str>>,
+    notes: &mut Vec<String>,
+) -> Result<Object, Unusable> {
+    // The key of an object is taken out of its metadata, and its resource version put aside.
+    let mut head = |meta: Option<wire::ObjectMeta>| {
+        let meta = meta.unwrap_or_default();
+        *version = text(meta.resource_version);
+        let key = meaning::key(text(meta.namespace), text(meta.name))?;
+        Ok::<_, Invalid>((key, meta.labels, meta.deletion_timestamp.is_some()))
+    };
+    Ok(match kind {
+        Kind::Namespace => {
+            let (key, labels, _) = head(wire::MetaOnly::decode(object)?.metadata)?;
+            Object::Namespace(Namespace { name: key.name, labels })
+        }
+        Kind::Service => {
+            let service = wire::Service::decode(object)?;
+            let (key, labels, _) = head(service.metadata)?;
+            let spec = service.spec.unwrap_or_default();
+            let texts: Vec<_> = spec.cluster_ips.iter().map(|text| String::from_utf8_lossy(text)).collect();
+            let alone = spec.cluster_ip.as_deref().map(String::from_utf8_lossy);
+            let is_alias = spec.r#type.as_deref() == Some(b"ExternalName");
+            let all = texts.iter().map(|text| &**text);
+            let name = text(spec.external_name);
+            let kind = meaning::service_kind(is_alias, name, all, alone.as_deref(), notes)?;
+            let ports = spec.ports.into_iter().map(service_port).collect::<Result<_, _>>()?;
+            Object::Service(Service { key, labels, kind, ports })
+        }
+        Kind::EndpointSlice => {
+            let slice = wire::EndpointSlice::decode(object)?;
+            let (key, labels, _) = head(slice.metadata)?;
+            let service = meaning::service_name(&labels);
+            let names = meaning::holds_names(slice.address_type.as_deref().map(String::from_utf8_lossy).as_deref())?;
+            // Not collected, which would keep the larger allocation of what it is made from.
+            let mut endpoints = Vec::with_capacity(slice.endpoints.len());
+            endpoints.extend(slice.endpoints.into_iter().map(|it| endpoint(it, names, notes)));
+            let ports = slice.ports.into_iter().map(endpoint_port).collect::<Result<_, _>>()?;
+            Object::EndpointSlice(EndpointSlice { key, labels, service, endpoints, ports })
+        }
+        Kind::Pod => {
+            let pod = wire::Pod::decode(object)?;
+            let (key, labels, terminating) = head(pod.metadata)?;
+            let address = pod.status.unwrap_or_default().pod_ip;
+            let address = address.as_deref().map(String::from_utf8_lossy);
+            Object::Pod(Pod { key, labels, address: meaning::pod_address(address.as_deref(), notes), terminating })
+        }
+    })
+}
+
+fn service_port(port: wire::ServicePort) -> Result<ServicePort, Invalid> {
+    Ok(ServicePort {
+        name: text(port.name).unwrap_or_default(),
+        protocol: meaning::protocol(text(port.protocol)),
+        port: number(port.port.ok_or(Invalid::NoPort)?)?,
+    })
+}
+
+fn endpoint_port(port: wire::EndpointPort) -> Result<EndpointPort, Invalid> {
+    Ok(EndpointPort {
+        name: text(port.name).unwrap_or_default(),
+        protocol: meaning::protocol(text(port.protocol)),
+        port: port.port.map(number).transpose()?,
+    })
+}
+
+fn endpoint(endpoint: wire::Endpoint, names: bool, notes: &mut Vec<String>) -> Endpoint {
+    let mut addresses = Vec::with_capacity(endpoint.addresses.len());
+    addresses.extend(
+        endpoint
+            .addresses
+            .iter()
+            .filter_map(|address| meaning::endpoint_address(&String::from_utf8_lossy(address), names, notes)),
+    );
+    let conditions = endpoint.conditions.unwrap_or_default();
+    Endpoint {
+        addresses,
+        hostname: text(endpoint.hostname).filter(|name| !name.is_empty()),
+        target_name: endpoint.target_ref.and_then(|target| text(target.name)).filter(|name| !name.is_empty()),
+        ready: conditions.ready,
+        serving: conditions.serving,
+        terminating: conditions.terminating,
+    }
+}
+
+fn number(port: i32) -> Result<u16, Invalid> {
+    port.try_into().map_err(|_| Invalid::Port(port))
+}
+
+fn text(text: Option<String>) -> Option<Box<str>> {
+    text.map(String::into_boxed_str)
+}
+
+#[cfg(test)]
+mod tests;
