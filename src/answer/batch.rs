@@ -7,6 +7,7 @@
 use std::hint::black_box;
 
 use super::chance;
+use super::folded::Folded;
 use super::kubernetes::Verdict;
 use super::prepared;
 use super::responder::{Accepted, Outcome, Received, Responder, Transport, answered};
@@ -22,7 +23,7 @@ pub struct Batch<'r> {
 }
 
 /// A packet that was read.
-pub struct Read<'p, 'r>(Accepted<'p, 'r>);
+pub struct Read<'p, 'n>(Accepted<'p, 'n>);
 
 impl Responder {
     /// Begins a batch.
@@ -33,16 +34,23 @@ impl Responder {
 }
 
 impl<'r> Batch<'r> {
-    /// Reads a packet. What is no query, or refused, is answered into `out` already.
-    pub fn read<'p>(&self, packet: &'p [u8], transport: Transport, out: &mut Vec<u8>) -> Read<'p, 'r> {
-        Read(self.responder.accept(packet, transport, out))
+    /// Reads a packet, its name into a place that is kept as long. What is no query, or refused, is answered into `out`
+    /// already.
+    pub fn read<'p, 'n>(
+        &self,
+        packet: &'p [u8],
+        name: &'n mut Folded,
+        transport: Transport,
+        out: &mut Vec<u8>,
+    ) -> Read<'p, 'n>
+    where
+        'r: 'n,
+    {
+        Read(self.responder.accept(packet, name, transport, out))
     }
 
     /// Touches what the answers to packets will be made of.
-    pub fn touch<'b, 'p: 'b>(&self, read: impl Iterator<Item = &'b Read<'p, 'r>> + Clone)
-    where
-        'r: 'b,
-    {
+    pub fn touch<'b, 'p: 'b, 'n: 'b>(&self, read: impl Iterator<Item = &'b Read<'p, 'n>> + Clone) {
         let services = read.filter_map(|Read(accepted)| match accepted {
             Accepted::Query(Received { view: Some(view), spot: Some(spot), .. }) => {
                 Some((self.contents.get(*view)?.as_deref()?, spot.hash()?))
@@ -55,10 +63,11 @@ impl<'r> Batch<'r> {
 
     /// Answers a packet into `out`, if its answer is prepared or given already; `None` leaves it to
     /// [`Responder::respond_composed`].
-    pub fn answer<'p>(&self, read: Read<'p, 'r>, transport: Transport, out: &mut Vec<u8>) -> Option<Outcome<'p>> {
-        match read.0 {
-            Accepted::Done(outcome) => Some(outcome),
-            Accepted::Query(received) => self.prepared(&received, transport, out),
+    pub fn answer<'p>(&self, read: &Read<'p, '_>, transport: Transport, out: &mut Vec<u8>) -> Option<Outcome<'p>> {
+        match &read.0 {
+            Accepted::Ignored => Some(Outcome::Ignored),
+            Accepted::Answered(answered) => Some(Outcome::Answered(answered.clone())),
+            Accepted::Query(received) => self.prepared(received, transport, out),
         }
     }
 

@@ -1,4 +1,4 @@
-//! A queried name in lower case, with its labels: made once a query, on the stack.
+//! A queried name in lower case, with its labels: made once a query, in a place that the caller keeps.
 
 use crate::zone::name::NAME_OCTETS_MAX;
 
@@ -15,23 +15,33 @@ pub struct Folded {
 }
 
 impl Folded {
-    /// Folds a sound name in wire form. Length octets are below any letter, so that folding all octets spares them.
+    /// No name yet.
+    pub const EMPTY: Self = Self { octets: [0; NAME_OCTETS_MAX], length: 0, starts: [0; LABELS_MAX], labels: 0 };
+
+    /// Folds a sound name in wire form.
     pub fn new(name: &[u8]) -> Self {
-        let mut folded = Self { octets: [0; NAME_OCTETS_MAX], length: 0, starts: [0; LABELS_MAX], labels: 0 };
-        if let Some(octets) = folded.octets.get_mut(..name.len()) {
+        let mut folded = Self::EMPTY;
+        folded.fold(name);
+        folded
+    }
+
+    /// Folds a sound name in wire form in this one's place. Length octets are below any letter, so that folding all
+    /// octets spares them.
+    pub fn fold(&mut self, name: &[u8]) {
+        (self.length, self.labels) = (0, 0);
+        if let Some(octets) = self.octets.get_mut(..name.len()) {
             octets.copy_from_slice(name);
             octets.make_ascii_lowercase();
-            folded.length = name.len();
+            self.length = name.len();
         }
         let mut at = 0;
         while let Some(&length) = name.get(at).filter(|length| **length > 0)
-            && let Some(start) = folded.starts.get_mut(folded.labels)
+            && let Some(start) = self.starts.get_mut(self.labels)
         {
             *start = at as u8;
-            folded.labels += 1;
+            self.labels += 1;
             at += 1 + usize::from(length);
         }
-        folded
     }
 
     /// The octets, the root's included.

@@ -86,24 +86,25 @@ pub enum Outcome<'p> {
 }
 
 /// A query, where it is served.
-pub(super) struct Received<'p, 'r> {
+pub(super) struct Received<'p, 'n> {
     pub(super) query: Query<'p>,
     pub(super) question: Question<'p>,
-    pub(super) name: Folded,
-    pub(super) block: &'r Block,
+    pub(super) name: &'n Folded,
+    pub(super) block: &'n Block,
     /// The block's view, as an index into [`Routes::views`].
     pub(super) view: Option<usize>,
     /// Where in the view the name leads.
-    pub(super) spot: Option<Spot<'r>>,
+    pub(super) spot: Option<Spot<'n>>,
 }
 
 /// What a first look at a packet gives.
-#[allow(clippy::large_enum_variant, reason = "a box would be an allocation for every query")]
-pub(super) enum Accepted<'p, 'r> {
+pub(super) enum Accepted<'p, 'n> {
+    /// It is passed over in silence.
+    Ignored,
     /// All that there is to say to it.
-    Done(Outcome<'p>),
+    Answered(Answered<'p>),
     /// A query of a block.
-    Query(Received<'p, 'r>),
+    Query(Received<'p, 'n>),
 }
 
 impl<'p> Outcome<'p> {
@@ -117,7 +118,7 @@ impl<'p> Outcome<'p> {
 }
 
 /// What was answered, for logs and counters.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answered<'p> {
     /// The query, as far as it could be read.
     pub query: Query<'p>,
@@ -144,11 +145,12 @@ impl Responder {
 
     /// Answers a packet into `out`, as far as that can be done here and now.
     pub fn respond<'p>(&self, packet: &'p [u8], transport: Transport, out: &mut Vec<u8>) -> Outcome<'p> {
-        let batch = self.batch();
-        match self.accept(packet, transport, out) {
-            Accepted::Done(outcome) => outcome,
+        let (batch, mut name) = (self.batch(), Folded::EMPTY);
+        match self.accept(packet, &mut name, transport, out) {
+            Accepted::Ignored => Outcome::Ignored,
+            Accepted::Answered(answered) => Outcome::Answered(answered),
             Accepted::Query(query) => {
-                batch.prepared(&query, transport, out).unwrap_or_else(|| self.compose(packet, query, transport, out))
+                batch.prepared(&query, transport, out).unwrap_or_else(|| self.compose(packet, &query, transport, out))
             }
         }
     }
@@ -161,44 +163,54 @@ impl Responder {
         transport: Transport,
         out: &mut Vec<u8>,
     ) -> Option<Outcome<'p>> {
-        let batch = self.batch();
-        let read = batch.read(packet, transport, out);
-        batch.answer(read, transport, out)
+        let (batch, mut name) = (self.batch(), Folded::EMPTY);
+        let read = batch.read(packet, &mut name, transport, out);
+        batch.answer(&read, transport, out)
     }
 
     /// Answers a packet like [`Responder::respond`], and uses nothing that is prepared: the same records, perhaps
     /// compressed in another way.
     pub fn respond_composed<'p>(&self, packet: &'p [u8], transport: Transport, out: &mut Vec<u8>) -> Outcome<'p> {
-        match self.accept(packet, transport, out) {
-            Accepted::Done(outcome) => outcome,
-            Accepted::Query(query) => self.compose(packet, query, transport, out),
+        let mut name = Folded::EMPTY;
+        match self.accept(packet, &mut name, transport, out) {
+            Accepted::Ignored => Outcome::Ignored,
+            Accepted::Answered(answered) => Outcome::Answered(answered),
+            Accepted::Query(query) => self.compose(packet, &query, transport, out),
         }
     }
 
-    /// Reads a packet, finds the block that serves it, and answers what needs no more than that.
-    pub(super) fn accept<'p>(&self, packet: &'p [u8], transport: Transport, out: &mut Vec<u8>) -> Accepted<'p, '_> {
+    /// Reads a packet, its name into a place of the caller's, finds the block that serves it, and answers what needs no
+    /// more than that.
+    pub(super) fn accept<'p, 'n>(
+        &'n self,
+        packet: &'p [u8],
+        name: &'n mut Folded,
+        transport: Transport,
+        out: &mut Vec<u8>,
+    ) -> Accepted<'p, 'n> {
         let query = match parse(packet) {
-            Parsed::Ignored => return Accepted::Done(Outcome::Ignored),
-            Parsed::Rejected(query, rcode) => return Accepted::Done(Outcome::Answered(reject(query, rcode, out))),
+            Parsed::Ignored => return Accepted::Ignored,
+            Parsed::Rejected(query, rcode) => return Accepted::Answered(reject(query, rcode, out)),
             Parsed::Query(query) => query,
         };
         let Some(question) = query.question else {
-            return Accepted::Done(self.fail(query, None, Rcode::SERVFAIL, None, transport, out));
+            return Accepted::Answered(self.fail(query, None, Rcode::SERVFAIL, None, transport, out));
         };
         if question.qclass != CLASS_IN && !self.any_class {
-            return Accepted::Done(self.fail(query, None, Rcode::REFUSED, None, transport, out));
+            return Accepted::Answered(self.fail(query, None, Rcode::REFUSED, None, transport, out));
         }
         if query.edns.is_some_and(|edns| edns.version != 0) {
             let flags = Message::reply(out, &query, usize::MAX).finish(Rcode::BADVERS, Some(edns::write_badvers));
-            return Accepted::Done(Outcome::Answered(answered(query, None, Rcode::BADVERS, flags)));
+            return Accepted::Answered(answered(query, None, Rcode::BADVERS, flags));
         }
-        let name = Folded::new(question.name);
-        match self.routes.find(&name, question.qtype).filter(|route| route.block.handles) {
+        name.fold(question.name);
+        let name = &*name;
+        match self.routes.find(name, question.qtype).filter(|route| route.block.handles) {
             Some(route) => {
-                let spot = route.block.view.as_deref().and_then(|view| Spot::find(view, &name));
+                let spot = route.block.view.as_deref().and_then(|view| Spot::find(view, name));
                 Accepted::Query(Received { query, question, name, block: &route.block, view: route.view, spot })
             }
-            None => Accepted::Done(self.fail(query, None, Rcode::REFUSED, None, transport, out)),
+            None => Accepted::Answered(self.fail(query, None, Rcode::REFUSED, None, transport, out)),
         }
     }
 
@@ -206,14 +218,14 @@ impl Responder {
     fn compose<'p>(
         &self,
         packet: &[u8],
-        received: Received<'p, '_>,
+        received: &Received<'p, '_>,
         transport: Transport,
         out: &mut Vec<u8>,
     ) -> Outcome<'p> {
-        let Received { query, question, name, block, .. } = received;
+        let &Received { query, question, name, block, .. } = received;
         if let Some(view) = block.view.as_deref() {
             let mut message = self.begin(&query, block, transport, out);
-            match kubernetes::answer(self, view, &question, &name, &mut message) {
+            match kubernetes::answer(self, view, &question, name, &mut message) {
                 Verdict::Answered(rcode) => {
                     let flags = self.finish(message, &query, rcode, block.bufsize);
                     rotate::if_wanted(block, out);
@@ -232,7 +244,7 @@ impl Responder {
             Some(_) => "plugin/forward: no next plugin found",
             None => "plugin/kubernetes: no next plugin found",
         };
-        self.fail(query, Some(block), Rcode::SERVFAIL, Some(failure), transport, out)
+        Outcome::Answered(self.fail(query, Some(block), Rcode::SERVFAIL, Some(failure), transport, out))
     }
 
     /// Begins the response to a query of a block, with room for its OPT record.
@@ -257,12 +269,12 @@ impl Responder {
         failure: Option<&'static str>,
         transport: Transport,
         out: &mut Vec<u8>,
-    ) -> Outcome<'p> {
+    ) -> Answered<'p> {
         let bufsize = block.and_then(|block| block.bufsize);
         let limit = edns::reply_limit(transport, query.edns.as_ref(), bufsize);
         let flags = self.finish(Message::reply(out, &query, limit), &query, rcode, bufsize);
         let failure = failure.map(Cow::Borrowed);
-        Outcome::Answered(Answered { failure, ..answered(query, block.map(|block| block.id), rcode, flags) })
+        Answered { failure, ..answered(query, block.map(|block| block.id), rcode, flags) }
     }
 
     /// Ends a response with its OPT record, if the client speaks EDNS; its header bits.

@@ -13,7 +13,7 @@ use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 use super::composing::{Composer, Job};
 use super::mmsg::{BATCH, Batch};
 use super::{Exchange, Service, SharedService};
-use crate::answer::{Answered, Outcome, Read, Transport};
+use crate::answer::{Answered, Folded, Outcome, Read, Transport};
 use crate::panics::contain;
 
 /// Datagrams that are still answered when a worker is to end, of those that wait in its socket.
@@ -74,6 +74,7 @@ struct Worker {
 impl Worker {
     fn run(self) {
         let mut batch = Batch::new(true);
+        let mut names = [const { Folded::EMPTY }; BATCH];
         let mut answers: [Vec<u8>; BATCH] = std::array::from_fn(|_| Vec::with_capacity(ANSWER_OCTETS));
         let mut left = LAST_DATAGRAMS_MAX;
         while left > 0 {
@@ -88,34 +89,37 @@ impl Worker {
             if is_ending && batch.way_back(0).client().is_none() {
                 return;
             }
-            contain(|| self.serve(&batch, count, &mut answers));
+            contain(|| self.serve(&batch, count, &mut names, &mut answers));
             left -= if is_ending { count.min(left) } else { 0 };
         }
     }
 
     /// Answers a batch.
-    fn serve(&self, batch: &Batch, count: usize, answers: &mut [Vec<u8>; BATCH]) {
+    fn serve(&self, batch: &Batch, count: usize, names: &mut [Folded; BATCH], answers: &mut [Vec<u8>; BATCH]) {
         let Service { responder, observer, .. } = &*self.service;
         let received = Instant::now();
         let answering = responder.batch();
         let mut read: [Option<(SocketAddr, Read<'_, '_>)>; BATCH] = [const { None }; BATCH];
-        for ((index, read), answer) in (0..count).zip(&mut read).zip(answers.iter_mut()) {
+        for (((index, read), name), answer) in (0..count).zip(&mut read).zip(names).zip(answers.iter_mut()) {
             let Some(client) = batch.way_back(index).client() else { continue };
             // A panic costs one query.
-            let packet = contain(|| answering.read(batch.query(index), Transport::Udp, answer));
+            let packet = contain(|| answering.read(batch.query(index), name, Transport::Udp, answer));
             *read = packet.map(|packet| (client, packet));
         }
         answering.touch(read.iter().flatten().map(|(_, packet)| packet));
 
+        let is_watched = observer.is_watching();
         let mut told: [Option<(SocketAddr, Answered<'_>)>; BATCH] = [const { None }; BATCH];
         let mut places = [0; BATCH];
         let mut answered = 0;
-        for ((index, read), answer) in read.into_iter().enumerate().zip(answers.iter_mut()) {
+        for ((index, read), answer) in read.iter().enumerate().zip(answers.iter_mut()) {
             let Some((client, packet)) = read else { continue };
             match contain(|| answering.answer(packet, Transport::Udp, answer)) {
                 None | Some(Some(Outcome::Ignored)) => {}
                 Some(Some(Outcome::Answered(made))) => {
-                    told[answered] = Some((client, made));
+                    if is_watched {
+                        told[answered] = Some((*client, made));
+                    }
                     places[answered] = index;
                     answered += 1;
                 }
@@ -123,7 +127,7 @@ impl Worker {
                     service: Arc::clone(&self.service),
                     socket: Arc::clone(&self.socket),
                     packet: batch.query(index).to_vec(),
-                    client,
+                    client: *client,
                     way_back: *batch.way_back(index),
                     received,
                 }),
@@ -134,7 +138,7 @@ impl Worker {
         let replies: [(usize, &[u8]); BATCH] =
             places.map(|index| (index, answers.get(index).map_or(&[][..], |answer| &**answer)));
         batch.send(&self.socket, replies.get(..answered).unwrap_or(&[]));
-        if observer.is_watching() {
+        if is_watched {
             let took = received.elapsed();
             for ((client, made), (_, response)) in told.iter().flatten().zip(&replies) {
                 observer.answered(&Exchange { client, transport: Transport::Udp, took, response }, made);
