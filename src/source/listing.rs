@@ -71,7 +71,13 @@ impl ListWatch {
             ("timeoutSeconds", seconds.as_str()),
         ];
         let path = path(self.kind, self.selector.as_deref(), &query);
-        let (format, body) = match self.api.get(&path, Wanted::Watch).await {
+        // One that does not even begin to answer is as silent as one that begins and does not go on.
+        let answer = tokio::time::timeout(self.timing.stream_silence, self.api.get(&path, Wanted::Watch)).await;
+        let Ok(answer) = answer else {
+            tracing::warn!("the API server does not begin its list of {}, fetching it in pages", resource(self.kind));
+            return Ok(None);
+        };
+        let (format, body) = match answer {
             Ok(answer) => answer,
             Err(RequestError::Status(status)) if refuses_stream(&status) => {
                 self.api.abilities().refuses_streamed_lists(&status.to_string());

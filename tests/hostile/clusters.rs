@@ -147,8 +147,11 @@ fn an_api_server_without_slices_still_gives_its_services() {
     let port = serve(without_slices);
     let source = format!("endpoint http://127.0.0.1:{port}");
     let server = expect("no slices", &source, &["cannot list endpointslices.discovery.k8s.io", "404"]);
-    let answer = server.ask("old.a.svc.cluster.local.", A);
-    assert_eq!((answer.rcode, answer.data_of(A)), (NOERROR, vec!["10.96.0.9".to_owned()]));
+    wait_for("the Service answers", SEEN_WITHIN, || {
+        let answer = server.ask("old.a.svc.cluster.local.", A);
+        let is_there = answer.rcode == NOERROR && answer.data_of(A) == ["10.96.0.9"];
+        if is_there { Ok(()) } else { Err(format!("{answer}{}", server.log())) }
+    });
 }
 
 #[test]
