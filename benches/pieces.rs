@@ -80,8 +80,9 @@ fn pieces(criterion: &mut Criterion) {
     }
 }
 
-/// The index against `DashMap`, each asked for every Service in an order that no cache foresees, while nobody writes
-/// and while one thread does without a pause.
+/// The index against `DashMap`, each asked for batches of Services in an order that no cache foresees, while nobody
+/// writes and while one thread does without a pause. Of what is found the first octets are read, as for an answer; a
+/// version of the shards is taken once a batch, as the server does.
 fn indexes(criterion: &mut Criterion, view: &View) {
     let mut services: Vec<Service> = view.current().services().cloned().collect();
     services.shuffle(&mut StdRng::seed_from_u64(1));
@@ -101,22 +102,33 @@ fn indexes(criterion: &mut Criterion, view: &View) {
     let insert_one = |index: usize| drop(map.insert(keys[index].clone(), services[index].clone()));
 
     let mut group = criterion.benchmark_group("index");
-    let mut all = |title: &str, find: &dyn Fn(&[u8]) -> bool| {
-        let mut next = keys.iter().cycle();
-        group.bench_function(title, |bencher| bencher.iter(|| next.next().is_some_and(|key| find(black_box(key)))));
+    // Not the order in which the entries, and so their memory, were made.
+    let mut asked = keys.clone();
+    asked.shuffle(&mut StdRng::seed_from_u64(2));
+    let mut all = |title: &str, find: &dyn Fn(&[Vec<u8>]) -> usize| {
+        let mut next = asked.chunks_exact(BATCH).cycle();
+        group.bench_function(title, |bencher| bencher.iter(|| next.next().map(|batch| find(black_box(batch)))));
     };
-    let in_shards = |key: &[u8]| shards.load().get(key).is_some();
-    let in_map = |key: &[u8]| map.get(key).is_some();
-    all("shards, a look-up", &in_shards);
-    all("DashMap, a look-up", &in_map);
-    while_writing(keys.len(), &swap_one, || all("shards, a look-up beside a writer", &in_shards));
-    while_writing(keys.len(), &insert_one, || all("DashMap, a look-up beside a writer", &in_map));
+    let in_shards = |batch: &[Vec<u8>]| {
+        let shards = shards.load();
+        batch.iter().filter_map(|key| shards.get(key)).map(|service| service.answers.key().len()).sum()
+    };
+    let in_map = |batch: &[Vec<u8>]| {
+        batch.iter().filter_map(|key| map.get(key)).map(|service| service.answers.key().len()).sum()
+    };
+    all("shards, 32 look-ups", &in_shards);
+    all("DashMap, 32 look-ups", &in_map);
+    while_writing(keys.len(), &swap_one, || all("shards, 32 look-ups beside a writer", &in_shards));
+    while_writing(keys.len(), &insert_one, || all("DashMap, 32 look-ups beside a writer", &in_map));
     for (title, write) in [("shards, a change", &swap_one as &dyn Fn(usize)), ("DashMap, a change", &insert_one)] {
         let mut next = (0..keys.len()).cycle();
         group.bench_function(title, |bencher| bencher.iter(|| next.next().map(write)));
     }
     group.finish();
 }
+
+/// Look-ups for which a version is held, as for a batch of datagrams.
+const BATCH: usize = 32;
 
 /// Runs something while another thread changes one of so many entries after the other.
 fn while_writing(count: usize, write: &(impl Fn(usize) + Sync), run: impl FnOnce()) {
