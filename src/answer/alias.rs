@@ -104,16 +104,16 @@ pub(super) fn follow(
     Chase { responder, qtype }.selected(seen, name, None, selected, &mut Trail::default())
 }
 
-/// The addresses of a name of one of a view's zones, asked for on behalf of an alias; `None` if the view has no such
+/// The addresses of a name of a view's zone, asked for on behalf of an alias; `None` if the view has no such
 /// name.
 pub(super) fn resolve(
     responder: &Responder,
     view: &View,
+    zone: &Name,
     name: &Name,
     qtype: u16,
     trail: &mut Trail,
 ) -> Option<Vec<Record>> {
-    let (zone, _) = view.zone_of(name.as_wire())?;
     let seen = Seen { view, content: &view.current(), zone };
     Chase { responder, qtype }.name(seen, name, trail)
 }

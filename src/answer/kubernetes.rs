@@ -270,7 +270,7 @@ impl Asked<'_> {
 
     fn ptr(&self, message: &mut Message<'_>) -> Ending {
         let name = self.name;
-        let Some(address) = reverse_address(name) else {
+        let Some(address) = reverse_address(&Folded::new(name)) else {
             return match locate_in_cluster(self.view, self.content, name, self.zone_at) {
                 Located::Missing => Ending::NameError,
                 _ => Ending::NoData,

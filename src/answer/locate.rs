@@ -1,8 +1,9 @@
 //! What a name means in a view: the grammar of names below a zone (plugin/kubernetes/parse.go, func parseRequest, and
 //! kubernetes.go, func Records).
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::folded::Folded;
 use crate::zone::faults::{Fault, planted};
 use crate::zone::name::suffixes;
 use crate::zone::records::{Below, Selected};
@@ -189,28 +190,30 @@ fn is_reverse(name: &[u8]) -> bool {
 
 /// The address that a name of the reverse trees spells (plugin/pkg/dnsutil/reverse.go): four numbers, or 32 nibbles,
 /// to the left of which up to three labels more are not looked at.
-pub(super) fn reverse_address(name: &[u8]) -> Option<IpAddr> {
-    let labels = |tree: &[u8]| -> Option<Vec<&[u8]>> {
-        let below = name.strip_suffix(tree)?;
-        let mut labels: Vec<&[u8]> = Vec::new();
-        for at in suffixes(below) {
-            let length = usize::from(*below.get(at)?);
-            labels.push(below.get(at + 1..at + 1 + length)?);
+pub(super) fn reverse_address(name: &Folded) -> Option<IpAddr> {
+    // Both trees have two labels.
+    let labels = name.starts().len().checked_sub(2)?;
+    if name.within(b"\x07in-addr\x04arpa\0").is_some() {
+        if labels != 4 {
+            return None;
         }
-        labels.reverse();
-        Some(labels)
-    };
-    if let Some(labels) = labels(b"\x07in-addr\x04arpa\0") {
-        let text: Vec<&str> = labels.iter().map(|label| std::str::from_utf8(label)).collect::<Result<_, _>>().ok()?;
-        return text.join(".").parse().ok().map(IpAddr::V4);
+        let mut octets = [0; 4];
+        for (index, octet) in octets.iter_mut().rev().enumerate() {
+            let text = name.label(index)?;
+            // Numbers have no leading zeros.
+            if text.first() == Some(&b'0') && text.len() > 1 || !text.iter().all(u8::is_ascii_digit) {
+                return None;
+            }
+            *octet = std::str::from_utf8(text).ok()?.parse().ok()?;
+        }
+        return Some(IpAddr::V4(Ipv4Addr::from(octets)));
     }
-    let labels = labels(b"\x03ip6\x04arpa\0")?;
-    if !(32..36).contains(&labels.len()) {
+    if name.within(b"\x03ip6\x04arpa\0").is_none() || !(32..36).contains(&labels) {
         return None;
     }
     let mut bits = 0u128;
-    for label in labels.get(..32)? {
-        let [digit] = label else { return None };
+    for index in (labels - 32..labels).rev() {
+        let [digit] = name.label(index)? else { return None };
         bits = bits << 4 | u128::from(char::from(*digit).to_digit(16)?);
     }
     let address = Ipv6Addr::from(bits);
@@ -223,7 +226,7 @@ mod tests {
     use crate::zone::Name;
 
     fn reversed(text: &str) -> Option<String> {
-        reverse_address(Name::parse(text).expect("a name").as_wire()).map(|address| address.to_string())
+        reverse_address(&Folded::new(Name::parse(text).expect("a name").as_wire())).map(|address| address.to_string())
     }
 
     #[test]

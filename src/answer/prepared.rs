@@ -4,11 +4,9 @@
 //! property test and a fuzz target hold that. What is not here is composed: the names above Services, pods' addresses,
 //! aliases, and types that only the zone itself has.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use super::folded::Folded;
 use super::kubernetes::{Asked, Verdict, zone_of};
-use super::locate::stripped;
+use super::locate::{reverse_address, stripped};
 use super::message::{Message, Owner, Section};
 use super::query::{Question, bits, parse_record, rtype};
 use super::rcode::Rcode;
@@ -177,7 +175,7 @@ fn below(name: &Folded, labels: usize) -> Option<Option<Below<'_>>> {
 
 /// PTR of an address.
 fn pointers(asked: &Asked<'_>, name: &Folded, message: &mut Message<'_>) -> Option<Verdict> {
-    let names = asked.content.pointers(address_of(name)?);
+    let names = asked.content.pointers(reverse_address(name)?);
     if names.is_empty() {
         let is_passed_on = asked.view.options().passes_on(asked.name);
         return (!is_passed_on).then(|| Verdict::Answered(asked.deny(message, Rcode::NXDOMAIN)));
@@ -191,33 +189,4 @@ fn pointers(asked: &Asked<'_>, name: &Folded, message: &mut Message<'_>) -> Opti
     }
     message.set(bits::AA);
     Some(Verdict::Answered(Rcode::NOERROR))
-}
-
-/// The address that a name of the reverse trees spells in its plain form: four numbers, or 32 nibbles. `None` for all
-/// else, which may be an address nonetheless.
-fn address_of(name: &Folded) -> Option<IpAddr> {
-    let wire = name.as_wire();
-    if name.starts().len() == 4 + 2 && wire.ends_with(b"\x07in-addr\x04arpa\0") {
-        let mut octets = [0; 4];
-        for (index, octet) in octets.iter_mut().rev().enumerate() {
-            let text = name.label(index)?;
-            // Numbers have no leading zeros.
-            if text.first() == Some(&b'0') && text.len() > 1 || !text.iter().all(u8::is_ascii_digit) {
-                return None;
-            }
-            *octet = std::str::from_utf8(text).ok()?.parse().ok()?;
-        }
-        return Some(IpAddr::V4(Ipv4Addr::from(octets)));
-    }
-    if name.starts().len() != 32 + 2 || !wire.ends_with(b"\x03ip6\x04arpa\0") {
-        return None;
-    }
-    let mut address = 0;
-    for index in (0..32).rev() {
-        let [digit] = name.label(index)? else { return None };
-        address = address << 4 | u128::from(char::from(*digit).to_digit(16)?);
-    }
-    // An IPv4 address in IPv6's clothes is left to whoever composes.
-    let address = Ipv6Addr::from(address);
-    address.to_ipv4_mapped().is_none().then_some(IpAddr::V6(address))
 }

@@ -298,11 +298,13 @@ impl Responder {
     /// Records of a name asked for on behalf of an alias, as if a client asked for it here.
     pub(super) fn resolve(&self, name: &Name, qtype: u16, trail: &mut alias::Trail) -> Vec<alias::Record> {
         let wire = name.as_wire();
-        let Some(block) = self.routes.find(&Folded::new(wire), qtype).map(|route| &*route.block) else {
+        let folded = Folded::new(wire);
+        let Some(block) = self.routes.find(&folded, qtype).map(|route| &*route.block) else {
             return Vec::new();
         };
-        if let Some(view) = block.view.as_deref().filter(|view| view.zone_of(wire).is_some()) {
-            let found = alias::resolve(self, view, name, qtype, trail);
+        let zone = block.view.as_deref().and_then(|view| Some((view, kubernetes::zone_of(view, &folded)?.0)));
+        if let Some((view, zone)) = zone {
+            let found = alias::resolve(self, view, zone, name, qtype, trail);
             if found.is_some() || !view.options().passes_on(wire) {
                 return found.unwrap_or_default();
             }

@@ -208,14 +208,9 @@ impl ServiceAnswers {
                 return None;
             }
             if u32::from_be_bytes(of) == hash
-                && let Some(found) = self.endpoint_at(at, label)
+                && let Some(found) = self.endpoint_at(at, label, wanted)
             {
-                return Some(match (wanted, found) {
-                    (Wanted::Nothing, _) => Prepared::Records(Records::default(), Records::default()),
-                    (Wanted::A, Some((a, _))) => Prepared::Records(a, Records::default()),
-                    (Wanted::Aaaa, Some((_, aaaa))) => Prepared::Records(aaaa, Records::default()),
-                    (Wanted::Srv, _) | (_, None) => Prepared::Composed,
-                });
+                return Some(found);
             }
             place = (place + 1) & mask;
         }
@@ -226,22 +221,24 @@ impl ServiceAnswers {
         Some(u32::from_be_bytes(*self.0.get(at..)?.first_chunk()?) as usize)
     }
 
-    /// The addresses of the endpoint that stands at a place, if that is its label; they are `None` if it has aliases.
-    #[allow(clippy::type_complexity)]
-    fn endpoint_at(&self, at: usize, label: &[u8]) -> Option<Option<(Records<'_>, Records<'_>)>> {
+    /// What the endpoint that stands at a place has of a type, if that is its label.
+    fn endpoint_at(&self, at: usize, label: &[u8], wanted: Wanted) -> Option<Prepared<'_>> {
         let (length, rest) = self.0.get(at..)?.split_first()?;
         let (found, rest) = rest.split_at_checked(usize::from(*length))?;
         if found != label {
             return None;
         }
         let (counts, rest) = rest.split_first_chunk::<4>()?;
-        if *counts == ALIASES {
-            return Some(None);
-        }
         let [a, aaaa] = [u16::from_be_bytes([counts[0], counts[1]]), u16::from_be_bytes([counts[2], counts[3]])];
-        let (a_octets, rest) = rest.split_at_checked(usize::from(a) * A_OCTETS)?;
-        let (aaaa_octets, _) = rest.split_at_checked(usize::from(aaaa) * AAAA_OCTETS)?;
-        Some(Some((Records { octets: a_octets, count: a }, Records { octets: aaaa_octets, count: aaaa })))
+        let (skipped, count, record_octets) = match wanted {
+            Wanted::Nothing => return Some(Prepared::Records(Records::default(), Records::default())),
+            Wanted::Srv => return Some(Prepared::Composed),
+            _ if *counts == ALIASES => return Some(Prepared::Composed),
+            Wanted::A => (0, a, A_OCTETS),
+            Wanted::Aaaa => (usize::from(a) * A_OCTETS, aaaa, AAAA_OCTETS),
+        };
+        let octets = rest.get(skipped..skipped + usize::from(count) * record_octets)?;
+        Some(Prepared::Records(Records { octets, count }, Records::default()))
     }
 }
 

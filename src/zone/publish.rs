@@ -70,11 +70,12 @@ impl Publisher {
         if dirty.is_empty() {
             return;
         }
+        let is_listed = self.is_synced();
         for (filter, published) in self.views.iter_mut().enumerate() {
             let view = &published.view;
             let mut next = view.next();
             let mut delta = delta(&self.cluster, filter, view.options(), &next, &dirty);
-            let is_synced = next.is_synced || self.cluster.is_synced(&self.kinds);
+            let is_synced = next.is_synced || is_listed;
             if delta.is_empty() && is_synced == next.is_synced {
                 continue;
             }

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::name::Name;
 use super::options::ViewOptions;
 use super::snapshot::Snapshot;
 
@@ -44,13 +43,6 @@ impl View {
     /// The view's options.
     pub fn options(&self) -> &ViewOptions {
         &self.options
-    }
-
-    /// The longest of the view's zones that a name (wire form, lower case) is in, with the offset at which the zone
-    /// begins in it.
-    pub fn zone_of(&self, wire: &[u8]) -> Option<(&Name, usize)> {
-        super::name::suffixes(wire)
-            .find_map(|at| self.options.zones.iter().find(|zone| zone.as_wire() == &wire[at..]).map(|zone| (zone, at)))
     }
 
     /// The content as it was last published.
