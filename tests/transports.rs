@@ -56,6 +56,11 @@ fn slice(service: &str, count: u16) -> Event {
 
 /// Blocks of all sorts: two views of one cluster, one with `bufsize`; one that serves nothing; a root that has no view.
 fn responder(endpoints: u16) -> Responder {
+    responder_in("cluster.local", endpoints)
+}
+
+/// The same with another primary zone.
+fn responder_in(primary: &str, endpoints: u16) -> Responder {
     let view = |zones: &[&str]| {
         let zones: Vec<Name> = zones.iter().map(|zone| Name::parse(zone).unwrap()).collect();
         let options = ViewOptions {
@@ -70,7 +75,7 @@ fn responder(endpoints: u16) -> Responder {
         };
         Arc::new(View::new(options, 1))
     };
-    let views = [view(&["cluster.local", "second.example", "in-addr.arpa", "ip6.arpa"]), view(&["small.example"])];
+    let views = [view(&[primary, "second.example", "in-addr.arpa", "ip6.arpa"]), view(&["small.example"])];
     let filters = views.iter().map(|view| (Arc::clone(view), Filter::default())).collect();
     let mut publisher = Publisher::new(filters, vec![Kind::Service]);
     let external = |name: &str| ServiceKind::ExternalName(name.into());
@@ -95,7 +100,7 @@ fn responder(endpoints: u16) -> Responder {
     let whole = block(Some(&views[0]), None, true);
     let small = block(Some(&views[1]), Some(BUFSIZE), true);
     Responder::new([
-        (Name::parse("cluster.local").unwrap(), Arc::clone(&whole)),
+        (Name::parse(primary).unwrap(), Arc::clone(&whole)),
         (Name::parse("second.example").unwrap(), Arc::clone(&whole)),
         (Name::parse("in-addr.arpa").unwrap(), Arc::clone(&whole)),
         (Name::parse("ip6.arpa").unwrap(), whole),
@@ -365,5 +370,19 @@ fn tcp_is_cut_at_its_own_limit() {
         assert_eq!(word(&tcp, 2) & TC != 0, cut, "{} bytes", tcp.len());
         assert!(tcp.len() <= 65_535 && (!cut || tcp.len() > 65_400), "{} bytes", tcp.len());
         assert_eq!(udp, tcp);
+    }
+}
+
+#[test]
+fn an_address_points_to_no_name_that_is_too_long() {
+    let label = |octets| "z".repeat(octets);
+    let zone = [63, 63, 63, 50].map(label).join(".");
+    let responder = responder_in(&zone, 6);
+    for (address, answers) in [("1.0.96.10.in-addr.arpa", 1), ("0.0.0.10.in-addr.arpa", 0)] {
+        let header = [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        let query = [&header[..], Name::parse(address).unwrap().as_wire(), &[0, 12, 0, 1]].concat();
+        assert!(paths::agree(&responder, &query), "{address} is not prepared");
+        let (_, tcp) = check(&responder, &query).unwrap();
+        assert_eq!(word(&tcp, 6), answers, "{address}");
     }
 }

@@ -11,6 +11,7 @@ use super::message::{Message, Owner, Section};
 use super::query::{Question, bits, parse_record, rtype};
 use super::rcode::Rcode;
 use crate::zone::faults::any_planted;
+use crate::zone::name::NAME_OCTETS_MAX;
 use crate::zone::prepared::{Prepared, Records, Wanted};
 use crate::zone::records::Below;
 use crate::zone::shards::keyed_hash;
@@ -181,7 +182,9 @@ fn pointers(asked: &Asked<'_>, name: &Folded, message: &mut Message<'_>) -> Opti
         return (!is_passed_on).then(|| Verdict::Answered(asked.deny(message, Rcode::NXDOMAIN)));
     }
     let options = asked.view.options();
-    for labels in names {
+    // A name that is too long is none, see Name::join.
+    let room = NAME_OCTETS_MAX - options.primary.as_wire().len();
+    for labels in names.iter().filter(|labels| labels.as_wire().len() <= room) {
         message.record(Section::Answer, Owner::QUESTION, rtype::PTR, options.ttl_secs, |message| {
             message.octets(labels.as_wire());
             message.octets(options.primary.as_wire());
