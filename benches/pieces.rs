@@ -86,10 +86,10 @@ fn pieces(criterion: &mut Criterion) {
 fn indexes(criterion: &mut Criterion, view: &View) {
     let mut services: Vec<Service> = view.current().services().cloned().collect();
     services.shuffle(&mut StdRng::seed_from_u64(1));
-    let keys: Vec<Vec<u8>> = services.iter().map(|service| service.answers.key().to_vec()).collect();
+    let keys: Vec<Vec<u8>> = services.iter().map(|service| service.key().to_vec()).collect();
 
     let shards = ArcSwap::from_pointee(services.iter().fold(Shards::default(), |mut shards, service| {
-        shards.set(service.answers.key(), Some(service.clone()));
+        shards.set(service.key(), Some(service.clone()));
         shards
     }));
     let swap_one = |index: usize| {
@@ -111,11 +111,10 @@ fn indexes(criterion: &mut Criterion, view: &View) {
     };
     let in_shards = |batch: &[Vec<u8>]| {
         let shards = shards.load();
-        batch.iter().filter_map(|key| shards.get(key)).map(|service| service.answers.key().len()).sum()
+        batch.iter().filter_map(|key| shards.get(key)).map(|service| service.key().len()).sum()
     };
-    let in_map = |batch: &[Vec<u8>]| {
-        batch.iter().filter_map(|key| map.get(key)).map(|service| service.answers.key().len()).sum()
-    };
+    let in_map =
+        |batch: &[Vec<u8>]| batch.iter().filter_map(|key| map.get(key)).map(|service| service.key().len()).sum();
     all("shards, 32 look-ups", &in_shards);
     all("DashMap, 32 look-ups", &in_map);
     while_writing(keys.len(), &swap_one, || all("shards, 32 look-ups beside a writer", &in_shards));

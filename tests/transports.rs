@@ -24,7 +24,7 @@ const TC: u16 = 0x0200;
 // ---- what is asked --------------------------------------------------------------------------------------------------
 
 fn service(name: &str, kind: ServiceKind) -> Event {
-    let ports = vec![ServicePort { name: "http".into(), protocol: "TCP".into(), port: 80 }];
+    let ports = [ServicePort { name: "http".into(), protocol: "TCP".into(), port: 80 }].into();
     Event::Apply(Object::Service(Service { key: ObjectKey::new("a", name), labels: Labels::new(), kind, ports }))
 }
 
@@ -44,7 +44,7 @@ fn slice(service: &str, count: u16) -> Event {
             terminating: None,
         }
     };
-    let ports = vec![EndpointPort { name: "http".into(), protocol: "TCP".into(), port: Some(80) }];
+    let ports = [EndpointPort { name: "http".into(), protocol: "TCP".into(), port: Some(80) }].into();
     Event::Apply(Object::EndpointSlice(EndpointSlice {
         key: ObjectKey::new("a", format!("{service}-1")),
         labels: Labels::new(),

@@ -9,6 +9,7 @@
 mod paths;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Debug;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
@@ -19,8 +20,9 @@ use podzone::model::{
 };
 use podzone::zone::delta::service_records;
 use podzone::zone::name_servers::NameServers;
-use podzone::zone::records::ServiceRecords;
-use podzone::zone::{Data, Delta, Labels, Name, Pods, Publisher, Record, Snapshot, View, ViewOptions};
+use podzone::zone::{
+    Data, Delta, Labels, Name, Pods, Publisher, Record, Replaced, Service as Packed, Snapshot, View, ViewOptions,
+};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -98,7 +100,13 @@ fn slice() -> impl Strategy<Value = Object> {
     });
     let contents = (proptest::collection::vec(endpoint(), 0..4), proptest::collection::vec(port, 0..3));
     (key(&["s0", "s1", "s2"]), metadata(), service, contents).prop_map(|(key, labels, service, (endpoints, ports))| {
-        Object::EndpointSlice(EndpointSlice { key, labels, service: service.map(Into::into), endpoints, ports })
+        Object::EndpointSlice(EndpointSlice {
+            key,
+            labels,
+            service: service.map(Into::into),
+            endpoints: endpoints.into(),
+            ports: ports.into(),
+        })
     })
 }
 
@@ -262,9 +270,9 @@ impl Source {
 /// What one view's deltas say, taken together.
 #[derive(Default, PartialEq, Debug)]
 struct Content {
-    services: BTreeMap<Labels, Arc<ServiceRecords>>,
-    pointers: BTreeMap<IpAddr, Arc<[Labels]>>,
-    pods: BTreeMap<IpAddr, Arc<[Labels]>>,
+    services: BTreeMap<Labels, Packed>,
+    pointers: BTreeMap<IpAddr, Box<[Labels]>>,
+    pods: BTreeMap<(IpAddr, Labels), i64>,
     namespaces: BTreeSet<Labels>,
     name_servers: Arc<NameServers>,
 }
@@ -279,15 +287,24 @@ struct Followed {
 
 impl Content {
     fn apply(&mut self, delta: &Delta) {
-        fn replace<K: Ord + Clone, V: ?Sized>(map: &mut BTreeMap<K, Arc<V>>, key: &K, new: &Option<Arc<V>>) {
-            match new {
-                Some(new) => map.insert(key.clone(), Arc::clone(new)),
-                None => map.remove(key),
+        fn replace<K: Ord + Clone + Debug, V: PartialEq + Clone + Debug>(
+            map: &mut BTreeMap<K, V>,
+            change: &Replaced<K, V>,
+        ) {
+            assert_ne!(change.old, change.new, "{:?} is replaced by itself", change.key);
+            let old = match &change.new {
+                Some(new) => map.insert(change.key.clone(), new.clone()),
+                None => map.remove(&change.key),
             };
+            assert_eq!(old, change.old, "{:?}", change.key);
         }
-        delta.services.iter().for_each(|change| replace(&mut self.services, &change.key, &change.new));
-        delta.pointers.iter().for_each(|change| replace(&mut self.pointers, &change.key, &change.new));
-        delta.pods.iter().for_each(|change| replace(&mut self.pods, &change.key, &change.new));
+        delta.services.iter().for_each(|change| replace(&mut self.services, change));
+        delta.pointers.iter().for_each(|change| replace(&mut self.pointers, change));
+        for (address, namespace, change) in &delta.pods {
+            let pods = self.pods.entry((*address, Labels::clone(namespace))).or_default();
+            *pods += change;
+        }
+        self.pods.retain(|_, pods| *pods != 0);
         for (namespace, exists) in &delta.namespaces {
             let changed =
                 if *exists { self.namespaces.insert(namespace.clone()) } else { self.namespaces.remove(namespace) };
@@ -398,23 +415,29 @@ impl Bench {
     }
 }
 
+/// The names of an address, sorted.
+fn names(view: &Snapshot, address: IpAddr) -> Vec<Labels> {
+    let mut names = Vec::new();
+    view.pointers(address, |name| names.push(Labels::concat(&[name.label, name.key, b"\x03svc"])));
+    names.sort();
+    names
+}
+
 /// The index that answers come from holds what the deltas say, and nothing else.
 fn assert_view_is(view: &Snapshot, content: &Content) {
-    assert_eq!(view.service_count(), content.services.len());
-    for (key, records) in &content.services {
-        assert_eq!(view.service(key.as_wire()).map(|service| &service.records), Some(records), "{key}");
+    let named = content.services.values().filter(|service| service.has_names());
+    assert_eq!(view.service_count(), named.count());
+    assert_eq!(view.services().count(), content.services.len());
+    for (key, service) in &content.services {
+        assert_eq!(view.service(key.as_wire()), Some(service), "{key}");
     }
     for address in ADDRESSES.map(|text| text.parse::<IpAddr>().unwrap()) {
-        assert_eq!(
-            Some(view.pointers(address)),
-            content.pointers.get(&address).map(|names| &**names).or(Some(&[])),
-            "pointers of {address}"
-        );
-        assert_eq!(
-            Some(view.pod_namespaces(address)),
-            content.pods.get(&address).map(|pods| &**pods).or(Some(&[])),
-            "pods of {address}"
-        );
+        let known = content.pointers.get(&address).map_or(&[][..], |names| names);
+        assert_eq!(names(view, address), known, "pointers of {address}");
+        let known = content.pods.iter().filter(|((of, _), _)| *of == address);
+        let known: BTreeMap<&Labels, i64> = known.map(|((_, namespace), pods)| (namespace, *pods)).collect();
+        let pods = view.pod_namespaces(address).map(|(namespace, pods)| (namespace, i64::from(pods)));
+        assert_eq!(pods.collect::<BTreeMap<_, _>>(), known, "pods of {address}");
     }
     for namespace in NAMESPACES {
         let label = Labels::parse(namespace).unwrap();
@@ -543,7 +566,7 @@ fn a_pod_that_is_going_keeps_what_it_had() {
         Event::Apply(Object::Pod(Pod { key, labels: Metadata::new(), address: address.parse().ok(), terminating }))
     };
     let namespaces_of =
-        |bench: &Bench, address: &str| bench.views[1].current().pod_namespaces(address.parse().unwrap()).len();
+        |bench: &Bench, address: &str| bench.views[1].current().pod_namespaces(address.parse().unwrap()).count();
     let mut bench = Bench::new();
     bench.take(vec![Event::Begin(Kind::Pod), pod("pod-0", "10.0.0.1", false), pod("pod-1", "10.0.0.2", true)]);
     bench.take(vec![Event::End(Kind::Pod), pod("pod-0", "10.0.0.3", true)]);

@@ -1,7 +1,7 @@
 //! Slice updates at a set rate: one endpoint of a slice is replaced by another and back, as in a rolling update.
 
 use crate::cluster::{Cluster, Service};
-use crate::events::{endpoint, slices};
+use crate::events::{slices, succeeding_slices};
 use podzone::model::{EndpointSlice, Event, Object};
 use podzone::zone::Publisher;
 use rand::SeedableRng;
@@ -70,12 +70,7 @@ impl Churn {
 
 /// The slices of a Service, each with its other content.
 fn both(service: &Service) -> impl Iterator<Item = [EndpointSlice; 2]> {
-    slices(service).enumerate().map(|(index, slice)| {
-        let mut other = slice.clone();
-        let replaced = other.endpoints.last_mut().expect("every slice has endpoints");
-        *replaced = endpoint(&service.successor(index));
-        [slice, other]
-    })
+    slices(service).zip(succeeding_slices(service)).map(|(slice, other)| [slice, other])
 }
 
 /// Sets the rate of a server's slice updates; how many there were so far.

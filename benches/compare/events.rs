@@ -31,22 +31,36 @@ fn object(service: &Service) -> podzone::model::Service {
             Some(address) => ServiceKind::ClusterIp(vec![address.into()]),
             None => ServiceKind::Headless,
         },
-        ports: vec![ServicePort { name: "http".into(), protocol: "TCP".into(), port: 80 }],
+        ports: [ServicePort { name: "http".into(), protocol: "TCP".into(), port: 80 }].into(),
     }
 }
 
 /// The slices of a Service.
 pub(crate) fn slices(service: &Service) -> impl Iterator<Item = EndpointSlice> {
-    service.pods.chunks(SLICE_ENDPOINTS).zip(&service.slice_names).map(|(pods, name)| EndpointSlice {
-        key: ObjectKey::new(&*service.namespace, &**name),
-        labels: Labels::new(),
-        service: Some(service.name.as_str().into()),
-        endpoints: pods.iter().map(endpoint).collect(),
-        ports: vec![EndpointPort { name: "http".into(), protocol: "TCP".into(), port: Some(8080) }],
+    let pods = service.pods.chunks(SLICE_ENDPOINTS).zip(&service.slice_names);
+    pods.map(|(pods, name)| slice(service, name, pods.iter()))
+}
+
+/// The slices of a Service, each with its last pod replaced.
+pub(crate) fn succeeding_slices(service: &Service) -> impl Iterator<Item = EndpointSlice> {
+    let pods = service.pods.chunks(SLICE_ENDPOINTS).zip(&service.slice_names).enumerate();
+    pods.map(|(index, (pods, name))| {
+        let kept = pods.split_last().map_or(&[][..], |(_, kept)| kept);
+        slice(service, name, kept.iter().chain([&service.successor(index)]))
     })
 }
 
-pub(crate) fn endpoint(pod: &Pod) -> Endpoint {
+fn slice<'p>(service: &Service, name: &str, pods: impl Iterator<Item = &'p Pod>) -> EndpointSlice {
+    EndpointSlice {
+        key: ObjectKey::new(&*service.namespace, name),
+        labels: Labels::new(),
+        service: Some(service.name.as_str().into()),
+        endpoints: pods.map(endpoint).collect(),
+        ports: [EndpointPort { name: "http".into(), protocol: "TCP".into(), port: Some(8080) }].into(),
+    }
+}
+
+fn endpoint(pod: &Pod) -> Endpoint {
     Endpoint {
         addresses: vec![EndpointAddress::Ip(pod.address.into())],
         hostname: None,

@@ -65,7 +65,7 @@ fn check(packet: &[u8]) {
 }
 
 fn service(name: &str, kind: ServiceKind) -> Event {
-    let ports = vec![ServicePort { name: "http".into(), protocol: "TCP".into(), port: 80 }];
+    let ports = [ServicePort { name: "http".into(), protocol: "TCP".into(), port: 80 }].into();
     Event::Apply(Object::Service(Service { key: ObjectKey::new("a", name), labels: Labels::new(), kind, ports }))
 }
 
@@ -86,7 +86,7 @@ fn slice(service: &str, count: u16) -> Event {
         labels: Labels::new(),
         service: Some(service.into()),
         endpoints: (0..count).map(endpoint).collect(),
-        ports: vec![EndpointPort { name: "http".into(), protocol: "TCP".into(), port: Some(80) }],
+        ports: [EndpointPort { name: "http".into(), protocol: "TCP".into(), port: Some(80) }].into(),
     }))
 }
 

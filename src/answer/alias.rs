@@ -11,7 +11,7 @@ use super::message::{Message, Owner, Section, address_type};
 use super::query::rtype;
 use super::responder::Responder;
 use crate::zone::faults::{Fault, planted};
-use crate::zone::records::Selected;
+use crate::zone::records::{Entry, Selected};
 use crate::zone::{Name, Snapshot, View};
 
 /// The most aliases in a row, as in CoreDNS (maxCnameChainLength).
@@ -154,9 +154,9 @@ impl Chase<'_> {
         selected: &Selected<'_>,
         trail: &mut Trail,
     ) -> Vec<Record> {
-        let entries = selected.entries.iter().filter(|entry| entry.has(selected.address_mark));
+        let entries = selected.entries.iter().filter(|entry| entry.has(Entry::FIRST_ADDRESS));
         let mut records = self.addresses(seen.view, owner, entries.map(|entry| entry.address));
-        for alias in selected.aliases() {
+        for alias in &selected.aliases {
             // An alias to itself, or below itself, is a loop; so is one that came before.
             if alias.is_at_or_below(name)
                 || trail.steps_left == 0

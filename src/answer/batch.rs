@@ -58,7 +58,7 @@ impl<'r> Batch<'r> {
             _ => None,
         });
         black_box(services.clone().filter(|(content, hash)| content.touch_place(*hash)).count());
-        black_box(services.map(|(content, hash)| content.touch_answers(hash)).sum::<usize>());
+        black_box(services.map(|(content, hash)| content.touch_packed(hash)).sum::<usize>());
     }
 
     /// Answers a packet into `out`, if its answer is prepared or given already; `None` leaves it to

@@ -11,7 +11,7 @@ use super::query::{HEADER_OCTETS, Question, bits, rtype};
 use super::rcode::Rcode;
 use super::responder::Responder;
 use crate::zone::faults::{Fault, planted};
-use crate::zone::records::{Entry, Selected};
+use crate::zone::records::{Entry, Selected, weight};
 use crate::zone::{Labels, Name, Snapshot, View};
 
 /// The version of the schema that the names follow (Kubernetes DNS-Based Service Discovery, section 2.2), and the TTL
@@ -170,10 +170,10 @@ impl Asked<'_> {
             }
             Located::Pod(pod) => write(message, pod.address),
             Located::Service(selected) => {
-                if selected.aliases().next().is_some() {
+                if !selected.aliases.is_empty() {
                     return self.aliases(responder, &selected, message);
                 }
-                for entry in selected.entries.iter().filter(|entry| entry.has(selected.address_mark)) {
+                for entry in selected.entries.iter().filter(|entry| entry.has(Entry::FIRST_ADDRESS)) {
                     write(message, entry.address);
                 }
             }
@@ -204,7 +204,7 @@ impl Asked<'_> {
     /// A pod has an SRV record of its own, with port 0: CoreDNS gives it one (func findPods leaves the port unset).
     fn srv_of_pod(&self, pod: &Pod, message: &mut Message<'_>) -> Ending {
         let target = self.name.get(pod.at..).unwrap_or(&[]);
-        let weight = Selected::weight_of(pod.pods);
+        let weight = weight(pod.pods);
         let mut target_at = None;
         message.record(Section::Answer, Owner::QUESTION, rtype::SRV, self.ttl(), |message| {
             target_at = write_srv(message, weight, 0, &[target]);
@@ -216,7 +216,7 @@ impl Asked<'_> {
 
     fn srv_of_service(&self, selected: &Selected<'_>, message: &mut Message<'_>) -> Ending {
         let weight = selected.weight();
-        let key = selected.service.key.as_wire();
+        let key = selected.key;
         let zone = self.zone.as_wire();
         // Where each target was written first, for its glue to point to; entries are in the order of their targets.
         let mut targets: Vec<(u32, Option<u16>)> = Vec::new();
@@ -235,7 +235,7 @@ impl Asked<'_> {
             }
         }
         if planted(Fault::AliasInSrv) {
-            for alias in selected.aliases() {
+            for alias in &selected.aliases {
                 wrote = true;
                 message.record(Section::Answer, Owner::QUESTION, rtype::SRV, self.ttl(), |message| {
                     write_srv(message, weight, 0, &[alias.as_wire()]);
@@ -276,16 +276,18 @@ impl Asked<'_> {
                 _ => Ending::NoData,
             };
         };
-        let names = self.content.pointers(address);
-        if names.is_empty() {
-            return Ending::NameError;
-        }
-        for target in names.iter().filter_map(|labels| Name::join(labels, &self.view.options().primary)) {
-            message.record(Section::Answer, Owner::QUESTION, rtype::PTR, self.ttl(), |message| {
-                message.name(target.as_wire());
-            });
-        }
-        Ending::Answered
+        let mut is_known = false;
+        let primary = &self.view.options().primary;
+        self.content.pointers(address, |pointed| {
+            is_known = true;
+            let labels = Labels::concat(&[pointed.label, pointed.key, b"\x03svc"]);
+            if let Some(target) = Name::join(&labels, primary) {
+                message.record(Section::Answer, Owner::QUESTION, rtype::PTR, self.ttl(), |message| {
+                    message.name(target.as_wire());
+                });
+            }
+        });
+        if is_known { Ending::Answered } else { Ending::NameError }
     }
 
     fn txt(&self, message: &mut Message<'_>) -> Ending {
@@ -313,7 +315,7 @@ impl Asked<'_> {
         match self.locate() {
             Located::Missing => return Ending::NameError,
             Located::Service(selected) => {
-                if let Some(alias) = selected.aliases().next().filter(|_| selected.entries.is_empty()) {
+                if let Some(alias) = selected.aliases.first().filter(|_| selected.entries.is_empty()) {
                     message.record(Section::Answer, Owner::QUESTION, rtype::CNAME, self.ttl(), |message| {
                         message.name(alias.as_wire());
                     });

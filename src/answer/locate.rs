@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::folded::Folded;
 use crate::zone::faults::{Fault, planted};
 use crate::zone::name::suffixes;
-use crate::zone::records::{Below, Selected};
-use crate::zone::{Pods, Snapshot, View, name_servers};
+use crate::zone::records::Selected;
+use crate::zone::{Below, Pods, Snapshot, View, name_servers};
 
 /// What stands at a name.
 #[derive(Debug)]
@@ -124,10 +124,10 @@ fn locate_service<'n>(content: &'n Snapshot, labels: &Labels<'n>) -> Option<Sele
     let service = content.service(labels.run(3, 1)?)?;
     let below = match labels.count {
         3 => Below::Service,
-        4 => Below::Endpoint(labels.text(4)?),
+        4 => Below::Endpoint(labels.run(4, 3)?),
         _ => Below::Port { port: stripped(labels.text(5)?)?, protocol: stripped(labels.text(4)?)? },
     };
-    service.records.select(below)
+    service.select(below)
 }
 
 /// A port's or protocol's label without its underscore, which may be missing.
@@ -153,12 +153,10 @@ fn locate_pod<'n>(view: &View, content: &Snapshot, labels: &Labels<'n>) -> Locat
         return Located::Pod(Pod { address, pods: 1, at });
     }
     let namespace = labels.run(2, 1).unwrap_or(&[]);
-    let pods = content
+    let of_namespace = content
         .pod_namespaces(address)
-        .iter()
-        .filter(|candidate| candidate.as_wire() == namespace || planted(Fault::PodNamespaceUnchecked))
-        .count();
-    match u32::try_from(pods).unwrap_or(u32::MAX) {
+        .filter(|(candidate, _)| candidate.as_wire() == namespace || planted(Fault::PodNamespaceUnchecked));
+    match of_namespace.map(|(_, pods)| pods).sum() {
         0 => Located::Missing,
         pods => Located::Pod(Pod { address, pods, at }),
     }

@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::query::{CLASS_IN, HEADER_OCTETS, Query, bits, opcode, parse_record, rtype};
+use super::query::{CLASS_IN, HEADER_OCTETS, Query, bits, opcode, rtype};
 use super::rcode::Rcode;
-use crate::zone::prepared::Records;
 
 /// Offsets over this cannot be pointed to (RFC 1035 section 4.1.4).
-const POINTER_MAX: usize = 0x3fff;
+pub(super) const POINTER_MAX: usize = 0x3fff;
 /// The two bits that make a pointer of an offset.
 const POINTER: u16 = 0xc000;
 
@@ -90,8 +89,7 @@ impl<'o> Message<'o> {
         let octets = self.out.len() - length_at - 2;
         if self.out.len() > self.limit {
             self.out.truncate(start);
-            self.full = true;
-            self.flags |= bits::TC;
+            self.cut();
             return false;
         }
         let octets = u16::try_from(octets).unwrap_or(u16::MAX).to_be_bytes();
@@ -102,46 +100,78 @@ impl<'o> Message<'o> {
         true
     }
 
-    /// Writes whole records that are encoded already, as many as fit; where they begin.
-    pub(super) fn whole(&mut self, section: Section, records: Records<'_>) -> usize {
-        let start = self.out.len();
-        if self.full || records.count == 0 {
-            return start;
-        }
-        if start + records.octets.len() <= self.limit {
-            self.out.extend_from_slice(records.octets);
-            self.counts[section as usize] += records.count;
-            return start;
-        }
-        let room = self.limit.saturating_sub(start);
-        let mut end = 0;
-        while let Some(record) = parse_record(records.octets, end).filter(|record| record.end <= room) {
-            end = record.end;
-            self.counts[section as usize] += 1;
-        }
-        self.out.extend_from_slice(records.octets.get(..end).unwrap_or(&[]));
-        self.full = true;
-        self.flags |= bits::TC;
-        start
+    /// How many octets there are so far.
+    pub(super) fn octets_so_far(&self) -> usize {
+        self.out.len()
     }
 
-    /// Writes glue that is encoded already (see [`crate::zone::prepared`]): the pointers of its owners are moved behind
-    /// the question, and those to the Service to where it stands in the question's name.
-    pub(super) fn glue(&mut self, records: Records<'_>, service_at: usize) {
-        let start = self.whole(Section::Additional, records);
-        // A question's octets and an offset that the zone took care to keep small enough.
-        let question = (self.question.1 + 4) as u16;
-        let service = (HEADER_OCTETS + service_at) as u16;
-        let mut at = start;
-        while let Some((end, type_at)) = parse_record(self.out, at).map(|record| (record.end, record.class_at - 2)) {
-            // The owner ends in a pointer.
-            if let Some(pointer) = self.out.get_mut(type_at - 2..type_at) {
-                let target = u16::from_be_bytes([pointer[0], pointer[1]]);
-                let moved = if target == POINTER { POINTER | service } else { target.wrapping_add(question) };
-                pointer.copy_from_slice(&moved.to_be_bytes());
-            }
-            at = end;
+    /// How many octets more it may have.
+    pub(super) fn room(&self) -> usize {
+        self.limit.saturating_sub(self.out.len())
+    }
+
+    /// Writes address records of the question's name: addresses of one family, one after the other in as many octets as
+    /// the family's have. Those before the first come last.
+    pub(super) fn addresses(&mut self, ttl_secs: u32, family: Family, addresses: &[u8], first: usize) {
+        let octets = family.octets();
+        let count = addresses.len() / octets;
+        if self.full || count == 0 {
+            return;
         }
+        let head = Head::new(POINTER | HEADER_OCTETS as u16, family.rtype(), ttl_secs, octets as u16);
+        let room = self.room() / (head.0.len() + octets);
+        let (last, first) = addresses.split_at((first % count) * octets);
+        for address in first.chunks_exact(octets).chain(last.chunks_exact(octets)).take(room) {
+            self.out.extend_from_slice(&head.0);
+            self.out.extend_from_slice(address);
+        }
+        self.counts[Section::Answer as usize] += count.min(room) as u16;
+        if count > room {
+            self.cut();
+        }
+    }
+
+    /// Writes an SRV record of the question's name, of priority 0, whose target is a label and what stands behind it;
+    /// `false`, as [`Self::record`], if it does not fit.
+    pub(super) fn srv(&mut self, ttl_secs: u32, weight: u16, port: u16, target: [&[u8]; 2]) -> bool {
+        let octets = SRV_HEAD_OCTETS + target[0].len() + target[1].len();
+        if self.full || self.out.len() + octets > self.limit {
+            self.cut();
+            return false;
+        }
+        let rdata = (octets - HEAD_OCTETS) as u16;
+        self.out.extend_from_slice(&Head::new(POINTER | HEADER_OCTETS as u16, rtype::SRV, ttl_secs, rdata).0);
+        let [w0, w1] = weight.to_be_bytes();
+        let [p0, p1] = port.to_be_bytes();
+        self.out.extend_from_slice(&[0, 0, w0, w1, p0, p1]);
+        self.out.extend_from_slice(target[0]);
+        self.out.extend_from_slice(target[1]);
+        self.counts[Section::Answer as usize] += 1;
+        true
+    }
+
+    /// Writes address records of a target: its name stands at an offset of the message, or is a label before what stands
+    /// there. `false` if not all of them fit.
+    pub(super) fn glue(&mut self, ttl_secs: u32, family: Family, owner: (&[u8], u16), addresses: &[u8]) -> bool {
+        let octets = family.octets();
+        let head = Head::new(POINTER | owner.1, family.rtype(), ttl_secs, octets as u16);
+        for address in addresses.chunks_exact(octets) {
+            if self.full || self.out.len() + owner.0.len() + head.0.len() + octets > self.limit {
+                self.cut();
+                return false;
+            }
+            self.out.extend_from_slice(owner.0);
+            self.out.extend_from_slice(&head.0);
+            self.out.extend_from_slice(address);
+            self.counts[Section::Additional as usize] += 1;
+        }
+        true
+    }
+
+    /// Nothing fits any more.
+    fn cut(&mut self) {
+        self.full = true;
+        self.flags |= bits::TC;
     }
 
     /// Writes an address record.
@@ -211,6 +241,47 @@ impl<'o> Message<'o> {
             }
         }
         flags
+    }
+}
+
+/// Octets of a record whose owner is a pointer, before its data, and of an SRV record before its target.
+const HEAD_OCTETS: usize = 12;
+pub(super) const SRV_HEAD_OCTETS: usize = HEAD_OCTETS + 6;
+
+/// A record whose owner is a pointer, up to its data.
+struct Head([u8; HEAD_OCTETS]);
+
+impl Head {
+    fn new(owner: u16, rtype: u16, ttl_secs: u32, rdata_octets: u16) -> Self {
+        let ([o0, o1], [t0, t1], [c0, c1]) = (owner.to_be_bytes(), rtype.to_be_bytes(), CLASS_IN.to_be_bytes());
+        let ([s0, s1, s2, s3], [l0, l1]) = (ttl_secs.to_be_bytes(), rdata_octets.to_be_bytes());
+        Self([o0, o1, t0, t1, c0, c1, s0, s1, s2, s3, l0, l1])
+    }
+}
+
+/// The families of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Octets of an address.
+    pub(super) fn octets(self) -> usize {
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 16,
+        }
+    }
+
+    fn rtype(self) -> u16 {
+        match self {
+            Self::V4 => rtype::A,
+            Self::V6 => rtype::AAAA,
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! From the bytes of a query to the bytes of its answer.
 //!
 //! ```text
-//!  packet ──▶ query ──▶ responder ──▶ batch ──▶ prepared ──▶ zone::prepared
-//!            (parse)    (the block)      │      (by name and type, encoded when the zone changed)
+//!  packet ──▶ query ──▶ responder ──▶ batch ──▶ prepared ──▶ service ──▶ zone::packed
+//!            (parse)    (the block)      │      (by name)    (written from what is packed)
 //!                                        └────▶ kubernetes ──▶ locate ──▶ zone::records
 //!                                               (by type)     (by name; composed)
 //!                             └──────▶ message (write, cut) ──▶ response
@@ -27,6 +27,7 @@ mod relay;
 mod responder;
 mod rotate;
 mod routes;
+mod service;
 
 pub use batch::{Batch, Read};
 pub use elsewhere::{Deferred, Lookup, LookupError};

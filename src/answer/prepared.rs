@@ -1,21 +1,20 @@
-//! The fast path: answers that were encoded when the zone changed.
+//! The fast path: answers that are written straight from what is packed.
 //!
 //! What is here and what [`kubernetes`](super::kubernetes) composes are the same records for the same question; a
 //! property test and a fuzz target hold that. What is not here is composed: the names above Services, pods' addresses,
-//! aliases, and types that only the zone itself has.
+//! aliases, endpoints that several slices hold, and types that only the zone itself has.
 
 use super::folded::Folded;
 use super::kubernetes::{Asked, Verdict, zone_of};
 use super::locate::{reverse_address, stripped};
-use super::message::{Message, Owner, Section};
-use super::query::{Question, bits, parse_record, rtype};
+use super::message::{Family, Message, Owner, Section};
+use super::query::{Question, bits, rtype};
 use super::rcode::Rcode;
+use super::service::{Found, Wanted, Writer};
 use crate::zone::faults::any_planted;
 use crate::zone::name::NAME_OCTETS_MAX;
-use crate::zone::prepared::{Prepared, Records, Wanted};
-use crate::zone::records::Below;
 use crate::zone::shards::keyed_hash;
-use crate::zone::{Name, Snapshot, View, name_servers};
+use crate::zone::{Below, Name, Snapshot, View, name_servers};
 
 /// Labels of a name that exists below its zone, at most and at least: `port.protocol.service.namespace.svc`, and
 /// without the first two.
@@ -62,7 +61,7 @@ impl<'v> Spot<'v> {
     }
 }
 
-/// Answers a question if its answer is prepared; otherwise nothing is written, and it is to be composed.
+/// Answers a question if what it asks for is packed; otherwise nothing is written, and it is to be composed.
 ///
 /// `turn` is where the addresses of a set begin, for those who want them to rotate.
 pub(super) fn answer(
@@ -80,59 +79,43 @@ pub(super) fn answer(
     let Spot { zone, zone_at, place } = *spot;
     let asked = &Asked { view, content, zone, zone_at, question, name: name.as_wire() };
     let wanted = match question.qtype {
-        rtype::A => Wanted::A,
-        rtype::AAAA => Wanted::Aaaa,
-        // Targets are encoded in the primary zone.
-        rtype::SRV if *zone != view.options().primary => return None,
+        rtype::A => Wanted::Addresses(Family::V4),
+        rtype::AAAA => Wanted::Addresses(Family::V6),
         rtype::SRV => Wanted::Srv,
         rtype::PTR if matches!(place, Place::Reverse) => return pointers(asked, name, message),
         rtype::NS | rtype::CNAME | rtype::SOA | rtype::PTR | rtype::TXT | rtype::AXFR | rtype::IXFR => return None,
         _ => Wanted::Nothing,
     };
-    let (prepared, service_at) = match place {
+    let found = match place {
         Place::Composed | Place::Reverse => return None,
-        Place::Missing => (Prepared::Missing, 0),
+        Place::Missing => Found::Missing,
         Place::Service { key_at, key_end, hash, labels } => {
             let service = content.service_hashed(hash, asked.name.get(key_at..key_end)?);
-            let prepared = match (service, below(name, labels)?) {
-                (Some(service), Some(below)) => service.answers.find(below, wanted),
-                _ => Prepared::Missing,
-            };
-            (prepared, key_at)
+            match (service, below(asked.name, name, labels, key_at)?) {
+                (Some(service), Some(below)) => {
+                    let writer = Writer {
+                        message,
+                        ttl_secs: view.options().ttl_secs,
+                        zone: zone.as_wire(),
+                        service,
+                        service_at: key_at,
+                        turn: turn.unwrap_or_default() as usize,
+                    };
+                    writer.write(below, wanted)
+                }
+                _ => Found::Missing,
+            }
         }
     };
-    match prepared {
-        Prepared::Composed => return None,
-        Prepared::Missing if asked.view.options().passes_on(asked.name) => return None,
-        Prepared::Missing => return Some(Verdict::Answered(asked.deny(message, Rcode::NXDOMAIN))),
-        Prepared::Records(records, _) if records.count == 0 => {
-            return Some(Verdict::Answered(asked.deny(message, Rcode::NOERROR)));
-        }
-        Prepared::Records(records, glue) if wanted == Wanted::Srv => {
-            message.whole(Section::Answer, records);
-            for glue in turned(glue, turn) {
-                message.glue(glue, service_at);
-            }
-        }
-        Prepared::Records(records, _) => {
-            for records in turned(records, turn) {
-                message.whole(Section::Answer, records);
-            }
-        }
+    match found {
+        Found::Composed => return None,
+        Found::Missing if asked.view.options().passes_on(asked.name) => return None,
+        Found::Missing => return Some(Verdict::Answered(asked.deny(message, Rcode::NXDOMAIN))),
+        Found::NoData => return Some(Verdict::Answered(asked.deny(message, Rcode::NOERROR))),
+        Found::Written => {}
     }
     message.set(bits::AA);
     Some(Verdict::Answered(Rcode::NOERROR))
-}
-
-/// Records in two parts, the first beginning at a turn.
-fn turned(records: Records<'_>, turn: Option<u32>) -> [Records<'_>; 2] {
-    let count = turn.and_then(|turn| turn.checked_rem(records.count.into())).unwrap_or(0) as u16;
-    let mut at = 0;
-    for _ in 0..count {
-        at = parse_record(records.octets, at).map_or(at, |record| record.end);
-    }
-    let (last, first) = records.octets.split_at_checked(at).unwrap_or((&[], records.octets));
-    [Records { octets: first, count: records.count - count }, Records { octets: last, count }]
 }
 
 impl Place {
@@ -163,10 +146,10 @@ impl Place {
 
 /// What stands before Service and namespace in a name of so many labels before its zone; `Some(None)` if there is no such
 /// name.
-fn below(name: &Folded, labels: usize) -> Option<Option<Below<'_>>> {
+fn below<'n>(wire: &'n [u8], name: &'n Folded, labels: usize, key_at: usize) -> Option<Option<Below<'n>>> {
     Some(match labels {
         3 => Some(Below::Service),
-        4 => Some(Below::Endpoint(name.label(0)?)),
+        4 => Some(Below::Endpoint(wire.get(..key_at)?)),
         _ => match (stripped(name.label(0)?), stripped(name.label(1)?)) {
             (Some(port), Some(protocol)) => Some(Below::Port { port, protocol }),
             _ => None,
@@ -176,19 +159,22 @@ fn below(name: &Folded, labels: usize) -> Option<Option<Below<'_>>> {
 
 /// PTR of an address.
 fn pointers(asked: &Asked<'_>, name: &Folded, message: &mut Message<'_>) -> Option<Verdict> {
-    let names = asked.content.pointers(reverse_address(name)?);
-    if names.is_empty() {
+    let address = reverse_address(name)?;
+    let options = asked.view.options();
+    let mut is_known = false;
+    asked.content.pointers(address, |pointed| {
+        is_known = true;
+        let parts = [pointed.label, pointed.key, b"\x03svc", options.primary.as_wire()];
+        // A name that is too long is none, see Name::join.
+        if parts.iter().map(|part| part.len()).sum::<usize>() <= NAME_OCTETS_MAX {
+            message.record(Section::Answer, Owner::QUESTION, rtype::PTR, options.ttl_secs, |message| {
+                parts.iter().for_each(|part| message.octets(part));
+            });
+        }
+    });
+    if !is_known {
         let is_passed_on = asked.view.options().passes_on(asked.name);
         return (!is_passed_on).then(|| Verdict::Answered(asked.deny(message, Rcode::NXDOMAIN)));
-    }
-    let options = asked.view.options();
-    // A name that is too long is none, see Name::join.
-    let room = NAME_OCTETS_MAX - options.primary.as_wire().len();
-    for labels in names.iter().filter(|labels| labels.as_wire().len() <= room) {
-        message.record(Section::Answer, Owner::QUESTION, rtype::PTR, options.ttl_secs, |message| {
-            message.octets(labels.as_wire());
-            message.octets(options.primary.as_wire());
-        });
     }
     message.set(bits::AA);
     Some(Verdict::Answered(Rcode::NOERROR))

@@ -19,18 +19,20 @@ use super::views::{Plan, SourcePlan, ViewPlan, plan};
 use super::{EXIT_CONFIGURATION, EXIT_OK, EXIT_RUNTIME, EXIT_UNFINISHED, version};
 use crate::admin::FollowedSource;
 use crate::config::{self, Config};
-use crate::model::Event;
+use crate::model::{Event, Kind};
 use crate::net::Serving;
 use crate::panics::{self, contain};
 use crate::source;
 use crate::zone::Publisher;
 
-/// Events that may wait between a source and the zone. A source that is faster waits.
-const EVENTS_QUEUED: usize = 4096;
+/// Events that may wait between a source and the zone. A source that is faster waits; a full slice is some kilobytes.
+const EVENTS_QUEUED: usize = 512;
 /// Events after which the zone publishes at the latest, though more have come.
-const EVENTS_PER_STEP: usize = 1024;
+const EVENTS_PER_STEP: usize = 512;
 /// How long what was listed waits to be published, while not everything was listed.
 const LISTING_PAUSE: Duration = Duration::from_millis(100);
+/// The same while Services or Namespaces are not listed, without which endpoints have no names.
+const NAMELESS_PAUSE: Duration = Duration::from_secs(1);
 /// How often the wait for the first listing looks.
 const SYNC_POLL: Duration = Duration::from_millis(20);
 /// How often it says so, as CoreDNS does (plugin/kubernetes/kubernetes.go, func InitKubeCache).
@@ -203,7 +205,9 @@ fn publish(mut publisher: Publisher, mut events: mpsc::Receiver<Event>, held: &F
         for event in step.drain(..) {
             contain(|| publisher.handle(event));
         }
-        if publisher.is_synced() || published.elapsed() >= LISTING_PAUSE {
+        let have_names = publisher.cluster().is_synced(&[Kind::Namespace, Kind::Service]);
+        let pause = if have_names { LISTING_PAUSE } else { NAMELESS_PAUSE };
+        if publisher.is_synced() || published.elapsed() >= pause {
             contain(|| publisher.publish());
             held.held(publisher.cluster());
             published = Instant::now();

@@ -6,13 +6,19 @@
 //! A relist is a mark-and-sweep: `Begin` opens an epoch for the kind, each `Apply` stamps its object with it, and
 //! `End` removes what bears an older stamp. Until `End` nothing is missing.
 
+use std::borrow::Borrow;
+use std::collections::BTreeSet;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use ahash::{HashMap, HashSet};
+
+use super::endpoints::AddressRef;
 use super::event::{Event, Kind};
-use super::objects::{EndpointAddress, EndpointSlice, Labels, Object, ObjectKey, Pod, Service, ServiceKind};
+use super::interned::Interned;
+use super::objects::{EndpointPort, EndpointSlice, Labels, Object, ObjectKey, Pod, Service, ServicePort};
 use super::selector::Selector;
 
 /// Which of the filters that a cluster was made with let an object through: bit `i` stands for filter `i`.
@@ -41,26 +47,34 @@ impl Filter {
 /// What changed since it was last taken.
 #[derive(Debug, Default)]
 pub struct Dirty {
-    /// Services (by their own key) whose own data, endpoints or existence changed.
+    /// Services (by their own key, whether they exist or not) whose own data, endpoints or existence changed.
     pub services: HashSet<ObjectKey>,
-    /// Addresses whose owners (Services, endpoints) changed.
-    pub addresses: HashSet<IpAddr>,
     /// Namespaces that came or went.
-    pub namespaces: HashSet<Box<str>>,
-    /// Addresses whose pods changed.
-    pub pod_addresses: HashSet<IpAddr>,
+    pub namespaces: HashSet<Arc<str>>,
+    /// Pods that changed, and what they were.
+    pub pods: HashMap<ObjectKey, PodBefore>,
     /// A kind was listed in full for the first time.
     pub synced: bool,
+}
+
+/// What a pod was that has changed since.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PodBefore {
+    address: Option<IpAddr>,
+    visible: Visibility,
+}
+
+impl PodBefore {
+    /// The address that it had in a view.
+    pub fn address(self, filter: usize) -> Option<IpAddr> {
+        self.address.filter(|_| self.visible.contains(filter))
+    }
 }
 
 impl Dirty {
     /// Whether there is nothing to look at.
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty()
-            && self.addresses.is_empty()
-            && self.namespaces.is_empty()
-            && self.pod_addresses.is_empty()
-            && !self.synced
+        self.services.is_empty() && self.namespaces.is_empty() && self.pods.is_empty() && !self.synced
     }
 }
 
@@ -69,49 +83,69 @@ impl Dirty {
 struct Live<T> {
     object: T,
     visible: Visibility,
-    epoch: u64,
+    epoch: u32,
 }
+
+/// A table with room for fewer objects than this is not worth shrinking.
+const ROOMY: usize = 1024;
 
 /// The objects of one kind.
 #[derive(Debug)]
-struct Table<T> {
-    live: HashMap<ObjectKey, Live<T>>,
-    epoch: u64,
+struct Table<K, T> {
+    live: HashMap<K, Live<T>>,
+    /// The number of the last listing, counted in a circle.
+    epoch: u32,
 }
 
-impl<T> Default for Table<T> {
+impl<K, T> Default for Table<K, T> {
     fn default() -> Self {
-        Self { live: HashMap::new(), epoch: 0 }
+        Self { live: HashMap::default(), epoch: 0 }
     }
 }
 
-impl<T: PartialEq> Table<T> {
-    /// Puts an object in place; `Some(previous)` if that changed anything.
-    fn put(&mut self, key: &ObjectKey, object: T, visible: Visibility) -> Option<Option<T>> {
+impl<K: Clone + Eq + Hash, T: PartialEq> Table<K, T> {
+    fn begin(&mut self) {
+        self.epoch = self.epoch.wrapping_add(1);
+    }
+
+    /// Puts an object in place; what stood there, `Some(None)` if nothing did, `None` if that changed nothing.
+    fn put(&mut self, key: &K, object: T, visible: Visibility) -> Option<Option<(T, Visibility)>> {
         let epoch = self.epoch;
         if let Some(live) = self.live.get_mut(key) {
             live.epoch = epoch;
             if live.object == object && live.visible == visible {
                 return None;
             }
-            live.visible = visible;
-            return Some(Some(std::mem::replace(&mut live.object, object)));
+            let before = std::mem::replace(&mut live.visible, visible);
+            return Some(Some((std::mem::replace(&mut live.object, object), before)));
         }
         self.live.insert(key.clone(), Live { object, visible, epoch });
         Some(None)
     }
 
-    fn remove(&mut self, key: &ObjectKey) -> Option<T> {
-        self.live.remove(key).map(|live| live.object)
+    fn remove<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<(K, T, Visibility)>
+    where
+        K: Borrow<Q>,
+    {
+        let (key, live) = self.live.remove_entry(key)?;
+        shrink(&mut self.live);
+        Some((key, live.object, live.visible))
     }
 
     /// Keys that the listing which now ends did not name.
-    fn stale(&self) -> Vec<ObjectKey> {
+    fn stale(&self) -> Vec<K> {
         self.live.iter().filter(|(_, live)| live.epoch != self.epoch).map(|(key, _)| key.clone()).collect()
     }
 }
 
-/// A join from one key to its members. Nearly every address has one, so that one takes no set.
+/// Gives room back: a map does not become smaller by itself, and a cluster may.
+fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
+    if map.capacity() > ROOMY && map.len() < map.capacity() / 4 {
+        map.shrink_to_fit();
+    }
+}
+
+/// A join from one key to its members. Nearly every Service has one slice, and one takes no set.
 #[derive(Debug)]
 struct Join<K>(HashMap<K, Members>);
 
@@ -133,7 +167,7 @@ impl Members {
 
 impl<K> Default for Join<K> {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self(HashMap::default())
     }
 }
 
@@ -167,6 +201,7 @@ impl<K: Eq + Hash> Join<K> {
         };
         if is_empty {
             self.0.remove(key);
+            shrink(&mut self.0);
         }
     }
 
@@ -179,32 +214,36 @@ impl<K: Eq + Hash> Join<K> {
 #[derive(Debug, Default)]
 pub struct Cluster {
     filters: Vec<Filter>,
-    namespaces: Table<()>,
-    services: Table<Service>,
-    slices: Table<EndpointSlice>,
-    pods: Table<Pod>,
+    namespaces: Table<Arc<str>, ()>,
+    services: Table<ObjectKey, Service>,
+    slices: Table<ObjectKey, EndpointSlice>,
+    pods: Table<ObjectKey, Pod>,
     slices_by_service: Join<ObjectKey>,
-    services_by_address: Join<IpAddr>,
+    /// Slices that hold one of the addresses that are looked for.
     slices_by_address: Join<IpAddr>,
-    pods_by_address: Join<IpAddr>,
+    looked_for: Vec<IpAddr>,
     listed: HashSet<Kind>,
     dirty: Dirty,
+    texts: Interned<str>,
+    service_ports: Interned<[ServicePort]>,
+    endpoint_ports: Interned<[EndpointPort]>,
 }
 
 impl Cluster {
-    /// An empty cluster of which [`Filter::MAX`] filters at most are kept; the rest see nothing.
-    pub fn new(filters: Vec<Filter>) -> Self {
-        Self { filters, ..Self::default() }
+    /// An empty cluster of which [`Filter::MAX`] filters at most are kept; the rest see nothing. `looked_for` are the
+    /// addresses that [`Cluster::slices_with`] can be asked of.
+    pub fn new(filters: Vec<Filter>, looked_for: Vec<IpAddr>) -> Self {
+        Self { filters, looked_for, ..Self::default() }
     }
 
     /// Takes one event in.
     pub fn handle(&mut self, event: Event) {
         match event {
             Event::Begin(kind) => match kind {
-                Kind::Namespace => self.namespaces.epoch += 1,
-                Kind::Service => self.services.epoch += 1,
-                Kind::EndpointSlice => self.slices.epoch += 1,
-                Kind::Pod => self.pods.epoch += 1,
+                Kind::Namespace => self.namespaces.begin(),
+                Kind::Service => self.services.begin(),
+                Kind::EndpointSlice => self.slices.begin(),
+                Kind::Pod => self.pods.begin(),
             },
             Event::Apply(object) => self.apply(object),
             Event::Delete(kind, key) => self.delete(kind, &key),
@@ -224,27 +263,13 @@ impl Cluster {
 
     /// Whether a namespace exists.
     pub fn has_namespace(&self, name: &str) -> bool {
-        self.namespaces.live.contains_key(&ObjectKey::new("", name))
+        self.namespaces.live.contains_key(name)
     }
 
-    /// The names of all namespaces.
-    pub fn namespaces(&self) -> impl Iterator<Item = &str> {
-        self.namespaces.live.keys().map(|key| &*key.name)
-    }
-
-    /// The keys of all Services.
-    pub fn service_keys(&self) -> impl Iterator<Item = &ObjectKey> {
-        self.services.live.keys()
-    }
-
-    /// The cluster IPs and ready endpoints' addresses of the Services and slices of some namespaces.
-    pub fn addresses_in(&self, namespaces: &HashSet<Box<str>>) -> impl Iterator<Item = IpAddr> {
-        let services = self.services.live.values().filter(|live| namespaces.contains(&live.object.key.namespace));
-        let slices = self.slices.live.values().filter(|live| namespaces.contains(&live.object.key.namespace));
-        services
-            .flat_map(|live| cluster_addresses(&live.object))
-            .copied()
-            .chain(slices.flat_map(|live| ready_addresses(&live.object)))
+    /// The keys of the Services of some namespaces, and of those that slices name though they do not exist.
+    pub fn service_keys(&self, namespaces: &HashSet<Arc<str>>) -> impl Iterator<Item = &ObjectKey> {
+        let keys = self.services.live.keys().chain(self.slices_by_service.0.keys());
+        keys.filter(|key| namespaces.contains(&key.namespace))
     }
 
     /// The Service of a key, if a view's filter lets it through.
@@ -261,7 +286,7 @@ impl Cluster {
         self.visible_slices(self.slices_by_service.get(service), filter)
     }
 
-    /// The slices that hold an address in a ready endpoint.
+    /// The slices that hold an address in a ready endpoint, if it is one of those that are looked for.
     pub fn slices_with<'a>(
         &'a self,
         address: IpAddr,
@@ -280,17 +305,9 @@ impl Cluster {
             .map(|live| &live.object)
     }
 
-    /// The Services that have an address as a cluster IP.
-    pub fn services_with<'a>(&'a self, address: IpAddr, filter: usize) -> impl Iterator<Item = &'a Service> + use<'a> {
-        self.services_by_address.get(&address).filter_map(move |key| self.service(key, filter))
-    }
-
-    /// The namespaces of the pods that have an address, one for each pod.
-    pub fn pod_namespaces<'a>(&'a self, address: IpAddr, filter: usize) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.pods_by_address
-            .get(&address)
-            .filter(move |key| self.pods.live.get(*key).is_some_and(|live| live.visible.contains(filter)))
-            .map(|key| &*key.namespace)
+    /// The address of a pod that a view's filter lets through.
+    pub fn pod_address(&self, key: &ObjectKey, filter: usize) -> Option<IpAddr> {
+        self.pods.live.get(key).filter(|live| live.visible.contains(filter))?.object.address
     }
 
     /// How many objects of a kind are held.
@@ -306,93 +323,91 @@ impl Cluster {
     fn apply(&mut self, object: Object) {
         match object {
             Object::Namespace(namespace) => {
-                let key = ObjectKey::new("", namespace.name);
-                if self.namespaces.put(&key, (), Visibility::default()).is_some() {
-                    self.dirty.namespaces.insert(key.name);
+                if self.namespaces.put(&namespace.name, (), Visibility::default()).is_some() {
+                    self.dirty.namespaces.insert(namespace.name);
                 }
             }
-            Object::Service(mut service) => {
-                let visible = self.visibility(&std::mem::take(&mut service.labels));
-                let key = service.key.clone();
-                let addresses = cluster_addresses(&service).to_vec();
-                if let Some(before) = self.services.put(&key, service, visible) {
-                    if let Some(before) = before {
-                        self.unlink_service(&before);
-                    }
-                    for address in addresses {
-                        self.services_by_address.add(address, &key);
-                        self.dirty.addresses.insert(address);
-                    }
-                    self.dirty.services.insert(key);
-                }
-            }
-            Object::EndpointSlice(mut slice) => {
-                let visible = self.visibility(&std::mem::take(&mut slice.labels));
-                let key = slice.key.clone();
-                let owner = owner(&slice);
-                let addresses: Vec<IpAddr> = ready_addresses(&slice).collect();
-                if let Some(before) = self.slices.put(&key, slice, visible) {
-                    if let Some(before) = before {
-                        self.unlink_slice(&before);
-                    }
-                    for address in addresses {
-                        self.slices_by_address.add(address, &key);
-                        self.dirty.addresses.insert(address);
-                    }
-                    if let Some(owner) = owner {
-                        self.slices_by_service.add(owner.clone(), &key);
-                        self.dirty.services.insert(owner);
-                    }
-                }
-            }
-            Object::Pod(mut pod) => {
-                let key = pod.key.clone();
-                if pod.terminating {
-                    // CoreDNS ignores updates of a pod that is going: its address stays until the pod is gone, and
-                    // one first seen while going is not taken in (plugin/kubernetes/object/pod.go).
-                    let epoch = self.pods.epoch;
-                    if let Some(live) = self.pods.live.get_mut(&key) {
-                        live.epoch = epoch;
-                    }
-                    return;
-                }
-                let visible = self.visibility(&std::mem::take(&mut pod.labels));
-                let address = pod.address;
-                if let Some(before) = self.pods.put(&key, pod, visible) {
-                    if let Some(before) = before {
-                        self.unlink_pod(&before);
-                    }
-                    if let Some(address) = address {
-                        self.pods_by_address.add(address, &key);
-                        self.dirty.pod_addresses.insert(address);
-                    }
-                }
-            }
+            Object::Service(service) => self.apply_service(service),
+            Object::EndpointSlice(slice) => self.apply_slice(slice),
+            Object::Pod(pod) => self.apply_pod(pod),
         }
+    }
+
+    fn apply_service(&mut self, mut service: Service) {
+        let visible = self.visibility(&std::mem::take(&mut service.labels));
+        self.texts.share(&mut service.key.namespace);
+        self.service_ports.share(&mut service.ports);
+        let key = service.key.clone();
+        if self.services.put(&key, service, visible).is_some() {
+            self.dirty.services.insert(key);
+        }
+    }
+
+    fn apply_slice(&mut self, mut slice: EndpointSlice) {
+        let visible = self.visibility(&std::mem::take(&mut slice.labels));
+        self.texts.share(&mut slice.key.namespace);
+        self.endpoint_ports.share(&mut slice.ports);
+        let key = slice.key.clone();
+        let owner = owner(&slice);
+        let addresses = self.found_in(&slice);
+        let Some(before) = self.slices.put(&key, slice, visible) else { return };
+        // What stays joined is not taken apart: to a Service of many slices it is a search less for each.
+        if let Some((before, _)) = before {
+            self.unlink_slice(&before, owner.as_ref());
+        }
+        for address in addresses {
+            self.slices_by_address.add(address, &key);
+        }
+        if let Some(owner) = owner {
+            self.slices_by_service.add(owner.clone(), &key);
+            self.dirty.services.insert(owner);
+        }
+    }
+
+    fn apply_pod(&mut self, mut pod: Pod) {
+        if pod.terminating {
+            // CoreDNS ignores updates of a pod that is going: its address stays until the pod is gone, and one first
+            // seen while going is not taken in (plugin/kubernetes/object/pod.go).
+            let epoch = self.pods.epoch;
+            if let Some(live) = self.pods.live.get_mut(&pod.key) {
+                live.epoch = epoch;
+            }
+            return;
+        }
+        let visible = self.visibility(&std::mem::take(&mut pod.labels));
+        self.texts.share(&mut pod.key.namespace);
+        let key = pod.key.clone();
+        if let Some(before) = self.pods.put(&key, pod, visible) {
+            self.pod_changed(key, before);
+        }
+    }
+
+    /// Notes what a pod was before its first change.
+    fn pod_changed(&mut self, key: ObjectKey, before: Option<(Pod, Visibility)>) {
+        let before = before.map(|(pod, visible)| PodBefore { address: pod.address, visible });
+        self.dirty.pods.entry(key).or_insert_with(|| before.unwrap_or_default());
     }
 
     fn delete(&mut self, kind: Kind, key: &ObjectKey) {
         match kind {
             Kind::Namespace => {
-                let key = ObjectKey::new("", key.name.clone());
-                if self.namespaces.remove(&key).is_some() {
-                    self.dirty.namespaces.insert(key.name);
+                if let Some((name, ..)) = self.namespaces.remove(&key.name) {
+                    self.dirty.namespaces.insert(name);
                 }
             }
             Kind::Service => {
-                if let Some(service) = self.services.remove(key) {
-                    self.unlink_service(&service);
-                    self.dirty.services.insert(service.key);
+                if let Some((key, ..)) = self.services.remove(key) {
+                    self.dirty.services.insert(key);
                 }
             }
             Kind::EndpointSlice => {
-                if let Some(slice) = self.slices.remove(key) {
-                    self.unlink_slice(&slice);
+                if let Some((_, slice, _)) = self.slices.remove(key) {
+                    self.unlink_slice(&slice, None);
                 }
             }
             Kind::Pod => {
-                if let Some(pod) = self.pods.remove(key) {
-                    self.unlink_pod(&pod);
+                if let Some((key, pod, visible)) = self.pods.remove(key) {
+                    self.pod_changed(key, Some((pod, visible)));
                 }
             }
         }
@@ -400,7 +415,7 @@ impl Cluster {
 
     fn end(&mut self, kind: Kind) {
         let stale = match kind {
-            Kind::Namespace => self.namespaces.stale(),
+            Kind::Namespace => self.namespaces.stale().into_iter().map(|name| ObjectKey::new("", name)).collect(),
             Kind::Service => self.services.stale(),
             Kind::EndpointSlice => self.slices.stale(),
             Kind::Pod => self.pods.stale(),
@@ -408,32 +423,36 @@ impl Cluster {
         for key in stale {
             self.delete(kind, &key);
         }
+        self.texts.tidy();
+        self.service_ports.tidy();
+        self.endpoint_ports.tidy();
         self.dirty.synced |= self.listed.insert(kind);
     }
 
-    fn unlink_service(&mut self, service: &Service) {
-        for address in cluster_addresses(service) {
-            self.services_by_address.drop_member(address, &service.key);
-            self.dirty.addresses.insert(*address);
-        }
-    }
-
-    fn unlink_slice(&mut self, slice: &EndpointSlice) {
-        for address in ready_addresses(slice) {
+    /// Takes a slice out of its joins, but for that to a Service to which it will still belong.
+    fn unlink_slice(&mut self, slice: &EndpointSlice, owner_from_now: Option<&ObjectKey>) {
+        for address in self.found_in(slice) {
             self.slices_by_address.drop_member(&address, &slice.key);
-            self.dirty.addresses.insert(address);
         }
         if let Some(owner) = owner(slice) {
-            self.slices_by_service.drop_member(&owner, &slice.key);
+            if owner_from_now != Some(&owner) {
+                self.slices_by_service.drop_member(&owner, &slice.key);
+            }
             self.dirty.services.insert(owner);
         }
     }
 
-    fn unlink_pod(&mut self, pod: &Pod) {
-        if let Some(address) = pod.address {
-            self.pods_by_address.drop_member(&address, &pod.key);
-            self.dirty.pod_addresses.insert(address);
+    /// The addresses that are looked for and stand in a slice's ready endpoints.
+    fn found_in(&self, slice: &EndpointSlice) -> Vec<IpAddr> {
+        if self.looked_for.is_empty() {
+            return Vec::new();
         }
+        let ready = slice.endpoints.iter().filter(|endpoint| endpoint.conditions.is_ready());
+        let addresses = ready.flat_map(|endpoint| endpoint.addresses()).filter_map(|address| match address {
+            AddressRef::Ip(address) => Some(address),
+            AddressRef::Name(_) => None,
+        });
+        addresses.filter(|address| self.looked_for.contains(address)).collect()
     }
 
     fn visibility(&self, labels: &Labels) -> Visibility {
@@ -447,23 +466,7 @@ impl Cluster {
     }
 }
 
-fn cluster_addresses(service: &Service) -> &[IpAddr] {
-    match &service.kind {
-        ServiceKind::ClusterIp(addresses) => addresses,
-        ServiceKind::Headless | ServiceKind::ExternalName(_) => &[],
-    }
-}
-
 /// The Service that a slice belongs to, by its label; a slice without one belongs to none.
 fn owner(slice: &EndpointSlice) -> Option<ObjectKey> {
-    slice.service.as_ref().map(|service| ObjectKey::new(slice.key.namespace.clone(), service.clone()))
-}
-
-fn ready_addresses(slice: &EndpointSlice) -> impl Iterator<Item = IpAddr> {
-    slice.endpoints.iter().filter(|endpoint| endpoint.is_ready()).flat_map(|endpoint| &endpoint.addresses).filter_map(
-        |address| match address {
-            EndpointAddress::Ip(ip) => Some(*ip),
-            EndpointAddress::Name(_) => None,
-        },
-    )
+    slice.service.as_ref().map(|service| ObjectKey::new(Arc::clone(&slice.key.namespace), Arc::clone(service)))
 }

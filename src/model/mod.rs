@@ -4,14 +4,16 @@
 //! [`Event`]s; [`Cluster`] keeps the live objects and their joins; `zone` makes records of them.
 
 mod cluster;
+mod endpoints;
 mod event;
+mod interned;
 mod objects;
 mod selector;
 
 pub use cluster::{Cluster, Dirty, Filter, Visibility};
+pub use endpoints::{AddressRef, Conditions, Endpoint, EndpointAddress, EndpointRef, Endpoints, EndpointsBuilder};
 pub use event::{Event, Kind};
 pub use objects::{
-    Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Labels, Namespace, Object, ObjectKey, Pod, Service,
-    ServiceKind, ServicePort,
+    EndpointPort, EndpointSlice, Labels, Namespace, Object, ObjectKey, Pod, Service, ServiceKind, ServicePort,
 };
 pub use selector::{Selector, SelectorError};

@@ -5,24 +5,26 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use super::endpoints::Endpoints;
 use super::event::Kind;
 
 /// Labels of an object; needed only until its visibility to each view is decided.
 pub type Labels = BTreeMap<String, String>;
 
-/// Namespace and name; the namespace of a cluster-scoped object is empty.
+/// Namespace and name; the namespace of a cluster-scoped object is empty. A clone shares both texts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectKey {
     /// Namespace, or empty.
-    pub namespace: Box<str>,
+    pub namespace: Arc<str>,
     /// Name within the namespace.
-    pub name: Box<str>,
+    pub name: Arc<str>,
 }
 
 impl ObjectKey {
     /// Makes a key of a namespace (empty for cluster-scoped objects) and a name.
-    pub fn new(namespace: impl Into<Box<str>>, name: impl Into<Box<str>>) -> Self {
+    pub fn new(namespace: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> Self {
         Self { namespace: namespace.into(), name: name.into() }
     }
 }
@@ -62,7 +64,7 @@ impl Object {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Namespace {
     /// Its name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
     /// Its labels.
     pub labels: Labels,
 }
@@ -77,7 +79,7 @@ pub struct Service {
     /// How its name resolves.
     pub kind: ServiceKind,
     /// `spec.ports`, in order.
-    pub ports: Vec<ServicePort>,
+    pub ports: Arc<[ServicePort]>,
 }
 
 /// How a Service's name resolves.
@@ -93,7 +95,7 @@ pub enum ServiceKind {
 }
 
 /// A port of a Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServicePort {
     /// Name; empty if unnamed.
     pub name: Box<str>,
@@ -112,49 +114,15 @@ pub struct EndpointSlice {
     pub labels: Labels,
     /// The value of the label `kubernetes.io/service-name`: the Service, in the slice's namespace; `None` (or
     /// empty) for a slice that belongs to none.
-    pub service: Option<Box<str>>,
+    pub service: Option<Arc<str>>,
     /// The endpoints, ready or not.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Endpoints,
     /// The ports of all of them; empty means none are declared.
-    pub ports: Vec<EndpointPort>,
-}
-
-/// An endpoint of a slice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Its addresses.
-    pub addresses: Vec<EndpointAddress>,
-    /// `hostname`: set for a pod whose `subdomain` is the Service's name and whose `hostname` is set.
-    pub hostname: Option<Box<str>>,
-    /// `targetRef.name`, whatever the kind of the target and however long.
-    pub target_name: Option<Box<str>>,
-    /// `conditions.ready`; `None` is to be read as ready.
-    pub ready: Option<bool>,
-    /// `conditions.serving`; `None` is to be read as `ready`.
-    pub serving: Option<bool>,
-    /// `conditions.terminating`; `None` is to be read as not terminating.
-    pub terminating: Option<bool>,
-}
-
-impl Endpoint {
-    /// Whether the endpoint belongs into answers: `conditions.ready`, where nothing said means yes
-    /// (`EndpointConditions` in `k8s.io/api/discovery/v1`).
-    pub fn is_ready(&self) -> bool {
-        self.ready.unwrap_or(true)
-    }
-}
-
-/// An endpoint's address.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum EndpointAddress {
-    /// Address types `IPv4` and `IPv6`. IPv4-mapped IPv6 addresses are given as IPv4.
-    Ip(IpAddr),
-    /// Address type `FQDN`.
-    Name(Box<str>),
+    pub ports: Arc<[EndpointPort]>,
 }
 
 /// A port of an EndpointSlice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EndpointPort {
     /// Name; empty if unnamed.
     pub name: Box<str>,

@@ -13,8 +13,8 @@ use serde::{Deserialize, Deserializer};
 
 use super::meaning::{self, Invalid};
 use crate::model::{
-    Endpoint, EndpointPort, EndpointSlice, Kind, Labels, Namespace, Object, ObjectKey, Pod, Service, ServiceKind,
-    ServicePort,
+    self, EndpointPort, EndpointSlice, EndpointsBuilder, Kind, Labels, Namespace, Object, ObjectKey, Pod, Service,
+    ServiceKind, ServicePort,
 };
 
 /// `metadata` of an object.
@@ -232,10 +232,11 @@ impl LeanSlice {
         let labels = self.metadata.labels.unwrap_or_default();
         let service = meaning::service_name(&labels);
         let names = meaning::holds_names(self.address_type.as_deref())?;
-        let lean = self.endpoints.unwrap_or_default();
-        // Nor collected, which would keep the larger allocation of what it is made from.
-        let mut endpoints = Vec::with_capacity(lean.len());
-        endpoints.extend(lean.into_iter().map(|endpoint| endpoint.read(names, notes)));
+        let mut endpoints = EndpointsBuilder::default();
+        for endpoint in self.endpoints.unwrap_or_default() {
+            endpoint.read(names, &mut endpoints, notes);
+        }
+        let endpoints = endpoints.finish();
         let ports = self.ports.unwrap_or_default().into_iter().map(|port| EndpointPort {
             name: port.name.unwrap_or_default(),
             protocol: meaning::protocol(port.protocol),
@@ -246,20 +247,15 @@ impl LeanSlice {
 }
 
 impl LeanEndpoint {
-    fn read(self, names: bool, notes: &mut Vec<String>) -> Endpoint {
-        let texts = self.addresses.unwrap_or_default();
-        // Not collected, which would leave room for three more: there are very many of these.
-        let mut addresses = Vec::with_capacity(texts.len());
-        addresses.extend(texts.iter().filter_map(|text| meaning::endpoint_address(text, names, notes)));
-        let conditions = self.conditions.unwrap_or_default();
-        Endpoint {
-            addresses,
-            hostname: self.hostname.filter(|name| !name.is_empty()),
-            target_name: self.target_ref.and_then(|target| target.name).filter(|name| !name.is_empty()),
-            ready: conditions.ready,
-            serving: conditions.serving,
-            terminating: conditions.terminating,
+    fn read(self, names: bool, endpoints: &mut EndpointsBuilder, notes: &mut Vec<String>) {
+        endpoints.begin();
+        for text in self.addresses.iter().flatten() {
+            meaning::endpoint_address(text, names, endpoints, notes);
         }
+        let Conditions { ready, serving, terminating } = self.conditions.unwrap_or_default();
+        let target_name = self.target_ref.and_then(|target| target.name);
+        let conditions = model::Conditions { ready, serving, terminating };
+        endpoints.end(conditions, self.hostname.as_deref(), target_name.as_deref());
     }
 }
 
@@ -293,7 +289,7 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
-    use crate::model::EndpointAddress;
+    use crate::model::AddressRef;
 
     fn read(kind: Kind, json: &str) -> (Result<Object, Invalid>, Vec<String>) {
         let lean = Lean::deserialize(kind, &mut serde_json::Deserializer::from_str(json)).unwrap();
@@ -348,12 +344,12 @@ mod tests {
         let (object, notes) = read(Kind::EndpointSlice, json);
         let Ok(Object::EndpointSlice(slice)) = object else { panic!("{object:?}") };
         assert_eq!(slice.service, None);
-        assert_eq!(slice.ports, [EndpointPort { name: "".into(), protocol: "TCP".into(), port: None }]);
-        let endpoint = &slice.endpoints[0];
-        let addresses: Vec<String> = endpoint.addresses.iter().map(|address| format!("{address:?}")).collect();
+        assert_eq!(*slice.ports, [EndpointPort { name: "".into(), protocol: "TCP".into(), port: None }]);
+        let endpoint = slice.endpoints.iter().next().unwrap();
+        let addresses: Vec<String> = endpoint.addresses().map(|address| format!("{address:?}")).collect();
         assert_eq!(addresses, ["Ip(10.0.0.1)", "Ip(10.0.0.2)"]);
-        assert_eq!((endpoint.hostname.as_deref(), endpoint.target_name.as_deref()), (None, Some("web-x")));
-        assert_eq!((endpoint.ready, endpoint.serving, endpoint.terminating), (None, None, None));
+        assert_eq!((endpoint.hostname, endpoint.target_name), (None, Some(&b"web-x"[..])));
+        assert_eq!(endpoint.conditions, model::Conditions::default());
         assert_eq!(notes, ["endpoint address \"10.0.0.256\" is not an IP address, it is left out"]);
 
         let (object, _) = read(
@@ -369,7 +365,8 @@ mod tests {
         let json = r#"{"metadata":{"name":"w"},"addressType":"FQDN","endpoints":[{"addresses":["a.example"]}]}"#;
         let (object, _) = read(Kind::EndpointSlice, json);
         let Ok(Object::EndpointSlice(slice)) = object else { panic!("{object:?}") };
-        assert_eq!(slice.endpoints[0].addresses, [EndpointAddress::Name("a.example".into())]);
+        let endpoint = slice.endpoints.iter().next().unwrap();
+        assert_eq!(endpoint.addresses().collect::<Vec<_>>(), [AddressRef::Name(b"a.example")]);
     }
 
     #[test]

@@ -203,7 +203,7 @@ fn is_manifest(name: &Path) -> bool {
 
 /// Adds the namespaces that objects lie in, and to all the label that the API server would have set.
 fn complete_namespaces(merged: &mut BTreeMap<Kind, BTreeMap<ObjectKey, Arc<Object>>>) {
-    let mentioned: BTreeSet<Box<str>> =
+    let mentioned: BTreeSet<Arc<str>> =
         merged.values().flat_map(BTreeMap::keys).map(|key| key.namespace.clone()).collect();
     let namespaces = merged.entry(Kind::Namespace).or_default();
     for name in mentioned.into_iter().filter(|name| !name.is_empty()) {

@@ -1,8 +1,9 @@
 //! What the fields of objects mean to DNS, whichever format spelled them.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use crate::model::{EndpointAddress, Labels, ObjectKey, ServiceKind};
+use crate::model::{EndpointsBuilder, Labels, ObjectKey, ServiceKind};
 
 /// The label that ties an EndpointSlice to its Service (`LabelServiceName` in `k8s.io/api/discovery/v1`).
 const LABEL_SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -59,7 +60,7 @@ pub(super) fn service_kind<'a>(
 }
 
 /// The Service that an EndpointSlice belongs to.
-pub(super) fn service_name(labels: &Labels) -> Option<Box<str>> {
+pub(super) fn service_name(labels: &Labels) -> Option<Arc<str>> {
     labels.get(LABEL_SERVICE_NAME).filter(|name| !name.is_empty()).map(|name| name.as_str().into())
 }
 
@@ -72,16 +73,13 @@ pub(super) fn holds_names(address_type: Option<&str>) -> Result<bool, Invalid> {
     }
 }
 
-/// An address of an endpoint.
-pub(super) fn endpoint_address(text: &str, names: bool, notes: &mut Vec<String>) -> Option<EndpointAddress> {
-    if names {
-        return Some(EndpointAddress::Name(text.into()));
+/// Adds an address to the endpoint that is being made.
+pub(super) fn endpoint_address(text: &str, names: bool, endpoints: &mut EndpointsBuilder, notes: &mut Vec<String>) {
+    match parse_ip(text) {
+        _ if names => endpoints.name(text),
+        Some(address) => endpoints.ip(address),
+        None => notes.push(format!("endpoint address {text:?} is not an IP address, it is left out")),
     }
-    let address = parse_ip(text).map(EndpointAddress::Ip);
-    if address.is_none() {
-        notes.push(format!("endpoint address {text:?} is not an IP address, it is left out"));
-    }
-    address
 }
 
 /// A pod's address, if it has one yet.

@@ -10,7 +10,8 @@ use super::decode::{Change, DecodeError, Frame, INITIAL_EVENTS_END, Item, Remark
 use super::meaning::{self, Invalid};
 use super::wire;
 use crate::model::{
-    Endpoint, EndpointPort, EndpointSlice, Kind, Namespace, Object, ObjectKey, Pod, Service, ServicePort,
+    Conditions, EndpointPort, EndpointSlice, Endpoints, EndpointsBuilder, Kind, Namespace, Object, ObjectKey, Pod,
+    Service, ServicePort,
 };
 
 /// What an envelope begins with (`protoEncodingPrefix`).
@@ -21,6 +22,8 @@ pub(super) const MAGIC: [u8; 4] = *b"k8s\0";
 enum Unusable {
     #[error("{0}")]
     Wire(#[from] prost::DecodeError),
+    #[error("{0}")]
+    Text(#[from] std::str::Utf8Error),
     #[error("{0}")]
     Invalid(#[from] Invalid),
 }
@@ -156,9 +159,7 @@ fn into_object(
             let (key, labels, _) = head(slice.metadata)?;
             let service = meaning::service_name(&labels);
             let names = meaning::holds_names(slice.address_type.as_deref().map(String::from_utf8_lossy).as_deref())?;
-            // Not collected, which would keep the larger allocation of what it is made from.
-            let mut endpoints = Vec::with_capacity(slice.endpoints.len());
-            endpoints.extend(slice.endpoints.into_iter().map(|it| endpoint(it, names, notes)));
+            let endpoints = endpoints(slice.endpoints, names, notes)?;
             let ports = slice.ports.into_iter().map(endpoint_port).collect::<Result<_, _>>()?;
             Object::EndpointSlice(EndpointSlice { key, labels, service, endpoints, ports })
         }
@@ -188,23 +189,24 @@ fn endpoint_port(port: wire::EndpointPort) -> Result<EndpointPort, Invalid> {
     })
 }
 
-fn endpoint(endpoint: wire::Endpoint, names: bool, notes: &mut Vec<String>) -> Endpoint {
-    let mut addresses = Vec::with_capacity(endpoint.addresses.len());
-    addresses.extend(
-        endpoint
-            .addresses
-            .iter()
-            .filter_map(|address| meaning::endpoint_address(&String::from_utf8_lossy(address), names, notes)),
-    );
-    let conditions = endpoint.conditions.unwrap_or_default();
-    Endpoint {
-        addresses,
-        hostname: text(endpoint.hostname).filter(|name| !name.is_empty()),
-        target_name: endpoint.target_ref.and_then(|target| text(target.name)).filter(|name| !name.is_empty()),
-        ready: conditions.ready,
-        serving: conditions.serving,
-        terminating: conditions.terminating,
+/// Packs the endpoints of a slice, each read into the same message.
+fn endpoints(wires: Vec<Bytes>, names: bool, notes: &mut Vec<String>) -> Result<Endpoints, Unusable> {
+    let mut packed = EndpointsBuilder::default();
+    let mut endpoint = wire::Endpoint::default();
+    for wire in wires {
+        endpoint.clear();
+        endpoint.merge(wire)?;
+        packed.begin();
+        for address in &endpoint.addresses {
+            meaning::endpoint_address(&String::from_utf8_lossy(address), names, &mut packed, notes);
+        }
+        let wire::EndpointConditions { ready, serving, terminating } = endpoint.conditions.unwrap_or_default();
+        let hostname = endpoint.hostname.as_deref().map(str::from_utf8).transpose()?;
+        let target = endpoint.target_ref.as_ref().and_then(|target| target.name.as_deref());
+        let target = target.map(str::from_utf8).transpose()?;
+        packed.end(Conditions { ready, serving, terminating }, hostname, target);
     }
+    Ok(packed.finish())
 }
 
 fn number(port: i32) -> Result<u16, Invalid> {

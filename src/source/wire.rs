@@ -4,8 +4,8 @@
 //! `pkg/apis/meta/v1`) and `k8s.io/api` (`core/v1`, `discovery/v1`); each message names its own. Numbers are never used
 //! again there, so that a newer API server's messages are read as well as an older one's.
 //!
-//! What becomes part of an object is a `String`, taken from the heap once. What is only looked at (addresses, types)
-//! is a slice of the body that it came in.
+//! What becomes part of an object is a `String`, taken from the heap once. What is only looked at, or packed (addresses,
+//! types, endpoints), is a slice of the body that it came in.
 
 use std::collections::BTreeMap;
 
@@ -149,8 +149,9 @@ pub(super) struct ServicePort {
 pub(super) struct EndpointSlice {
     #[prost(message, optional, tag = "1")]
     pub(super) metadata: Option<ObjectMeta>,
-    #[prost(message, repeated, tag = "2")]
-    pub(super) endpoints: Vec<Endpoint>,
+    /// Each an [`Endpoint`], read one after the other: there are very many.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub(super) endpoints: Vec<Bytes>,
     #[prost(message, repeated, tag = "3")]
     pub(super) ports: Vec<EndpointPort>,
     #[prost(bytes = "bytes", optional, tag = "4")]
@@ -164,14 +165,14 @@ pub(super) struct Endpoint {
     pub(super) addresses: Vec<Bytes>,
     #[prost(message, optional, tag = "2")]
     pub(super) conditions: Option<EndpointConditions>,
-    #[prost(string, optional, tag = "3")]
-    pub(super) hostname: Option<String>,
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub(super) hostname: Option<Bytes>,
     #[prost(message, optional, tag = "4")]
     pub(super) target_ref: Option<ObjectReference>,
 }
 
 /// `EndpointConditions` of `discovery/v1`.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(super) struct EndpointConditions {
     #[prost(bool, optional, tag = "1")]
     pub(super) ready: Option<bool>,
@@ -184,8 +185,8 @@ pub(super) struct EndpointConditions {
 /// `ObjectReference` of `core/v1`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ObjectReference {
-    #[prost(string, optional, tag = "3")]
-    pub(super) name: Option<String>,
+    #[prost(bytes = "bytes", optional, tag = "3")]
+    pub(super) name: Option<Bytes>,
 }
 
 /// `EndpointPort` of `discovery/v1`.

@@ -6,17 +6,18 @@ use std::sync::Arc;
 
 use super::name::{Labels, Name};
 use super::name_servers::NameServers;
-use super::records::{Entry, Selected, ServiceRecords};
+use super::records::{Entry, Selected};
+use super::service::{Below, Service};
 
 /// An entry that was replaced: absent before, absent after, or changed.
 #[derive(Debug)]
-pub struct Replaced<K, V: ?Sized> {
+pub struct Replaced<K, V> {
     /// What it is the entry of.
     pub key: K,
     /// What stood there.
-    pub old: Option<Arc<V>>,
+    pub old: Option<V>,
     /// What stands there now.
-    pub new: Option<Arc<V>>,
+    pub new: Option<V>,
 }
 
 /// One publication.
@@ -27,11 +28,11 @@ pub struct Delta {
     /// The SOA serial from now on.
     pub serial: u32,
     /// Services, by the labels of name and namespace.
-    pub services: Vec<Replaced<Labels, ServiceRecords>>,
-    /// Names of addresses.
-    pub pointers: Vec<Replaced<IpAddr, [Labels]>>,
-    /// Namespaces of addresses' pods.
-    pub pods: Vec<Replaced<IpAddr, [Labels]>>,
+    pub services: Vec<Replaced<Labels, Service>>,
+    /// Names of addresses, sorted, relative to the primary zone.
+    pub pointers: Vec<Replaced<IpAddr, Box<[Labels]>>>,
+    /// By how many the pods of a namespace that have an address became more, or fewer.
+    pub pods: Vec<(IpAddr, Arc<Labels>, i64)>,
     /// Namespaces that came (`true`) or went.
     pub namespaces: Vec<(Labels, bool)>,
     /// Who serves the zone, where that changed.
@@ -109,11 +110,11 @@ fn difference(these: Vec<Record>, others: Vec<Record>) -> Vec<Record> {
     these.into_iter().filter(|record| !others.contains(record)).collect()
 }
 
-fn records_of(service: &Option<Arc<ServiceRecords>>) -> Vec<Record> {
-    service.as_deref().map(service_records).unwrap_or_default()
+fn records_of(service: &Option<Service>) -> Vec<Record> {
+    service.as_ref().map(service_records).unwrap_or_default()
 }
 
-fn pointer_records(address: IpAddr, targets: &Option<Arc<[Labels]>>) -> Vec<Record> {
+fn pointer_records(address: IpAddr, targets: &Option<Box<[Labels]>>) -> Vec<Record> {
     let record =
         |target: &Labels| Record { owner: Labels::default(), data: Data::Ptr { address, target: target.clone() } };
     targets.iter().flat_map(|targets| targets.iter().map(record)).collect()
@@ -121,20 +122,19 @@ fn pointer_records(address: IpAddr, targets: &Option<Arc<[Labels]>>) -> Vec<Reco
 
 /// Every record of a Service: of its own name, its ports' and its endpoints'. Names with `_` for any port or protocol
 /// are ways to ask, not names of the zone.
-pub fn service_records(service: &ServiceRecords) -> Vec<Record> {
+pub fn service_records(service: &Service) -> Vec<Record> {
     let mut records = Vec::new();
-    let own = [service.key.as_wire(), b"\x03svc"].concat();
-    if let Some(selected) = service.select(super::records::Below::Service) {
+    let own = [service.key(), b"\x03svc"].concat();
+    if let Some(selected) = service.select(Below::Service) {
         push_records(&mut records, &Labels::from_wire(own.clone()), &selected);
     }
-    for ports in &service.ports {
-        if ports.port.is_empty() || ports.protocol.is_empty() {
+    for (port, protocol) in service.port_names() {
+        if port.is_empty() || protocol.is_empty() {
             continue;
         }
-        let below = super::records::Below::Port { port: &ports.port, protocol: &ports.protocol };
-        if let Some(selected) = service.select(below) {
+        if let Some(selected) = service.select(Below::Port { port, protocol }) {
             let mut owner = Vec::new();
-            for part in [&ports.port, &ports.protocol] {
+            for part in [port, protocol] {
                 owner.push(u8::try_from(part.len() + 1).unwrap_or_default());
                 owner.push(b'_');
                 owner.extend_from_slice(part);
@@ -143,24 +143,24 @@ pub fn service_records(service: &ServiceRecords) -> Vec<Record> {
             push_records(&mut records, &Labels::from_wire(owner), &selected);
         }
     }
-    for (index, label) in service.endpoints.labels.iter().enumerate() {
-        if let Some(selected) = service.at(index) {
-            push_records(&mut records, &Labels::concat(&[label.labels.as_wire(), &own]), &selected);
+    for label in service.items().map(|item| item.label).filter(|label| !label.is_empty()) {
+        if let Some(selected) = service.select(Below::Endpoint(label)) {
+            push_records(&mut records, &Labels::concat(&[label, &own]), &selected);
         }
     }
     records
 }
 
 fn push_records(records: &mut Vec<Record>, owner: &Labels, selected: &Selected<'_>) {
-    for alias in selected.aliases() {
+    for alias in &selected.aliases {
         records.push(Record { owner: owner.clone(), data: Data::Alias(alias.clone()) });
     }
-    for entry in selected.entries {
-        if entry.has(selected.address_mark) {
+    for entry in &selected.entries {
+        if entry.has(Entry::FIRST_ADDRESS) {
             records.push(Record { owner: owner.clone(), data: Data::Address(entry.address) });
         }
         if entry.has(Entry::FIRST_SRV) {
-            let target = Labels::concat(&[selected.target(entry), selected.service.key.as_wire(), b"\x03svc"]);
+            let target = Labels::concat(&[selected.target(entry), selected.key, b"\x03svc"]);
             let data = Data::Srv { weight: selected.weight(), port: entry.port, target };
             records.push(Record { owner: owner.clone(), data });
         }

@@ -1,8 +1,10 @@
 //! The Kubernetes DNS schema: from the cluster to owner names and their records, published in views.
 //!
 //! ```text
-//!  model::Cluster ──▶ Publisher ──▶ schema, pointers, name_servers ──▶ Delta ──▶ View (the index)
-//!                                    (where records are born)            └─────▶ whoever follows
+//!  model::Cluster ──▶ Publisher ──▶ schema ──▶ pack ──▶ Service ──▶ Snapshot ──▶ View (what is answered from)
+//!                                  (where records       (packed)    (and pointers,
+//!                                   are born)                        by address)
+//!                                                          └──▶ Delta ──▶ whoever follows
 //! ```
 
 pub mod delta;
@@ -10,12 +12,14 @@ pub mod faults;
 pub mod name;
 pub mod name_servers;
 pub mod options;
+mod pack;
+pub mod packed;
 mod pointers;
-pub mod prepared;
 mod publish;
 pub mod records;
 mod schema;
 mod serial;
+pub mod service;
 pub mod shards;
 mod snapshot;
 
@@ -24,6 +28,8 @@ mod view;
 pub use delta::{Data, Delta, Record, Replaced};
 pub use name::{Labels, Name};
 pub use options::{Pods, ViewOptions};
+pub use pointers::Pointed;
 pub use publish::{Follower, Publisher, unix_now};
-pub use snapshot::{Service, Snapshot};
+pub use service::{Below, Service};
+pub use snapshot::Snapshot;
 pub use view::{Current, View};

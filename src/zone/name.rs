@@ -28,6 +28,11 @@ impl Name {
         (wire.len() <= NAME_OCTETS_MAX).then(|| Self(wire.into()))
     }
 
+    /// Takes octets that are known to be a name in lower case; `None` if they end in no root.
+    pub(super) fn from_wire(wire: &[u8]) -> Option<Self> {
+        (wire.last() == Some(&0)).then(|| Self(wire.into()))
+    }
+
     /// Labels followed by a name; `None` if the whole is too long.
     pub fn join(labels: &Labels, name: &Self) -> Option<Self> {
         let wire = [labels.as_wire(), name.as_wire()].concat();
@@ -112,14 +117,28 @@ pub fn suffixes(wire: &[u8]) -> impl Iterator<Item = usize> {
 
 fn encode_labels(text: &str) -> Option<Vec<u8>> {
     let mut wire = Vec::with_capacity(text.len() + 2);
-    for label in text.split('.') {
+    push_labels(&mut wire, text.as_bytes()).then_some(wire)
+}
+
+/// Appends the labels of `a.b.c` in wire form and lower case; `false`, and nothing appended, if one is empty or too long,
+/// or the whole is.
+pub fn push_labels(wire: &mut Vec<u8>, text: &[u8]) -> bool {
+    let start = wire.len();
+    for label in text.split(|octet| *octet == b'.') {
         if label.is_empty() || label.len() > LABEL_OCTETS_MAX {
-            return None;
+            wire.truncate(start);
+            return false;
         }
-        wire.push(u8::try_from(label.len()).ok()?);
-        wire.extend(label.bytes().map(|octet| octet.to_ascii_lowercase()));
+        wire.push(label.len() as u8);
+        let at = wire.len();
+        wire.extend_from_slice(label);
+        wire[at..].make_ascii_lowercase();
     }
-    (wire.len() < NAME_OCTETS_MAX).then_some(wire)
+    let fits = wire.len() - start < NAME_OCTETS_MAX;
+    if !fits {
+        wire.truncate(start);
+    }
+    fits
 }
 
 /// Writes labels as text: dots between them, everything unusual escaped (RFC 1035 section 5.1).

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use super::name::Labels;
 use super::options::ViewOptions;
-use super::schema::{endpoint_label, service_key};
-use crate::model::{Cluster, EndpointAddress, EndpointSlice, ObjectKey, ServiceKind};
+use super::schema::{push_endpoint_label, service_key};
+use crate::model::{AddressRef, Cluster, EndpointSlice, ObjectKey, ServiceKind};
 
 /// The zone's name servers: names relative to the zone, with their addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -62,13 +62,13 @@ fn add_service(
     };
     match &service.kind {
         ServiceKind::Headless => {
-            for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.is_ready()) {
-                for address in &endpoint.addresses {
-                    let (Some(label), EndpointAddress::Ip(ip)) = (endpoint_label(endpoint, address, options), address)
-                    else {
-                        continue;
-                    };
-                    servers.add(Labels::concat(&[label.as_wire(), key.as_wire(), b"\x03svc"]), *ip);
+            for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.conditions.is_ready()) {
+                for address in endpoint.addresses() {
+                    let mut name = Vec::new();
+                    let AddressRef::Ip(ip) = address else { continue };
+                    if push_endpoint_label(&mut name, &endpoint, address, options) {
+                        servers.add(Labels::concat(&[&name, key.as_wire(), b"\x03svc"]), ip);
+                    }
                 }
             }
         }

@@ -1,56 +1,125 @@
 //! PTR records: which names an address has (plugin/kubernetes/reverse.go).
+//!
+//! For each address of a Service stands where its name is to be found: the Service by its hash, the label by its. The
+//! name itself is written from there, so that it is held once.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
 use super::faults::{Fault, planted};
-use super::name::Labels;
-use super::options::ViewOptions;
-use super::schema::{endpoint_label, service_key};
-use crate::model::{Cluster, EndpointAddress};
+use super::packed::label_hash;
+use super::service::Service;
+use super::shards::{Entry, Shards, keyed_hash};
 
-/// The names of an address, relative to the view's primary zone and each once; empty if it has none.
-///
-/// A Service whose cluster IP it is wins. Otherwise each slice that holds it in a ready endpoint gives a name, whether
-/// its Service exists or not; a slice that names no Service gives none, since there is no name to give.
-/// A namespace must exist only where `namespaces` names some.
-pub(super) fn pointers(cluster: &Cluster, filter: usize, options: &ViewOptions, address: IpAddr) -> Box<[Labels]> {
-    let exposed = |namespace: &str| {
-        options.namespaces.is_empty() || options.exposes(namespace) && cluster.has_namespace(namespace)
-    };
-    let mut names = Vec::new();
-    for service in cluster.services_with(address, filter).filter(|service| exposed(&service.key.namespace)) {
-        names.extend(service_key(&service.key.name, &service.key.namespace).map(|key| below_svc(&[key.as_wire()])));
-        if !planted(Fault::PtrMixesEndpoints) {
-            break;
-        }
-    }
-    if !names.is_empty() && !planted(Fault::PtrMixesEndpoints) {
-        return names.into();
-    }
-    for slice in cluster.slices_with(address, filter).filter(|slice| exposed(&slice.key.namespace)) {
-        let Some(key) = slice.service.as_ref().and_then(|service| service_key(service, &slice.key.namespace)) else {
-            continue;
-        };
-        let holder = EndpointAddress::Ip(address);
-        for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.is_ready()) {
-            if !endpoint.addresses.contains(&holder) {
-                continue;
-            }
-            if let Some(label) = endpoint_label(endpoint, &holder, options) {
-                names.push(below_svc(&[label.as_wire(), key.as_wire()]));
-            }
-        }
-    }
-    names.sort();
-    names.dedup();
-    if planted(Fault::PtrFirstOnly) {
-        names.truncate(1);
-    }
-    names.into()
+/// Where the name of an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pointer<A> {
+    address: A,
+    /// The keyed hash of the Service's key,
+    service: u32,
+    /// and that of the labels below it.
+    label: NonZeroU32,
 }
 
-fn below_svc(parts: &[&[u8]]) -> Labels {
-    let mut all = parts.to_vec();
-    all.push(b"\x03svc");
-    Labels::concat(&all)
+impl<A: AsRef<[u8]> + Clone + PartialEq> Entry for Pointer<A> {
+    type Key = Self;
+
+    fn hash_of(key: &Self) -> u32 {
+        keyed_hash(key.address.as_ref())
+    }
+
+    fn has_key(&self, key: &Self) -> bool {
+        self == key
+    }
+}
+
+/// The pointers of a view.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pointers {
+    v4: Shards<Pointer<[u8; 4]>>,
+    v6: Shards<Pointer<[u8; 16]>>,
+}
+
+/// A name: the labels of an endpoint, none for a Service, and those of the Service and its namespace. `svc` and the zone
+/// follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Pointed<'a> {
+    /// Service and namespace.
+    pub key: &'a [u8],
+    /// The endpoint.
+    pub label: &'a [u8],
+}
+
+impl Pointers {
+    /// Takes in that one version of a Service stands in the place of another; the addresses that this touches.
+    pub(super) fn replace(&mut self, old: Option<&Service>, new: Option<&Service>) -> Vec<IpAddr> {
+        let Some(key) = new.or(old).map(Service::key) else { return Vec::new() };
+        let service = keyed_hash(key);
+        let gone = old.map(|old| old.beyond(new)).unwrap_or_default();
+        let come = new.map(|new| new.beyond(old)).unwrap_or_default();
+        for (address, label) in &gone {
+            self.set(*address, service, *label, false);
+        }
+        for (address, label) in &come {
+            self.set(*address, service, *label, true);
+        }
+        gone.into_iter().chain(come).map(|(address, _)| address).collect()
+    }
+
+    fn set(&mut self, address: IpAddr, service: u32, label: NonZeroU32, exists: bool) {
+        match address {
+            IpAddr::V4(address) => {
+                let pointer = Pointer { address: address.octets(), service, label };
+                self.v4.set(&pointer, exists.then_some(pointer));
+            }
+            IpAddr::V6(address) => {
+                let pointer = Pointer { address: address.octets(), service, label };
+                self.v6.set(&pointer, exists.then_some(pointer));
+            }
+        }
+    }
+
+    /// Where the names of an address are: the hashes of Service and labels.
+    fn of(&self, address: IpAddr) -> impl Iterator<Item = (u32, NonZeroU32)> {
+        let (v4, v6) = match address {
+            IpAddr::V4(address) => (Some(address.octets()), None),
+            IpAddr::V6(address) => (None, Some(address.octets())),
+        };
+        let v4 = v4.into_iter().flat_map(|octets| {
+            let found = self.v4.all_with(keyed_hash(&octets)).filter(move |pointer| pointer.address == octets);
+            found.map(|pointer| (pointer.service, pointer.label))
+        });
+        let v6 = v6.into_iter().flat_map(|octets| {
+            let found = self.v6.all_with(keyed_hash(&octets)).filter(move |pointer| pointer.address == octets);
+            found.map(|pointer| (pointer.service, pointer.label))
+        });
+        v4.chain(v6)
+    }
+
+    /// Gives the names of an address to `each`, in no order.
+    ///
+    /// A Service whose cluster IP it is wins, the first by its key if there are several. Otherwise each Service that holds
+    /// it in a ready endpoint gives a name, whether it exists or not.
+    pub(super) fn names<'s>(&self, services: &'s Shards<Service>, address: IpAddr, mut each: impl FnMut(Pointed<'s>)) {
+        let found = |(service, label): (u32, NonZeroU32)| {
+            services.all_with(service).find_map(move |service| {
+                let key = service.key();
+                service.label_of(label, address).map(|label| Pointed { key, label })
+            })
+        };
+        let itself = label_hash(&[]);
+        let of_service = self.of(address).filter(|(_, label)| *label == itself).filter_map(found).min();
+        if let Some(pointed) = of_service {
+            each(pointed);
+            if !planted(Fault::PtrMixesEndpoints) {
+                return;
+            }
+        }
+        for pointed in self.of(address).filter(|(_, label)| *label != itself).filter_map(found) {
+            each(pointed);
+            if planted(Fault::PtrFirstOnly) {
+                return;
+            }
+        }
+    }
 }

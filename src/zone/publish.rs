@@ -4,16 +4,18 @@
 //! makes records of what became dirty, compares them with what is published, and publishes the difference as a
 //! [`Delta`]. The cost of a step is that of the Services, addresses and namespaces that it touches.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use ahash::{HashMap, HashSet};
 
 use super::delta::{Delta, Replaced};
 use super::faults::{Fault, planted};
 use super::name::Labels;
 use super::name_servers::name_servers;
-use super::options::ViewOptions;
-use super::pointers::pointers;
-use super::schema::{service_key, service_records};
+use super::options::{Pods, ViewOptions};
+use super::schema::{Schema, service_key};
 use super::serial::next_serial;
 use super::snapshot::Snapshot;
 use super::view::View;
@@ -27,6 +29,9 @@ pub struct Publisher {
     cluster: Cluster,
     kinds: Vec<Kind>,
     views: Vec<Published>,
+    schema: Schema,
+    /// Labels of the namespaces that pods are in, shared by all who name them.
+    pod_namespaces: HashMap<Arc<str>, Arc<Labels>>,
 }
 
 struct Published {
@@ -37,9 +42,14 @@ struct Published {
 impl Publisher {
     /// Views of one cluster, with the filter that each sees it through; synced when all of `kinds` were listed.
     pub fn new(views: Vec<(Arc<View>, Filter)>, kinds: Vec<Kind>) -> Self {
+        let mut looked_for: Vec<IpAddr> =
+            views.iter().flat_map(|(view, _)| view.options().local_addresses.iter().copied()).collect();
+        looked_for.sort_unstable();
+        looked_for.dedup();
         let (views, filters) =
             views.into_iter().map(|(view, filter)| (Published { view, followers: Vec::new() }, filter)).unzip();
-        Self { cluster: Cluster::new(filters), kinds, views }
+        let cluster = Cluster::new(filters, looked_for);
+        Self { cluster, kinds, views, schema: Schema::default(), pod_namespaces: HashMap::default() }
     }
 
     /// Calls a function with each delta of a view after it was applied.
@@ -71,24 +81,37 @@ impl Publisher {
             return;
         }
         let is_listed = self.is_synced();
-        for (filter, published) in self.views.iter_mut().enumerate() {
-            let view = &published.view;
+        for (filter, Published { view, followers }) in self.views.iter_mut().enumerate() {
             let mut next = view.next();
-            let mut delta = delta(&self.cluster, filter, view.options(), &next, &dirty);
+            let before = (!followers.is_empty()).then(|| next.clone());
+            let mut step = Step {
+                cluster: &self.cluster,
+                filter,
+                options: view.options(),
+                next: &mut next,
+                delta: Delta::default(),
+                touched: HashSet::default(),
+            };
+            step.namespaces(&dirty);
+            step.services(&dirty, &mut self.schema);
+            step.pods(&dirty, &mut self.pod_namespaces);
+            step.name_servers();
+            let Step { mut delta, touched, .. } = step;
             let is_synced = next.is_synced || is_listed;
             if delta.is_empty() && is_synced == next.is_synced {
                 continue;
             }
             next.is_synced = is_synced;
             if !delta.is_empty() {
-                delta.version = next.version() + 1;
-                delta.serial = next_serial(next.serial(), unix_now());
-                next.apply(&delta, view.options());
+                next.version += 1;
+                next.serial = next_serial(next.serial, unix_now());
+                (delta.version, delta.serial) = (next.version, next.serial);
             }
             view.publish(&next);
-            drop(next);
-            if !delta.is_empty() {
-                for follower in &mut published.followers {
+            if let Some(before) = before.filter(|_| !delta.is_empty()) {
+                delta.pointers = pointers(&before, &next, touched);
+                drop(next);
+                for follower in followers {
                     follower(&delta);
                 }
             }
@@ -96,66 +119,114 @@ impl Publisher {
     }
 }
 
+/// What a view's next version is made with.
+struct Step<'s> {
+    cluster: &'s Cluster,
+    filter: usize,
+    options: &'s ViewOptions,
+    next: &'s mut Snapshot,
+    delta: Delta,
+    /// Addresses that may point to something else.
+    touched: HashSet<IpAddr>,
+}
+
+impl Step<'_> {
+    fn namespaces(&mut self, dirty: &Dirty) {
+        for namespace in &dirty.namespaces {
+            let Some(label) = Labels::parse(namespace).filter(|_| !namespace.contains('.')) else { continue };
+            let exists = self.cluster.has_namespace(namespace) && self.options.exposes(namespace);
+            if exists != self.next.has_namespace(label.as_wire()) {
+                self.next.set_namespace(&label, exists);
+                self.delta.namespaces.push((label, exists));
+            }
+        }
+    }
+
+    fn services(&mut self, dirty: &Dirty, schema: &mut Schema) {
+        for key in &dirty.services {
+            self.service(key, schema);
+        }
+        if !self.delta.namespaces.is_empty() {
+            // Names exist below namespaces that do, and come and go with them.
+            for key in self.cluster.service_keys(&dirty.namespaces) {
+                self.service(key, schema);
+            }
+        }
+    }
+
+    fn service(&mut self, key: &ObjectKey, schema: &mut Schema) {
+        let Some(labels) = service_key(&key.name, &key.namespace) else { return };
+        let is_let_through = self.options.exposes(&key.namespace);
+        let has_namespace = self.cluster.has_namespace(&key.namespace);
+        let is_named = is_let_through && (has_namespace || planted(Fault::NamespaceUnchecked));
+        // A namespace must exist for PTR only where `namespaces` names some (plugin/kubernetes/reverse.go).
+        let points_back = self.options.namespaces.is_empty() || is_let_through && has_namespace;
+        let old = self.next.service(labels.as_wire()).cloned();
+        let new = if is_named || points_back {
+            let service = self.cluster.service(key, self.filter);
+            let slices = self.cluster.slices_of(key, self.filter);
+            schema.service(&labels, service, is_named, slices, self.options, old.as_ref())
+        } else {
+            None
+        };
+        if old != new {
+            self.touched.extend(self.next.set_service(labels.as_wire(), old.as_ref(), new.clone()));
+            self.delta.services.push(Replaced { key: labels, old, new });
+        }
+    }
+
+    fn pods(&mut self, dirty: &Dirty, namespaces: &mut HashMap<Arc<str>, Arc<Labels>>) {
+        if self.options.pods != Pods::Verified {
+            return;
+        }
+        let mut changes: HashMap<(IpAddr, &Arc<str>), i64> = HashMap::default();
+        for (key, before) in &dirty.pods {
+            let (old, new) = (before.address(self.filter), self.cluster.pod_address(key, self.filter));
+            for (address, change) in old.map(|old| (old, -1)).into_iter().chain(new.map(|new| (new, 1))) {
+                *changes.entry((address, &key.namespace)).or_default() += change;
+            }
+        }
+        for ((address, namespace), change) in changes.into_iter().filter(|(_, change)| *change != 0) {
+            if !namespaces.contains_key(namespace) {
+                let Some(labels) = Labels::parse(namespace) else { continue };
+                namespaces.insert(Arc::clone(namespace), Arc::new(labels));
+            }
+            if let Some(labels) = namespaces.get(namespace) {
+                self.next.count_pods(address, labels, change);
+                self.delta.pods.push((address, Arc::clone(labels), change));
+            }
+        }
+    }
+
+    fn name_servers(&mut self) {
+        let servers = name_servers(self.cluster, self.filter, self.options);
+        if *self.next.name_servers() != servers {
+            let servers = Arc::new(servers);
+            self.next.set_name_servers(Arc::clone(&servers));
+            self.delta.name_servers = Some(servers);
+        }
+    }
+}
+
+/// Which of the touched addresses have other names than before.
+fn pointers(before: &Snapshot, after: &Snapshot, touched: HashSet<IpAddr>) -> Vec<Replaced<IpAddr, Box<[Labels]>>> {
+    let names = |content: &Snapshot, address| {
+        let mut names = Vec::new();
+        content.pointers(address, |pointed| {
+            names.push(Labels::concat(&[pointed.label, pointed.key, b"\x03svc"]));
+        });
+        names.sort();
+        (!names.is_empty()).then(|| names.into_boxed_slice())
+    };
+    let replaced = |address| {
+        let (old, new) = (names(before, address), names(after, address));
+        (old != new).then_some(Replaced { key: address, old, new })
+    };
+    touched.into_iter().filter_map(replaced).collect()
+}
+
 /// The time as a serial counts it: seconds since 1970, wrapping in 2106 as serials do (RFC 1982).
 pub fn unix_now() -> u32 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (elapsed.as_secs() & u64::from(u32::MAX)) as u32
-}
-
-fn delta(cluster: &Cluster, filter: usize, options: &ViewOptions, last: &Snapshot, dirty: &Dirty) -> Delta {
-    let mut delta = Delta::default();
-    let mut services = dirty.services.clone();
-    let mut addresses = dirty.addresses.clone();
-    for namespace in &dirty.namespaces {
-        let Some(label) = Labels::parse(namespace).filter(|_| !namespace.contains('.')) else { continue };
-        let exists = cluster.has_namespace(namespace) && options.exposes(namespace);
-        if exists != last.has_namespace(label.as_wire()) {
-            delta.namespaces.push((label, exists));
-        }
-    }
-    if !delta.namespaces.is_empty() {
-        // Names exist below namespaces that do, and come and go with them.
-        let touched = |key: &ObjectKey| dirty.namespaces.contains(&key.namespace);
-        services.extend(cluster.service_keys().filter(|key| touched(key)).cloned());
-        if !options.namespaces.is_empty() {
-            addresses.extend(cluster.addresses_in(&dirty.namespaces));
-        }
-    }
-    for key in services {
-        let Some(labels) = service_key(&key.name, &key.namespace) else { continue };
-        let exposed = options.exposes(&key.namespace)
-            && (cluster.has_namespace(&key.namespace) || planted(Fault::NamespaceUnchecked));
-        let new = cluster
-            .service(&key, filter)
-            .filter(|_| exposed)
-            .and_then(|service| service_records(service, cluster.slices_of(&key, filter), options));
-        let old = last.service(labels.as_wire()).map(|service| Arc::clone(&service.records));
-        if old.as_deref() != new.as_ref() {
-            delta.services.push(Replaced { key: labels, old, new: new.map(Arc::new) });
-        }
-    }
-    for address in addresses {
-        let new = pointers(cluster, filter, options, address);
-        let old = last.pointers(address);
-        if old != &*new {
-            delta.pointers.push(Replaced { key: address, old: some(old), new: some(&new) });
-        }
-    }
-    for address in &dirty.pod_addresses {
-        let new: Box<[Labels]> = cluster.pod_namespaces(*address, filter).filter_map(Labels::parse).collect();
-        let old = last.pod_namespaces(*address);
-        if old != &*new {
-            delta.pods.push(Replaced { key: *address, old: some(old), new: some(&new) });
-        }
-    }
-    let servers = name_servers(cluster, filter, options);
-    if *last.name_servers() != servers {
-        delta.name_servers = Some(Arc::new(servers));
-    }
-    delta
-}
-
-/// Labels as a delta holds them: none at all rather than an empty list.
-fn some(labels: &[Labels]) -> Option<Arc<[Labels]>> {
-    (!labels.is_empty()).then(|| labels.into())
 }

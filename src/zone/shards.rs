@@ -7,6 +7,7 @@
 //! holds is changed in place, so that filling a map that nobody reads yet copies nothing. `benches/pieces.rs` has the
 //! measure against `DashMap`, whose readers take a lock.
 
+use std::hash::Hash;
 use std::sync::{Arc, LazyLock};
 
 use ahash::RandomState;
@@ -22,8 +23,13 @@ const PLACES_MIN: usize = 4;
 /// A keyed hash of octets. Tenants choose the names of Services and pods, and without the key could choose names that
 /// all fall into one place.
 pub fn keyed_hash(octets: &[u8]) -> u32 {
+    (keyed_hash_of(octets) >> 32) as u32
+}
+
+/// The same of anything, in all its bits.
+pub(super) fn keyed_hash_of<T: Hash + ?Sized>(value: &T) -> u64 {
     static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    (STATE.hash_one(octets) >> 32) as u32
+    STATE.hash_one(value)
 }
 
 /// An entry of a [`Shards`], which knows its key.
@@ -76,6 +82,15 @@ impl<E: Entry> Shards<E> {
         let places = &self.shard(hash)?.places;
         let (of, entry) = places.get(hash as usize & places.len().wrapping_sub(1))?.as_ref()?;
         (*of == hash).then_some(entry)
+    }
+
+    /// All entries with a hash, whatever their keys.
+    pub fn all_with(&self, hash: u32) -> impl Iterator<Item = &E> {
+        let places = self.shard(hash).map_or(&[][..], |shard| &shard.places);
+        let mask = places.len().wrapping_sub(1);
+        // An empty place ends the run, and there always is one.
+        let run = (0..places.len()).map_while(move |step| places[(hash as usize + step) & mask].as_ref());
+        run.filter(move |(of, _)| *of == hash).map(|(_, entry)| entry)
     }
 
     /// The entry of a key whose hash is known.

@@ -3,22 +3,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::delta::Delta;
 use super::name::Labels;
 use super::name_servers::NameServers;
-use super::options::ViewOptions;
-use super::prepared::ServiceAnswers;
-use super::records::ServiceRecords;
+use super::pointers::{Pointed, Pointers};
+use super::service::Service;
 use super::shards::{Entry, Shards, keyed_hash};
-
-/// A Service: its records, and the answers that are made of them.
-#[derive(Clone, Debug)]
-pub struct Service {
-    /// The records.
-    pub records: Arc<ServiceRecords>,
-    /// The answers.
-    pub answers: ServiceAnswers,
-}
 
 impl Entry for Service {
     type Key = [u8];
@@ -28,7 +17,7 @@ impl Entry for Service {
     }
 
     fn has_key(&self, key: &[u8]) -> bool {
-        self.answers.key() == key
+        self.key() == key
     }
 }
 
@@ -45,25 +34,30 @@ impl Entry for Labels {
     }
 }
 
-/// What an address has: names, or pods' namespaces.
+/// The pods of a namespace that have an address.
 #[derive(Clone, Debug)]
-struct OfAddress {
-    address: IpAddr,
-    labels: Arc<[Labels]>,
+pub(super) struct PodsOfAddress {
+    pub(super) address: IpAddr,
+    pub(super) namespace: Arc<Labels>,
+    pub(super) pods: u32,
 }
 
-impl Entry for OfAddress {
-    type Key = IpAddr;
+impl Entry for PodsOfAddress {
+    type Key = (IpAddr, Arc<Labels>);
 
-    fn hash_of(key: &IpAddr) -> u32 {
-        match key {
-            IpAddr::V4(address) => keyed_hash(&address.octets()),
-            IpAddr::V6(address) => keyed_hash(&address.octets()),
-        }
+    fn hash_of((address, _): &Self::Key) -> u32 {
+        hash_of_address(*address)
     }
 
-    fn has_key(&self, key: &IpAddr) -> bool {
-        self.address == *key
+    fn has_key(&self, (address, namespace): &Self::Key) -> bool {
+        self.address == *address && self.namespace == *namespace
+    }
+}
+
+fn hash_of_address(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(address) => keyed_hash(&address.octets()),
+        IpAddr::V6(address) => keyed_hash(&address.octets()),
     }
 }
 
@@ -71,9 +65,11 @@ impl Entry for OfAddress {
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     services: Shards<Service>,
+    /// How many of them have names.
+    named: usize,
     namespaces: Shards<Labels>,
-    pointers: Shards<OfAddress>,
-    pods: Shards<OfAddress>,
+    pointers: Pointers,
+    pods: Shards<PodsOfAddress>,
     name_servers: Arc<NameServers>,
     pub(super) is_synced: bool,
     pub(super) serial: u32,
@@ -86,7 +82,7 @@ impl Snapshot {
         Self { serial, ..Self::default() }
     }
 
-    /// The Service whose name and namespace stand in these labels.
+    /// The Service whose name and namespace stand in these labels. Its endpoints may be known where it does not exist.
     pub fn service(&self, key: &[u8]) -> Option<&Service> {
         self.services.get(key)
     }
@@ -101,19 +97,19 @@ impl Snapshot {
         self.services.first_with(hash).is_some()
     }
 
-    /// Touches its answers.
-    pub fn touch_answers(&self, hash: u32) -> usize {
-        self.services.first_with(hash).map_or(0, |service| service.answers.key().len())
+    /// Touches what it has packed.
+    pub fn touch_packed(&self, hash: u32) -> usize {
+        self.services.first_with(hash).map_or(0, |service| service.key().len())
     }
 
-    /// All Services, in no order.
+    /// All Services, in no order; see [`Self::service`].
     pub fn services(&self) -> impl Iterator<Item = &Service> {
         self.services.iter()
     }
 
     /// How many Services have records.
     pub fn service_count(&self) -> usize {
-        self.services.len()
+        self.named
     }
 
     /// Whether a namespace exists and is exposed.
@@ -121,14 +117,15 @@ impl Snapshot {
         self.namespaces.get(label).is_some()
     }
 
-    /// The names of an address, relative to the primary zone.
-    pub fn pointers(&self, address: IpAddr) -> &[Labels] {
-        self.pointers.get(&address).map_or(&[], |names| &names.labels)
+    /// Gives the names of an address to `each`, relative to the primary zone, each once and in no order.
+    pub fn pointers<'s>(&'s self, address: IpAddr, each: impl FnMut(Pointed<'s>)) {
+        self.pointers.names(&self.services, address, each);
     }
 
-    /// The namespaces of the pods that have an address, one for each pod.
-    pub fn pod_namespaces(&self, address: IpAddr) -> &[Labels] {
-        self.pods.get(&address).map_or(&[], |pods| &pods.labels)
+    /// The namespaces of the pods that have an address, each with their number.
+    pub fn pod_namespaces(&self, address: IpAddr) -> impl Iterator<Item = (&Labels, u32)> {
+        let pods = self.pods.all_with(hash_of_address(address)).filter(move |pods| pods.address == address);
+        pods.map(|pods| (&*pods.namespace, pods.pods))
     }
 
     /// Who serves the zone.
@@ -146,34 +143,35 @@ impl Snapshot {
         self.serial
     }
 
-    /// The number of the last delta applied.
+    /// The number of the last change.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// Applies a delta, in a view with these options.
-    pub(super) fn apply(&mut self, delta: &Delta, options: &ViewOptions) {
-        for (namespace, exists) in &delta.namespaces {
-            self.namespaces.set(namespace.as_wire(), exists.then(|| namespace.clone()));
-        }
-        for change in &delta.services {
-            let service = change.new.as_ref().map(|records| {
-                let answers = ServiceAnswers::encode(records, options.ttl_secs, &options.primary);
-                Service { records: Arc::clone(records), answers }
-            });
-            self.services.set(change.key.as_wire(), service);
-        }
-        for (map, changes) in [(&mut self.pods, &delta.pods), (&mut self.pointers, &delta.pointers)] {
-            for change in changes {
-                let new =
-                    change.new.as_ref().map(|labels| OfAddress { address: change.key, labels: Arc::clone(labels) });
-                map.set(&change.key, new);
-            }
-        }
-        if let Some(servers) = &delta.name_servers {
-            self.name_servers = Arc::clone(servers);
-        }
-        self.serial = delta.serial;
-        self.version = delta.version;
+    /// Puts a Service in place, or takes it away; the addresses that point to something else from now on.
+    pub(super) fn set_service(&mut self, key: &[u8], old: Option<&Service>, new: Option<Service>) -> Vec<IpAddr> {
+        let has_names = |service: Option<&Service>| usize::from(service.is_some_and(Service::has_names));
+        self.named = self.named + has_names(new.as_ref()) - has_names(old);
+        let touched = self.pointers.replace(old, new.as_ref());
+        self.services.set(key, new);
+        touched
+    }
+
+    /// Notes that a namespace exists, or does not.
+    pub(super) fn set_namespace(&mut self, namespace: &Labels, exists: bool) {
+        self.namespaces.set(namespace.as_wire(), exists.then(|| namespace.clone()));
+    }
+
+    /// So many pods of a namespace came to have an address, or went.
+    pub(super) fn count_pods(&mut self, address: IpAddr, namespace: &Arc<Labels>, change: i64) {
+        let key = (address, Arc::clone(namespace));
+        let known = self.pods.get(&key).map_or(0, |pods| pods.pods);
+        let pods = u32::try_from(i64::from(known) + change).unwrap_or_default();
+        let namespace = Arc::clone(namespace);
+        self.pods.set(&key, (pods > 0).then_some(PodsOfAddress { address, namespace, pods }));
+    }
+
+    pub(super) fn set_name_servers(&mut self, servers: Arc<NameServers>) {
+        self.name_servers = servers;
     }
 }

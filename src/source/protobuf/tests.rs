@@ -122,8 +122,8 @@ prop_compose! {
         let wire = wire::Endpoint {
             addresses: addresses.iter().map(|text| bytes(text)).collect(),
             conditions: conditions.map(|[ready, serving, terminating]| wire::EndpointConditions { ready, serving, terminating }),
-            hostname,
-            target_ref: target.map(|name| wire::ObjectReference { name: Some(name) }),
+            hostname: hostname.as_deref().map(bytes),
+            target_ref: target.map(|name| wire::ObjectReference { name: Some(bytes(&name)) }),
         };
         (wire, json)
     }
@@ -144,7 +144,7 @@ prop_compose! {
         });
         let ports = ports.into_iter().map(|(name, protocol, port)| wire::EndpointPort { name, protocol, port });
         let wire = wire::EndpointSlice {
-            metadata: Some(meta), endpoints, ports: ports.collect(), address_type: Some(bytes(ty)),
+            metadata: Some(meta), endpoints: endpoints.iter().map(|it| it.encode_to_vec().into()).collect(), ports: ports.collect(), address_type: Some(bytes(ty)),
         };
         Both { kind: Kind::EndpointSlice, wire: wire.encode_to_vec(), json }
     }

@@ -1,0 +1,318 @@
+//! Writes a Service as [`Packed`].
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ahash::HashSet;
+
+use super::name::LABEL_OCTETS_MAX;
+use super::packed::{EXTENDED, HEAD_OCTETS, OWN, PLACE_BITS, PLAIN, PORT_OCTETS, Packed, fold_hash, place_of};
+
+/// The most addresses of a family that a message over TCP holds (RFC 1035 section 4.2.2: 65,535 octets, of which a
+/// record takes 16 or 28). More of one name fit into no answer, and are left out.
+const ADDRESSES_MAX: [usize; 2] = [4095, 2340];
+
+/// A port of a list, its texts in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct PortName {
+    pub(super) number: Option<u16>,
+    pub(super) name: Box<[u8]>,
+    pub(super) protocol: Box<[u8]>,
+}
+
+/// A list of ports: those of a slice, or the Service's own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct List {
+    /// Whether names of ports select from it. Those of a Service with cluster IPs select from its own ports alone.
+    pub(super) is_selected: bool,
+    /// Its ports, sorted.
+    pub(super) ports: Vec<PortName>,
+}
+
+/// What an item stands for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Target {
+    V4([u8; 4]),
+    V6([u8; 16]),
+    /// A name in wire form.
+    Alias(Box<[u8]>),
+}
+
+impl From<IpAddr> for Target {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::V4(address.octets()),
+            IpAddr::V6(address) => Self::V6(address.octets()),
+        }
+    }
+}
+
+/// One thing that an endpoint, or the Service itself, stands for under one list of ports.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    /// Where its labels stand among those collected.
+    pub(super) label: (u32, u8),
+    /// Their keyed hash.
+    pub(super) hash: u64,
+    /// Index of its list of ports.
+    pub(super) list: u16,
+    pub(super) target: Target,
+}
+
+impl Member {
+    pub(super) fn label<'l>(&self, labels: &'l [u8]) -> &'l [u8] {
+        let (at, octets) = (self.label.0 as usize, usize::from(self.label.1));
+        labels.get(at..at + octets).unwrap_or(&[])
+    }
+}
+
+/// What names of ports and protocols select: sorted, the first without either for the Service itself, each with its
+/// number of pairs.
+#[derive(Debug, Default)]
+pub(super) struct Sets(Vec<(Box<[u8]>, Box<[u8]>, u32)>);
+
+impl Sets {
+    /// The sets of some lists, of each of which so many addresses have the ports.
+    pub(super) fn new(lists: &[List], addresses: &[u32]) -> Self {
+        let mut sets = Self(vec![Default::default()]);
+        let selected = || lists.iter().zip(addresses).filter(|(list, _)| list.is_selected);
+        for port in selected().flat_map(|(list, _)| &list.ports) {
+            // What is longer than a label is no name.
+            let is_label = |text: &[u8]| text.len() <= LABEL_OCTETS_MAX;
+            if is_label(&port.name) && is_label(&port.protocol) {
+                let of = |name: &[u8], protocol: &[u8]| (name.into(), protocol.into(), 0);
+                sets.0.extend([of(&port.name, &port.protocol), of(&port.name, &[]), of(&[], &port.protocol)]);
+            }
+        }
+        sets.0.sort_unstable();
+        sets.0.dedup();
+        // So many ports that their names cannot be numbered: the rest have none.
+        sets.0.truncate(usize::from(u16::MAX));
+        for (list, addresses) in selected() {
+            sets.0[0].2 += addresses * u32::try_from(list.ports.len()).unwrap_or(u32::MAX);
+            for port in &list.ports {
+                let mut of_port = sets.of(port);
+                of_port.sort_unstable();
+                let distinct =
+                    of_port.iter().enumerate().filter(|(at, set)| **set != 0 && !of_port[..*at].contains(set));
+                for (_, set) in distinct {
+                    sets.0[usize::from(*set)].2 += addresses;
+                }
+            }
+        }
+        sets
+    }
+
+    /// The same names, of no pairs.
+    pub(super) fn without_pairs(&self) -> Self {
+        Self(self.0.iter().map(|(name, protocol, _)| (name.clone(), protocol.clone(), 0)).collect())
+    }
+
+    /// The sets that a port is in, beside the first; 0 is none.
+    fn of(&self, port: &PortName) -> [u16; 3] {
+        let find = |name: &[u8], protocol: &[u8]| {
+            let found = self.0.binary_search_by(|(of, by, _)| (&**of, &**by).cmp(&(name, protocol)));
+            found.map_or(0, |index| index as u16)
+        };
+        [find(&port.name, &port.protocol), find(&port.name, &[]), find(&[], &port.protocol)]
+    }
+}
+
+/// What there is to pack.
+pub(super) struct Parts<'a> {
+    pub(super) key: &'a [u8],
+    pub(super) flags: u8,
+    pub(super) lists: &'a [List],
+    pub(super) sets: &'a Sets,
+    /// The labels of all members.
+    pub(super) labels: &'a [u8],
+    /// The Service itself, and its endpoints: sorted by label, target and list.
+    pub(super) own: &'a [Member],
+    pub(super) endpoints: &'a [Member],
+}
+
+/// Packs into `octets`, whose room is used again, and from there into as much as is needed.
+pub(super) fn pack(octets: &mut Vec<u8>, parts: &Parts<'_>) -> Packed {
+    octets.clear();
+    octets.resize(HEAD_OCTETS, 0);
+    octets[0] = parts.key.len() as u8;
+    octets[1] = parts.flags;
+    octets.extend_from_slice(parts.key);
+    let mut packer = Packer { octets, parts };
+    packer.addresses();
+    packer.sets();
+    packer.lists();
+    packer.items();
+    Packed(Arc::from(&**octets))
+}
+
+/// Members in runs of one label.
+fn by_label<'m>(members: &'m [Member], labels: &'m [u8]) -> impl Iterator<Item = &'m [Member]> {
+    members.chunk_by(|one, other| one.label(labels) == other.label(labels))
+}
+
+struct Packer<'p> {
+    octets: &'p mut Vec<u8>,
+    parts: &'p Parts<'p>,
+}
+
+impl Packer<'_> {
+    /// The members that the Service's own name selects.
+    fn selected(&self) -> &[Member] {
+        if self.parts.flags & OWN == 0 { self.parts.endpoints } else { self.parts.own }
+    }
+
+    fn addresses(&mut self) {
+        let mut families = [Vec::new(), Vec::new()];
+        let mut seen = HashSet::default();
+        let selected = self.selected();
+        for member in selected {
+            // One after the other, of few members; a set of many.
+            let is_new = |known: &[&[u8]], octets: &[u8]| known.iter().all(|known| *known != octets);
+            let (family, octets) = match &member.target {
+                Target::V4(octets) => (0, &octets[..]),
+                Target::V6(octets) => (1, &octets[..]),
+                Target::Alias(_) => continue,
+            };
+            let is_new = if selected.len() <= 32 { is_new(&families[family], octets) } else { seen.insert(octets) };
+            if is_new && families[family].len() < ADDRESSES_MAX[family] {
+                families[family].push(octets);
+            }
+        }
+        let counts = families.each_ref().map(|family| family.len() as u16);
+        let all = families.concat().concat();
+        counts.into_iter().for_each(|count| self.word(count));
+        self.octets.extend_from_slice(&all);
+    }
+
+    fn sets(&mut self) {
+        let sets = &self.parts.sets.0;
+        self.set_word(2, sets.len() as u16);
+        self.mark(8);
+        for (name, protocol, pairs) in sets {
+            self.octets.extend_from_slice(&[name.len() as u8, protocol.len() as u8]);
+            self.octets.extend_from_slice(&pairs.to_le_bytes());
+            self.octets.extend_from_slice(name);
+            self.octets.extend_from_slice(protocol);
+        }
+    }
+
+    fn lists(&mut self) {
+        let lists = self.parts.lists;
+        self.set_word(4, lists.len() as u16);
+        self.mark(12);
+        let mut at = self.octets.len() + 4 * lists.len();
+        for list in lists {
+            self.octets.extend_from_slice(&(at as u32).to_le_bytes());
+            at += 2 + PORT_OCTETS * list.ports.len();
+        }
+        for list in lists {
+            self.word(list.ports.len() as u16);
+            for port in &list.ports {
+                self.word(port.number.unwrap_or_default());
+                self.octets.push(u8::from(port.number.is_some()));
+                let sets = if list.is_selected { self.parts.sets.of(port) } else { [0; 3] };
+                sets.into_iter().for_each(|set| self.word(set));
+            }
+        }
+    }
+
+    fn items(&mut self) {
+        let Parts { own, endpoints, labels, .. } = *self.parts;
+        let labels_count = by_label(endpoints, labels).count();
+        // At most two thirds are taken, so that a search ends soon, and ends at all.
+        let places = if labels_count == 0 { 0 } else { (labels_count + labels_count / 2 + 1).next_power_of_two() };
+        self.octets[6] = places.checked_ilog2().unwrap_or(0) as u8;
+        let table = self.mark(16);
+        self.octets.resize(table + 4 * places, 0);
+        self.mark(20);
+        let mut is_plain = [true; 2];
+        for (is_own, run) in
+            by_label(own, labels).map(|run| (true, run)).chain(by_label(endpoints, labels).map(|run| (false, run)))
+        {
+            let at = self.octets.len();
+            // An item that no place of the table can point to is not written. It would take millions of addresses under
+            // some dozens of names.
+            if at >> PLACE_BITS != 0 {
+                break;
+            }
+            is_plain[usize::from(is_own)] &= self.item(run);
+            if !is_own && let Some(member) = run.first() {
+                let (first, tag) = place_of(fold_hash(member.hash));
+                let mask = places - 1;
+                let run = (0..places).map(|step| table + 4 * (first.wrapping_add(step) & mask));
+                if let Some(free) = run.into_iter().find(|place| self.octets[*place..place + 4] == [0; 4]) {
+                    let place = tag << PLACE_BITS | at as u32;
+                    self.octets[free..free + 4].copy_from_slice(&place.to_le_bytes());
+                }
+            }
+        }
+        if is_plain[usize::from(self.parts.flags & OWN != 0)] {
+            self.octets[1] |= PLAIN;
+        }
+    }
+
+    /// Writes the item of a label; whether it is plain.
+    fn item(&mut self, run: &[Member]) -> bool {
+        let Some(first) = run.first() else { return true };
+        let label = first.label(self.parts.labels);
+        self.octets.push(label.len() as u8);
+        self.octets.extend_from_slice(label);
+        let v4 = run.iter().take_while(|member| matches!(member.target, Target::V4(_))).count();
+        let v6 = run[v4..].iter().take_while(|member| matches!(member.target, Target::V6(_))).count();
+        let is_plain = v4 + v6 == run.len()
+            && first.list < u16::from(EXTENDED)
+            && run.iter().all(|member| member.list == first.list)
+            && run.windows(2).all(|pair| pair[0].target != pair[1].target);
+        match (is_plain, u8::try_from(v4), u8::try_from(v6)) {
+            (true, Ok(v4), Ok(v6)) => {
+                self.octets.extend_from_slice(&[first.list as u8, v4, v6]);
+                for member in run {
+                    self.target(&member.target);
+                }
+                true
+            }
+            _ => {
+                self.octets.push(EXTENDED);
+                let kept = run.len().min(ADDRESSES_MAX[0] + ADDRESSES_MAX[1]);
+                self.word(kept as u16);
+                for member in &run[..kept] {
+                    self.word(member.list);
+                    self.octets.push(match &member.target {
+                        Target::V4(_) => 4,
+                        Target::V6(_) => 6,
+                        Target::Alias(_) => 0,
+                    });
+                    self.target(&member.target);
+                }
+                false
+            }
+        }
+    }
+
+    fn target(&mut self, target: &Target) {
+        match target {
+            Target::V4(octets) => self.octets.extend_from_slice(octets),
+            Target::V6(octets) => self.octets.extend_from_slice(octets),
+            Target::Alias(name) => {
+                self.octets.push(name.len() as u8);
+                self.octets.extend_from_slice(name);
+            }
+        }
+    }
+
+    fn word(&mut self, word: u16) {
+        self.octets.extend_from_slice(&word.to_le_bytes());
+    }
+
+    fn set_word(&mut self, at: usize, word: u16) {
+        self.octets[at..at + 2].copy_from_slice(&word.to_le_bytes());
+    }
+
+    /// Notes in the head what begins here; where that is.
+    fn mark(&mut self, at: usize) -> usize {
+        let here = self.octets.len();
+        self.octets[at..at + 4].copy_from_slice(&(here as u32).to_le_bytes());
+        here
+    }
+}

@@ -1,0 +1,247 @@
+//! A Service of a view: all names at and below it, in one version.
+//!
+//! A large Service is in chunks, each of the endpoints whose labels' hashes fall to it: when one slice changes, only
+//! the chunks of the labels that it touches are packed again, and the others are taken over. A chunk is a Service to
+//! itself; what its own name selects is in the head.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use super::pack::{Member, Parts, pack};
+use super::packed::{Item, NAMES, OWN, PLAIN, Packed, ROOT, Set, Target, fold_hash, label_hash};
+use super::shards::keyed_hash_of;
+
+/// The most endpoints of a Service that is not in chunks, and how many a chunk has at most on average.
+const WHOLE_MAX: usize = 128;
+const CHUNK_ENDPOINTS: usize = 64;
+
+/// See the module. A clone shares all of it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Service {
+    /// All in one.
+    Whole(Packed),
+    /// In chunks.
+    Chunked(Arc<Chunked>),
+}
+
+/// A large Service.
+#[derive(Debug, PartialEq)]
+pub struct Chunked {
+    /// The Service's key, its sets with the pairs of all chunks, and itself if it has addresses of its own.
+    head: Packed,
+    /// By the first bits of a label's hash; a power of two.
+    chunks: Box<[Chunk]>,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    /// A keyed hash of what it is made of.
+    made_of: u64,
+    packed: Packed,
+}
+
+impl PartialEq for Chunk {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.packed.0, &other.packed.0) || self.packed == other.packed
+    }
+}
+
+/// What is asked for at or below a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Below<'a> {
+    /// The Service itself.
+    Service,
+    /// One label, in wire form: an endpoint.
+    Endpoint(&'a [u8]),
+    /// Two labels: port and protocol, their leading underscores taken off; empty stands for any.
+    Port {
+        /// Port name in lower case.
+        port: &'a [u8],
+        /// Protocol in lower case.
+        protocol: &'a [u8],
+    },
+}
+
+impl Service {
+    /// Packs a Service: what is in `parts`, and these endpoints, which are sorted.
+    pub(super) fn pack(parts: &Parts<'_>, endpoints: &mut [Member], octets: &mut Vec<u8>, old: Option<&Self>) -> Self {
+        if endpoints.len() <= WHOLE_MAX {
+            sort(endpoints, parts.labels);
+            return Self::Whole(pack(octets, &Parts { endpoints, ..*parts }));
+        }
+        let count = endpoints.len().div_ceil(CHUNK_ENDPOINTS).next_power_of_two();
+        // What all chunks hang on: the ports, and whether names select the endpoints.
+        let common = keyed_hash_of(&(parts.lists, parts.flags, count));
+        let mut of_chunks = vec![Vec::new(); count];
+        for member in endpoints.iter() {
+            of_chunks[chunk_of(fold_hash(member.hash), count)].push(member);
+        }
+        let old = match old {
+            Some(Self::Chunked(old)) if old.chunks.len() == count => Some(old),
+            _ => None,
+        };
+        // A chunk does not count the pairs of the others: the head does.
+        let parts_of_chunk = Parts { own: &[], sets: &parts.sets.without_pairs(), ..*parts };
+        let chunk = |(index, members): (usize, Vec<&Member>)| {
+            // The order of events must not matter, and members come in the order of slices.
+            let made_of = members.iter().fold(common, |sum, member| {
+                let hash = keyed_hash_of(&(member.hash, member.list, &member.target));
+                sum.wrapping_add(hash)
+            });
+            let known = old.and_then(|old| old.chunks.get(index)).filter(|known| known.made_of == made_of);
+            let packed = known.map_or_else(
+                || {
+                    let mut endpoints: Vec<Member> = members.into_iter().cloned().collect();
+                    sort(&mut endpoints, parts.labels);
+                    pack(octets, &Parts { endpoints: &endpoints, ..parts_of_chunk })
+                },
+                |known| known.packed.clone(),
+            );
+            Chunk { made_of, packed }
+        };
+        let chunks: Box<[Chunk]> = of_chunks.into_iter().enumerate().map(chunk).collect();
+        Self::Chunked(Arc::new(Chunked { head: pack(octets, parts), chunks }))
+    }
+
+    /// The labels of Service and namespace.
+    pub fn key(&self) -> &[u8] {
+        self.head().key()
+    }
+
+    fn head(&self) -> &Packed {
+        match self {
+            Self::Whole(packed) => packed,
+            Self::Chunked(chunked) => &chunked.head,
+        }
+    }
+
+    /// Whether the Service, or anything below it, has a name. One that does not exist has none; its endpoints are what
+    /// their addresses point back to.
+    pub fn has_names(&self) -> bool {
+        self.head().has(ROOT) || self.head().has(NAMES)
+    }
+
+    /// How many octets its packed parts take.
+    pub fn octets(&self) -> usize {
+        self.parts().map(Packed::octets).sum()
+    }
+
+    /// Its packed parts: the head first, if it has one.
+    fn parts(&self) -> impl Iterator<Item = &Packed> {
+        let chunks = match self {
+            Self::Whole(_) => &[][..],
+            Self::Chunked(chunked) => &chunked.chunks,
+        };
+        [self.head()].into_iter().chain(chunks.iter().map(|chunk| &chunk.packed))
+    }
+
+    /// All items: the Service itself, if it has addresses of its own, and the endpoints.
+    pub fn items(&self) -> impl Iterator<Item = Item<'_>> {
+        self.parts().flat_map(Packed::items)
+    }
+
+    /// The parts of which the Service's own name and its ports select the members.
+    pub fn selected(&self) -> impl Iterator<Item = &Packed> {
+        let is_own = self.head().has(OWN);
+        // A head without addresses of its own has no members.
+        self.parts().take(if is_own { 1 } else { usize::MAX })
+    }
+
+    /// Whether no item that the Service's own name selects is extended.
+    pub fn is_plain(&self) -> bool {
+        self.selected().all(|packed| packed.has(PLAIN))
+    }
+
+    /// What a name of port and protocol selects; both empty are the Service itself. `None` if there is no such name.
+    pub fn set(&self, port: &[u8], protocol: &[u8]) -> Option<Set> {
+        self.head().set(port, protocol).filter(|_| self.head().has(ROOT))
+    }
+
+    /// The names that select from its ports, with their pairs, the Service itself not among them.
+    pub fn port_names(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let named = self.head().sets().filter(|(set, ..)| set.index != 0 && self.head().has(ROOT));
+        named.map(|(_, port, protocol)| (port, protocol))
+    }
+
+    /// The endpoint with a label in wire form, if endpoints have names.
+    pub fn endpoint(&self, label: &[u8]) -> Option<(&Packed, Item<'_>)> {
+        self.head().has(NAMES).then(|| self.item(label_hash(label), label)).flatten()
+    }
+
+    /// The item of a label, whether or not it is a name.
+    fn item(&self, hash: NonZeroU32, label: &[u8]) -> Option<(&Packed, Item<'_>)> {
+        let part = self.part(hash);
+        if label.is_empty() {
+            return part.items().next().filter(|item| item.label.is_empty()).map(|item| (part, item));
+        }
+        part.find(hash, label).map(|item| (part, item))
+    }
+
+    /// The part that holds a label.
+    fn part(&self, hash: NonZeroU32) -> &Packed {
+        match self {
+            Self::Whole(packed) => packed,
+            Self::Chunked(chunked) if hash == label_hash(&[]) => &chunked.head,
+            Self::Chunked(chunked) => {
+                let chunk = chunked.chunks.get(chunk_of(hash, chunked.chunks.len()));
+                chunk.map_or(&chunked.head, |chunk| &chunk.packed)
+            }
+        }
+    }
+
+    /// The label with a hash under which an address stands.
+    pub(super) fn label_of(&self, hash: NonZeroU32, address: IpAddr) -> Option<&[u8]> {
+        let part = self.part(hash);
+        let own = part.items().take_while(|item| item.label.is_empty() && hash == label_hash(&[]));
+        let found =
+            own.chain(part.find_all(hash)).find(|item| label_hash(item.label) == hash && item.has_address(address));
+        found.map(|item| item.label)
+    }
+
+    /// Whether an address stands under a label.
+    fn has(&self, hash: NonZeroU32, label: &[u8], address: IpAddr) -> bool {
+        self.item(hash, label).is_some_and(|(_, item)| item.has_address(address))
+    }
+
+    /// The addresses with their labels' hashes that stand here and did not stand in `other`. What both share of a large
+    /// Service is not looked at.
+    pub(super) fn beyond(&self, other: Option<&Self>) -> Vec<(IpAddr, NonZeroU32)> {
+        let shared = |index: usize, part: &Packed| match (self, other) {
+            (Self::Chunked(this), Some(Self::Chunked(other))) if this.chunks.len() == other.chunks.len() => {
+                let counterpart = index.checked_sub(1).and_then(|index| other.chunks.get(index));
+                counterpart.is_some_and(|counterpart| Arc::ptr_eq(&counterpart.packed.0, &part.0))
+            }
+            _ => false,
+        };
+        let mut found = Vec::new();
+        for (_, part) in self.parts().enumerate().filter(|(index, part)| !shared(*index, part)) {
+            for item in part.items() {
+                let hash = label_hash(item.label);
+                let mut before = None;
+                for (_, target) in item.targets() {
+                    let Target::Address(address) = target else { continue };
+                    // One address under several lists of ports is one: they stand one after the other.
+                    if before.replace(address) != Some(address)
+                        && !other.is_some_and(|other| other.has(hash, item.label, address))
+                    {
+                        found.push((address, hash));
+                    }
+                }
+            }
+        }
+        found
+    }
+}
+
+fn sort(members: &mut [Member], labels: &[u8]) {
+    members.sort_unstable_by(|one, other| {
+        let by_label = one.label(labels).cmp(other.label(labels));
+        by_label.then_with(|| one.target.cmp(&other.target)).then_with(|| one.list.cmp(&other.list))
+    });
+}
+
+fn chunk_of(hash: NonZeroU32, count: usize) -> usize {
+    // The table of a chunk uses the last bits.
+    ((u64::from(hash.get()) * count as u64) >> u32::BITS) as usize
+}
