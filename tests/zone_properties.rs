@@ -321,7 +321,7 @@ impl Content {
             owner: Labels::default(),
             data: Data::Ptr { address: *address, target: target.clone() },
         };
-        let services = self.services.values().flat_map(|service| service_records(service));
+        let services = self.services.values().flat_map(service_records);
         let pointers =
             self.pointers.iter().flat_map(|(address, names)| names.iter().map(|name| pointer(address, name)));
         services.chain(pointers).collect()

@@ -69,7 +69,10 @@ impl Member {
 /// What names of ports and protocols select: sorted, the first without either for the Service itself, each with its
 /// number of pairs.
 #[derive(Debug, Default)]
-pub(super) struct Sets(Vec<(Box<[u8]>, Box<[u8]>, u32)>);
+pub(super) struct Sets(Vec<SetName>);
+
+/// A port's name and a protocol, either of which may be empty and stands for any then, and how many pairs they select.
+type SetName = (Box<[u8]>, Box<[u8]>, u32);
 
 impl Sets {
     /// The sets of some lists, of each of which so many addresses have the ports.

@@ -245,3 +245,92 @@ fn chunk_of(hash: NonZeroU32, count: usize) -> usize {
     // The table of a chunk uses the last bits.
     ((u64::from(hash.get()) * count as u64) >> u32::BITS) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{self, Endpoint, EndpointAddress, EndpointPort, EndpointSlice, ObjectKey, ServiceKind};
+    use crate::zone::options::ViewOptions;
+    use crate::zone::schema::{Schema, service_key};
+    use crate::zone::{Name, Pods};
+    use std::net::Ipv4Addr;
+
+    fn options() -> ViewOptions {
+        let zone = Name::parse("cluster.local").expect("a name");
+        ViewOptions {
+            zones: vec![zone.clone()],
+            primary: zone,
+            ttl_secs: 5,
+            namespaces: Default::default(),
+            endpoint_pod_names: true,
+            pods: Pods::Disabled,
+            fallthrough: Vec::new(),
+            local_addresses: Vec::new(),
+        }
+    }
+
+    /// Slices of a headless Service, each of these pods, given by numbers.
+    fn service(slices: &[Vec<u32>], old: Option<&Service>) -> Service {
+        let slice = |(index, pods): (usize, &Vec<u32>)| EndpointSlice {
+            key: ObjectKey::new("a", format!("web-{index}")),
+            labels: Default::default(),
+            service: Some("web".into()),
+            endpoints: pods.iter().map(|pod| endpoint(*pod)).collect(),
+            ports: [EndpointPort { name: "http".into(), protocol: "TCP".into(), port: Some(80) }].into(),
+        };
+        let slices: Vec<EndpointSlice> = slices.iter().enumerate().map(slice).collect();
+        let object = model::Service {
+            key: ObjectKey::new("a", "web"),
+            labels: Default::default(),
+            kind: ServiceKind::Headless,
+            ports: [].into(),
+        };
+        let key = service_key("web", "a").expect("a key");
+        let packed = Schema::default().service(&key, Some(&object), true, slices.iter(), &options(), old);
+        packed.expect("it has endpoints")
+    }
+
+    fn endpoint(pod: u32) -> Endpoint {
+        Endpoint {
+            addresses: vec![EndpointAddress::Ip(Ipv4Addr::from(0x0a00_0000 + pod).into())],
+            hostname: None,
+            target_name: Some(format!("web-{pod}").into()),
+            ready: None,
+            serving: None,
+            terminating: None,
+        }
+    }
+
+    fn chunks(service: &Service) -> Vec<*const u8> {
+        service.parts().skip(1).map(|part| part.0.as_ptr()).collect()
+    }
+
+    #[test]
+    fn a_change_packs_again_only_the_chunks_that_it_touches() {
+        let mut slices: Vec<Vec<u32>> = (0..20).map(|slice| (slice * 100..(slice + 1) * 100).collect()).collect();
+        let before = service(&slices, None);
+        slices[7][50] = 5000;
+        let after = service(&slices, Some(&before));
+        let (old, new) = (chunks(&before), chunks(&after));
+        assert_eq!((old.len(), new.len()), (32, 32));
+        let again = old.iter().zip(&new).filter(|(old, new)| old != new).count();
+        assert!((1..=2).contains(&again), "{again} chunks were packed again");
+        assert_eq!(after, service(&slices, None), "and yet it is what it would be without a past");
+        let changed = |one: &Service, other: &Service| one.beyond(Some(other)).into_iter().map(|(address, _)| address);
+        let address = |pod: u32| IpAddr::from(Ipv4Addr::from(0x0a00_0000 + pod));
+        assert_eq!(changed(&before, &after).collect::<Vec<_>>(), [address(750)]);
+        assert_eq!(changed(&after, &before).collect::<Vec<_>>(), [address(5000)]);
+    }
+
+    #[test]
+    fn what_moves_between_slices_stays_what_it_is() {
+        for (from, to) in [(10, 200), (400, 900)] {
+            let mut slices = vec![(0..from).collect::<Vec<u32>>(), (from..to).collect()];
+            let before = service(&slices, None);
+            let moved = slices[1].split_off(5);
+            slices[0].extend(moved);
+            slices.rotate_left(1);
+            assert_eq!(service(&slices, Some(&before)), before);
+        }
+    }
+}
