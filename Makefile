@@ -4,17 +4,20 @@
 #   make setup   install the peers and tools of the tests; long the first time only
 #   make check   format, lints, dependencies
 #   make test    all of the above, every test, and a short make fuzz
+#   make soak    the test of three minutes in make test alone, for any length: SOAK_SECONDS=n, 120 or more; shows what was
+#                done, what was answered wrong, and what memory and file descriptors came to
 #   make fuzz    random packets, Corefiles and API answers, a minute each (FUZZ_SECONDS=n for another time)
 #   make bench   measure against other servers and a bare echo
 #   make bench-quick    the same in a minute: podzone and the echo
 #   make bench-pieces   time the pieces of an answer
 
-.PHONY: run setup check test fuzz bench bench-quick bench-pieces
+.PHONY: run setup check test soak fuzz bench bench-quick bench-pieces
 
 # The peers are found by what `make setup` installs, and cargo's colours follow the terminal.
 CARGO ?= cargo
 INSTALL := tests/peers/install
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 180
 # 0 takes a new seed each time; the tests take one, so that what they find is not left to chance.
 FUZZ_SEED ?= 0
 FUZZ_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))/fuzz
@@ -37,6 +40,9 @@ test: setup
 	$(CARGO) test --locked
 	$(CARGO) test --locked --features planted-faults --test differential every_planted_fault_is_seen
 	$(MAKE) --no-print-directory fuzz FUZZ_SEED=1
+
+soak: setup
+	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test soak -- --nocapture
 
 # The sanitizer is an unstable flag of the stable compiler. What a run adds to the corpora is kept beside its build; the
 # repository's own are the seeds. A failure's input is written there too, and shown.

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "zone_properties/moves.rs"]
+mod moves;
 #[path = "support/paths.rs"]
 mod paths;
 

@@ -221,6 +221,19 @@ impl All {
         out.gauge("podzone_source_failing", "1 while a source cannot follow a kind.", failing)?;
         let relists = each(|status| status.listings.saturating_sub(1));
         out.counter("podzone_source_relists_total", "Full listings of a kind after the first.", relists)?;
+        let objects = each(|status| status.listing.map_or(0, |listing| listing.objects));
+        let help = "Objects so far of the listing under way; 0 while there is none.";
+        out.gauge("podzone_source_listing_objects", help, objects)?;
+        let ages = kinds.iter().map(|(labels, status, _)| {
+            let age = status.listing.map(|listing| now.saturating_duration_since(listing.begun));
+            (labels.clone(), age.unwrap_or_default().as_secs_f64())
+        });
+        let help = "Seconds since the listing under way began; 0 while there is none.";
+        out.gauge("podzone_source_listing_age_seconds", help, ages)?;
+        let last =
+            kinds.iter().filter_map(|(labels, status, _)| Some((labels.clone(), status.last_listing?.as_secs_f64())));
+        let help = "Seconds that the last full listing of a kind took.";
+        out.gauge("podzone_source_last_listing_duration_seconds", help, last)?;
         let events = each(|status| status.events);
         out.counter("podzone_source_events_total", "Objects applied and deleted, listings included.", events)?;
         let failures = each(|status| status.failures);

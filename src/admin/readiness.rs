@@ -65,6 +65,10 @@ impl Readiness {
                 let Some(status) = source.health.status(kind).filter(|status| !status.listed) else { continue };
                 // Writing to a string cannot fail.
                 let _ = write!(text, "{}: {kind}: not listed for {}", source.name, seconds(self.since.elapsed()));
+                if let Some(listing) = status.listing {
+                    let _ =
+                        write!(text, ", {} objects in {} so far", listing.objects, seconds(listing.begun.elapsed()));
+                }
                 if let Some(failing) = &status.failing {
                     let since = failing.since.elapsed().unwrap_or_default();
                     let _ = write!(text, ", failing for {}: {}", seconds(since), one_line(&failing.cause));

@@ -1,7 +1,7 @@
 //! What is known about a source's own state, for readiness, metrics and status.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::model::Kind;
 
@@ -18,6 +18,10 @@ pub struct Status {
     pub listed: bool,
     /// Full listings sent, the first included: all but the first are relists.
     pub listings: u64,
+    /// The listing under way, one beside a watch too; `None` while there is none.
+    pub listing: Option<Listing>,
+    /// How long the last listing took that was sent in full; of manifests it is not measured.
+    pub last_listing: Option<Duration>,
     /// Objects applied and deleted so far, listings included.
     pub events: u64,
     /// When an event (not a bookmark) was last received; `None` before the first.
@@ -39,6 +43,15 @@ pub struct Status {
     pub failing: Option<Failing>,
     /// The last failure, even if it is over.
     pub last_error: Option<String>,
+}
+
+/// A listing under way.
+#[derive(Clone, Copy, Debug)]
+pub struct Listing {
+    /// When it was asked for.
+    pub begun: Instant,
+    /// Objects that came so far.
+    pub objects: u64,
 }
 
 /// A failure that lasts.
@@ -76,16 +89,34 @@ impl Health {
         }
     }
 
-    pub(super) fn listed(&self, kind: Kind) {
+    /// A listing is asked for; one that went on is given up for it.
+    pub(super) fn listing_begins(&self, kind: Kind) {
+        self.update(kind, |status| status.listing = Some(Listing { begun: Instant::now(), objects: 0 }));
+    }
+
+    /// There is no listing any more, whether or not it was sent in full.
+    pub(super) fn listing_ends(&self, kind: Kind) {
+        self.update(kind, |status| status.listing = None);
+    }
+
+    /// A listing was sent in full; gives what it was.
+    pub(super) fn listed(&self, kind: Kind) -> Option<Listing> {
+        let mut ended = None;
         self.update(kind, |status| {
             status.listed = true;
             status.listings += 1;
+            ended = status.listing.take();
+            status.last_listing = ended.map(|listing| listing.begun.elapsed()).or(status.last_listing);
         });
+        ended
     }
 
     pub(super) fn events(&self, kind: Kind, count: usize) {
         self.update(kind, |status| {
             status.events += count as u64;
+            if let Some(listing) = &mut status.listing {
+                listing.objects += count as u64;
+            }
             status.last_event = Some(SystemTime::now());
         });
     }

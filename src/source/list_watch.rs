@@ -294,7 +294,7 @@ impl ListWatch {
     /// compared; the watch is then begun again from there.
     async fn begin_check(&mut self) -> Result<Option<String>, Failure> {
         let told = self.ledger.clone();
-        let listed = self.list_in_pages().await;
+        let listed = self.list_beside().await;
         self.plan_check();
         match listed {
             Ok(listed) => {

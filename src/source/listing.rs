@@ -11,9 +11,11 @@ use http_body_util::BodyExt;
 use super::client::{RequestError, Wanted, chain, path, resource};
 use super::decode::{Change, DecodeError, ListEnd, Status};
 use super::failure::Failure;
+use super::health::Listing;
 use super::ledger::Ledger;
 use super::list_watch::ListWatch;
 use super::page::PageReader;
+use super::progress::Progress;
 use super::stream::{Heard, Stream};
 use crate::model::Event;
 
@@ -49,12 +51,23 @@ pub(super) struct Listed {
 impl ListWatch {
     /// Lists the kind and sends it from `Begin` to `End`.
     pub(super) async fn list(&mut self) -> Result<Listed, Failure> {
+        Progress::new(self.kind, &self.health, &self.timing).watch(self.list_in_the_best_way()).await
+    }
+
+    /// The same beside a watch.
+    pub(super) async fn list_beside(&mut self) -> Result<Listed, Failure> {
+        Progress::new(self.kind, &self.health, &self.timing).watch(self.list_in_pages()).await
+    }
+
+    async fn list_in_the_best_way(&mut self) -> Result<Listed, Failure> {
         if std::mem::replace(&mut self.paging.streamed, true)
             && self.api.abilities().streamed_lists()
             && let Some(listed) = self.list_as_stream().await?
         {
             return Ok(listed);
         }
+        // All over again, what a stream may have sent included.
+        self.health.listing_begins(self.kind);
         self.list_in_pages().await
     }
 
@@ -134,7 +147,7 @@ impl ListWatch {
     ///
     /// No resource version is asked for: the list is then the newest there is, so that a relist never steps back in
     /// time as one from an API server's stale cache (`resourceVersion=0`) can.
-    pub(super) async fn list_in_pages(&mut self) -> Result<Listed, Failure> {
+    async fn list_in_pages(&mut self) -> Result<Listed, Failure> {
         let mut next: Option<String> = None;
         let mut ledger = self.ledger.successor();
         loop {
@@ -205,9 +218,15 @@ impl ListWatch {
     async fn listed(&mut self, ledger: Ledger, version: &str) -> Result<(), Failure> {
         self.ledger = ledger;
         self.send(Event::End(self.kind)).await?;
-        self.health.listed(self.kind);
+        let listing = self.health.listed(self.kind);
         self.health.heard(self.kind);
-        tracing::debug!("listed {} at resource version {version}", resource(self.kind));
+        let kind = resource(self.kind);
+        tracing::debug!("listed {kind} at resource version {version}");
+        if let Some(Listing { begun, objects }) = listing
+            && begun.elapsed() >= self.timing.listing_long
+        {
+            tracing::info!("listed {kind}: {objects} objects in {:.1} s", begun.elapsed().as_secs_f64());
+        }
         Ok(())
     }
 }

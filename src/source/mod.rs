@@ -35,11 +35,12 @@ mod manifests;
 mod meaning;
 mod offline;
 mod page;
+mod progress;
 mod protobuf;
 mod start;
 mod stream;
 mod wire;
 
-pub use health::{Failing, Health, Status};
+pub use health::{Failing, Health, Listing, Status};
 pub use offline::{read_list, read_watch};
 pub use start::{Handle, StartError, Timing, start, start_with};

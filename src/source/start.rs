@@ -76,6 +76,10 @@ pub struct Timing {
     pub backoff_first: Duration,
     /// The longest wait between attempts.
     pub backoff_max: Duration,
+    /// A listing that takes longer than this is told of, in the log.
+    pub listing_long: Duration,
+    /// How often, from then on, it is told how far it has come.
+    pub listing_told: Duration,
     /// How often a folder of manifests is looked at.
     pub poll: Duration,
 }
@@ -92,6 +96,8 @@ impl Default for Timing {
             request: Duration::from_secs(60),
             backoff_first: Duration::from_millis(200),
             backoff_max: Duration::from_secs(30),
+            listing_long: Duration::from_secs(5),
+            listing_told: Duration::from_secs(10),
             poll: Duration::from_secs(1),
         }
     }

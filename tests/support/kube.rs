@@ -190,6 +190,25 @@ impl ControlPlane {
         self.api.take().expect("the API is running").kill();
     }
 
+    /// Makes the store forget everything but its present state, some versions after the last that anybody was told: no
+    /// watch can go on from what it knows.
+    pub fn forget_history(&self) {
+        let ask = |path: &str, body: &str| {
+            let url = format!("http://127.0.0.1:{}/v3/kv/{path}", self.etcd_port);
+            let output = Command::new("curl").args(["--silent", "--fail", "--data", body, &url]).output();
+            let output = output.expect("curl: run `make setup` (tests/peers/install)");
+            assert!(output.status.success(), "etcd's {path}: {output:?}");
+            serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("JSON")
+        };
+        // The key `test`, in base64.
+        let put = r#"{"key": "dGVzdA==", "value": "dGVzdA=="}"#;
+        for _ in 0..10 {
+            ask("put", put);
+        }
+        let revision = ask("put", put)["header"]["revision"].as_str().expect("a revision").to_owned();
+        ask("compaction", &format!(r#"{{"revision": "{revision}", "physical": true}}"#));
+    }
+
     /// The API process, to stop and continue it by signals, or to read its log.
     pub fn api(&mut self) -> &mut Process {
         self.api.as_mut().expect("the API is running")
