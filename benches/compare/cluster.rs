@@ -192,32 +192,40 @@ impl Service {
                 },
             }),
         }];
-        objects.extend(self.pods.chunks(SLICE_ENDPOINTS).zip(&self.slice_names).map(|(pods, slice)| {
-            let endpoints: Vec<_> = pods.iter().map(|pod| self.endpoint(pod)).collect();
-            Written {
-                path: format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"),
-                body: json!({
-                    "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-                    "metadata": {
-                        "name": slice, "namespace": namespace,
-                        "labels": {
-                            "app": name,
-                            "kubernetes.io/service-name": name,
-                            "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
-                        },
-                        "annotations": {"endpoints.kubernetes.io/last-change-trigger-time": "2026-01-01T00:00:00Z"},
-                        "ownerReferences": [{
-                            "apiVersion": "v1", "kind": "Service", "name": name, "controller": true,
-                            "blockOwnerDeletion": true, "uid": uid(self.pods[0].address, 0xfeed),
-                        }],
-                    },
-                    "addressType": "IPv4",
-                    "endpoints": endpoints,
-                    "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
-                }),
-            }
-        }));
+        objects.extend((0..self.slice_names.len()).map(|index| self.slice(index, false)));
         objects
+    }
+
+    /// A slice as it was made, or as an update makes it.
+    pub(crate) fn slice(&self, index: usize, is_updated: bool) -> Written {
+        let (name, namespace, slice) = (&self.name, &self.namespace, &self.slice_names[index]);
+        let pods = self.pods.chunks(SLICE_ENDPOINTS).nth(index).expect("a slice");
+        let mut endpoints: Vec<_> = pods.iter().map(|pod| self.endpoint(pod)).collect();
+        if let Some(last) = endpoints.last_mut().filter(|_| is_updated) {
+            *last = self.endpoint(&self.successor(index));
+        }
+        Written {
+            path: format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"),
+            body: json!({
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                "metadata": {
+                    "name": slice, "namespace": namespace,
+                    "labels": {
+                        "app": name,
+                        "kubernetes.io/service-name": name,
+                        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+                    },
+                    "annotations": {"endpoints.kubernetes.io/last-change-trigger-time": "2026-01-01T00:00:00Z"},
+                    "ownerReferences": [{
+                        "apiVersion": "v1", "kind": "Service", "name": name, "controller": true,
+                        "blockOwnerDeletion": true, "uid": uid(self.pods[0].address, 0xfeed),
+                    }],
+                },
+                "addressType": "IPv4",
+                "endpoints": endpoints,
+                "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+            }),
+        }
     }
 
     fn endpoint(&self, pod: &Pod) -> Value {
