@@ -72,6 +72,12 @@ pub(crate) enum Part {
     Large,
     /// CPU for 300 slice updates a second.
     Updates,
+    /// Memory when half of all slices are deleted.
+    Delete,
+    /// Memory with `pods verified`.
+    Pods,
+    /// A million endpoints, without an API server.
+    Million,
 }
 
 impl Arguments {

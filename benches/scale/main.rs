@@ -12,6 +12,7 @@ mod churn;
 #[path = "../compare/cluster.rs"]
 mod cluster;
 mod cores;
+mod deletion;
 mod download;
 #[path = "../compare/events.rs"]
 mod events;
@@ -25,6 +26,8 @@ mod library;
 #[path = "../compare/load.rs"]
 mod load;
 mod memory;
+mod million;
+mod pods;
 mod prober;
 #[path = "../compare/queries.rs"]
 mod queries;

@@ -13,6 +13,9 @@ pub(crate) enum Row {
     /// The bare download.
     List,
     Stream,
+    /// podzone's library, with 154,704 endpoints and with a million.
+    Full,
+    Million,
 }
 
 impl Row {
@@ -22,6 +25,8 @@ impl Row {
             Self::Coredns => "CoreDNS",
             Self::List => "bare download, lists",
             Self::Stream => "bare download, streamed lists",
+            Self::Full => "podzone's library, 154,704 endpoints",
+            Self::Million => "podzone's library, 1,000,000 endpoints",
         }
     }
 }
@@ -41,6 +46,11 @@ pub(crate) enum State {
     Ready,
     Steady,
     Restarted,
+    BeforeDeletion,
+    Deleted,
+    PodsReady,
+    PodsSteady,
+    Library,
 }
 
 /// How memory is counted.
@@ -68,6 +78,10 @@ pub(crate) enum Column {
     BusyP50,
     BusyP99,
     UpdatesCpu,
+    PodsReady,
+    PodsReadyCpu,
+    LibraryReady,
+    LibraryCpu,
 }
 
 const fn memory(state: State) -> [(Column, &'static str, usize); 5] {
@@ -80,7 +94,7 @@ const fn memory(state: State) -> [(Column, &'static str, usize); 5] {
     ]
 }
 
-const TABLES: [(&str, Columns<Column>); 6] = [
+const TABLES: [(&str, Columns<Column>); 12] = [
     (
         "Start",
         &[
@@ -106,6 +120,25 @@ const TABLES: [(&str, Columns<Column>); 6] = [
         ],
     ),
     ("300 slice updates a second", &[(Column::UpdatesCpu, "CPU, s", 2)]),
+    ("Memory before half of all slices are deleted", &memory(State::BeforeDeletion)),
+    ("Memory after it, peaks since before it", &memory(State::Deleted)),
+    (
+        "Start with pods verified",
+        &[(Column::PodsReady, "start to ready, s", 3), (Column::PodsReadyCpu, "CPU until ready, s", 2)],
+    ),
+    ("Memory when ready, pods verified", &memory(State::PodsReady)),
+    ("Memory after every name was asked about, pods verified", &memory(State::PodsSteady)),
+    (
+        "Events made in process",
+        &[
+            (Column::LibraryReady, "start to ready, s", 2),
+            (Column::Memory(State::Library, Count::Held), "group without files, MB", 1),
+            (Column::Memory(State::Library, Count::HeldPeak), "its peak, MB", 1),
+            (Column::Memory(State::Library, Count::Resident), "resident, MB", 1),
+            (Column::Memory(State::Library, Count::ResidentPeak), "its peak, MB", 1),
+            (Column::LibraryCpu, "CPU an answer, us", 2),
+        ],
+    ),
 ];
 
 /// What must reach a target.
@@ -123,9 +156,14 @@ pub(crate) enum Measure {
     LargeP50,
     LargeP99,
     Updates,
+    Deletion,
+    Pods,
+    MillionReady,
+    MillionMemory,
+    MillionCpu,
 }
 
-const TARGETS: [(Measure, &str, Must); 12] = [
+const TARGETS: [(Measure, &str, Must); 17] = [
     (Measure::Start, "podzone / CoreDNS, start until all names answer", AtMost(0.4)),
     (Measure::StartOverList, "podzone's start / bare download, lists", AtMost(2.0)),
     (Measure::StartOverStream, "podzone's start / bare download, streamed lists", AtMost(2.0)),
@@ -138,6 +176,11 @@ const TARGETS: [(Measure, &str, Must); 12] = [
     (Measure::LargeP50, "podzone, change to answer, Service of 5,000 endpoints / of 5, p50", AtMost(2.0)),
     (Measure::LargeP99, "podzone, change to answer, Service of 5,000 endpoints / of 5, p99", AtMost(2.0)),
     (Measure::Updates, "podzone / CoreDNS, CPU of 300 slice updates a second", AtMost(0.5)),
+    (Measure::Deletion, "podzone, peak while half of all slices are deleted / memory before", AtMost(1.25)),
+    (Measure::Pods, "podzone / CoreDNS, memory with pods verified after every name was asked about", AtMost(0.5)),
+    (Measure::MillionReady, "1,000,000 endpoints: start to ready, s", AtMost(10.0)),
+    (Measure::MillionMemory, "1,000,000 endpoints: peak of memory, MB", AtMost(400.0)),
+    (Measure::MillionCpu, "1,000,000 endpoints / 154,704 endpoints, CPU an answer", AtMost(1.1)),
 ];
 
 /// Samples of all rounds.

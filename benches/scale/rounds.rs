@@ -4,7 +4,10 @@ use crate::arguments::{Arguments, Part};
 use crate::cgroup::Group;
 use crate::changes;
 use crate::cluster::{Cluster, Shape};
+use crate::deletion;
 use crate::fill;
+use crate::million;
+use crate::pods;
 use crate::report::Sheet;
 use crate::stage::{SUBJECTS, Stage};
 use crate::starts;
@@ -14,6 +17,9 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::sync::Arc;
 
+/// What is measured behind the rounds.
+const ONCE: [Part; 3] = [Part::Updates, Part::Delete, Part::Pods];
+
 pub(crate) fn run(arguments: &Arguments) {
     let seed = arguments.seed.unwrap_or_else(rand::random);
     println!("changes of seed {seed}");
@@ -22,7 +28,10 @@ pub(crate) fn run(arguments: &Arguments) {
         None => println!("memory is VmRSS and VmHWM: no control group can be made here"),
     }
     let mut sheet = Sheet::default();
-    if arguments.measures_any(&[&starts::PARTS[..], &changes::PARTS, &[Part::Updates]].concat()) {
+    if arguments.measures(Part::Million) {
+        million::rounds(arguments, &mut sheet, &mut StdRng::seed_from_u64(seed));
+    }
+    if arguments.measures_any(&[&starts::PARTS[..], &changes::PARTS, &ONCE].concat()) {
         followers(arguments, &mut sheet, seed);
     }
     sheet.print();
@@ -36,11 +45,17 @@ fn followers(arguments: &Arguments, sheet: &mut Sheet, seed: u64) {
     println!("written to the API server in {:.1?}", fill::fill(&plane, &cluster, arguments.connections.into()));
     let mut stage = Stage::new(arguments, plane, cluster);
     let mut rng = StdRng::seed_from_u64(seed);
-    for number in 1..=arguments.rounds {
-        println!("round {number}");
-        let mut subjects = SUBJECTS;
-        // Neither is always the first.
-        subjects.rotate_left(number as usize % 2);
+    let rounds = || {
+        (1..=arguments.rounds).map(|number| {
+            println!("round {number}");
+            let mut subjects = SUBJECTS;
+            // Neither is always the first.
+            subjects.rotate_left(number as usize % 2);
+            subjects
+        })
+    };
+    let in_rounds = arguments.measures_any(&[starts::PARTS, changes::PARTS].concat());
+    for subjects in in_rounds.then(rounds).into_iter().flatten() {
         if arguments.measures_any(&starts::PARTS) {
             starts::round(&mut stage, arguments, sheet, subjects);
         }
@@ -50,5 +65,15 @@ fn followers(arguments: &Arguments, sheet: &mut Sheet, seed: u64) {
     }
     if arguments.measures(Part::Updates) {
         sustained::compare(&stage, arguments, sheet, &mut rng);
+    }
+    if arguments.measures(Part::Delete) {
+        deletion::compare(&stage, sheet);
+    }
+    // Last: from then on the API server holds ten times as much.
+    if arguments.measures(Part::Pods) {
+        pods::fill(&mut stage);
+        for subjects in rounds() {
+            pods::round(&stage, sheet, subjects);
+        }
     }
 }
