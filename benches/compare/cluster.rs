@@ -26,6 +26,8 @@ pub(crate) enum Shape {
     Full,
     /// 100 Services with 1,500.
     Small,
+    /// 70,000 Services with 1,000,000 endpoints.
+    Million,
     /// One headless Service for each of [`TARGETS`].
     Targets,
 }
@@ -89,13 +91,18 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn generate(shape: Shape, seed: u64) -> Self {
+        Self { services: Self::services(shape, seed).collect() }
+    }
+
+    /// Its Services, made one by one, for those who do not keep them.
+    pub(crate) fn services(shape: Shape, seed: u64) -> impl Iterator<Item = Service> {
         let mut rng = StdRng::seed_from_u64(seed);
         let sizes = shape.sizes(&mut rng);
         let count = sizes.len();
         let mut headless: Vec<bool> = (0..count).map(|index| index % 2 == 0 || shape == Shape::Targets).collect();
         headless.shuffle(&mut rng);
         let mut addresses = (0_u32..).map(|index| Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 128, 0, 10)) + index));
-        let services = (0..count).map(|index| {
+        (0..count).map(move |index| {
             let name = if index + 1 == count {
                 // Last in the writing and in the order of every listing: who answers it has read everything.
                 "zz-written-last".to_owned()
@@ -122,10 +129,9 @@ impl Cluster {
             while slice_names.len() < slices {
                 slice_names.insert(format!("{name}-{}", letters(&mut rng, 5)));
             }
-            let namespace = format!("team-{:02}", index / SERVICES_PER_NAMESPACE);
+            let namespace = namespace_of(index);
             Service { namespace, name, cluster_ip, pods, slice_names: slice_names.into_iter().collect() }
-        });
-        Self { services: services.collect() }
+        })
     }
 
     pub(crate) fn last(&self) -> &Service {
@@ -138,6 +144,12 @@ impl Cluster {
 
     pub(crate) fn endpoints(&self) -> usize {
         self.services.iter().map(|service| service.pods.len()).sum()
+    }
+}
+
+impl Pod {
+    pub(crate) fn uid(&self) -> String {
+        uid(self.address, 0xcafe)
     }
 }
 
@@ -192,32 +204,40 @@ impl Service {
                 },
             }),
         }];
-        objects.extend(self.pods.chunks(SLICE_ENDPOINTS).zip(&self.slice_names).map(|(pods, slice)| {
-            let endpoints: Vec<_> = pods.iter().map(|pod| self.endpoint(pod)).collect();
-            Written {
-                path: format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"),
-                body: json!({
-                    "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-                    "metadata": {
-                        "name": slice, "namespace": namespace,
-                        "labels": {
-                            "app": name,
-                            "kubernetes.io/service-name": name,
-                            "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
-                        },
-                        "annotations": {"endpoints.kubernetes.io/last-change-trigger-time": "2026-01-01T00:00:00Z"},
-                        "ownerReferences": [{
-                            "apiVersion": "v1", "kind": "Service", "name": name, "controller": true,
-                            "blockOwnerDeletion": true, "uid": uid(self.pods[0].address, 0xfeed),
-                        }],
-                    },
-                    "addressType": "IPv4",
-                    "endpoints": endpoints,
-                    "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
-                }),
-            }
-        }));
+        objects.extend((0..self.slice_names.len()).map(|index| self.slice(index, false)));
         objects
+    }
+
+    /// A slice as it was made, or as an update makes it.
+    pub(crate) fn slice(&self, index: usize, is_updated: bool) -> Written {
+        let (name, namespace, slice) = (&self.name, &self.namespace, &self.slice_names[index]);
+        let pods = self.pods.chunks(SLICE_ENDPOINTS).nth(index).expect("a slice");
+        let mut endpoints: Vec<_> = pods.iter().map(|pod| self.endpoint(pod)).collect();
+        if let Some(last) = endpoints.last_mut().filter(|_| is_updated) {
+            *last = self.endpoint(&self.successor(index));
+        }
+        Written {
+            path: format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"),
+            body: json!({
+                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
+                "metadata": {
+                    "name": slice, "namespace": namespace,
+                    "labels": {
+                        "app": name,
+                        "kubernetes.io/service-name": name,
+                        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+                    },
+                    "annotations": {"endpoints.kubernetes.io/last-change-trigger-time": "2026-01-01T00:00:00Z"},
+                    "ownerReferences": [{
+                        "apiVersion": "v1", "kind": "Service", "name": name, "controller": true,
+                        "blockOwnerDeletion": true, "uid": uid(self.pods[0].address, 0xfeed),
+                    }],
+                },
+                "addressType": "IPv4",
+                "endpoints": endpoints,
+                "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+            }),
+        }
     }
 
     fn endpoint(&self, pod: &Pod) -> Value {
@@ -226,7 +246,7 @@ impl Service {
             "conditions": {"ready": true, "serving": true, "terminating": false},
             "nodeName": format!("node-{:04}", pod.address.octets()[2]),
             "targetRef": {
-                "kind": "Pod", "namespace": self.namespace, "name": pod.name, "uid": uid(pod.address, 0xcafe),
+                "kind": "Pod", "namespace": self.namespace, "name": pod.name, "uid": pod.uid(),
             },
             "zone": "zone-a",
         })
@@ -240,11 +260,27 @@ pub(crate) fn knows(service: &Service) -> (dns::Query, String) {
 }
 
 impl Shape {
+    /// The namespaces of its Services.
+    pub(crate) fn namespaces(self) -> impl Iterator<Item = String> {
+        (0..self.services()).step_by(SERVICES_PER_NAMESPACE).map(namespace_of)
+    }
+
+    fn services(self) -> usize {
+        match self {
+            Self::Full => 10_000,
+            Self::Small => 100,
+            Self::Million => 70_000,
+            Self::Targets => TARGETS.len(),
+        }
+    }
+
     /// So many endpoints for each Service that the total is exact; the last Service is small.
     fn sizes(self, rng: &mut StdRng) -> Vec<usize> {
-        let (services, endpoints, medium, large) = match self {
-            Self::Full => (10_000, 154_704, 1000, 4),
-            Self::Small => (100, 1500, 10, 0),
+        let services = self.services();
+        let (endpoints, medium, large) = match self {
+            Self::Full => (154_704, 1000, 4),
+            Self::Small => (1500, 10, 0),
+            Self::Million => (1_000_000, 7000, 12),
             Self::Targets => return TARGETS.into(),
         };
         let mut sizes = vec![LARGE; large];
@@ -274,6 +310,11 @@ impl Shape {
 
 fn letters(rng: &mut StdRng, count: usize) -> String {
     (0..count).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()
+}
+
+/// The namespace of a Service by its place in the cluster.
+pub(crate) fn namespace_of(index: usize) -> String {
+    format!("team-{:02}", index / SERVICES_PER_NAMESPACE)
 }
 
 /// A Namespace as the API server takes it.

@@ -1,22 +1,34 @@
 //! The synthetic cluster as a source tells of it, for a server without an API server.
 
-use crate::cluster::{Cluster, Pod, SLICE_ENDPOINTS, Service};
+use crate::cluster::{Cluster, Pod, SLICE_ENDPOINTS, Service, Shape};
 use podzone::model::{
     Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Event, Kind, Labels, Namespace, Object, ObjectKey,
     ServiceKind, ServicePort,
 };
+use std::borrow::Borrow;
 
 pub(crate) const KINDS: [Kind; 3] = [Kind::Namespace, Kind::Service, Kind::EndpointSlice];
 
 /// The full listing of all kinds.
 pub(crate) fn listing(cluster: &Cluster) -> impl Iterator<Item = Event> {
-    let namespaces =
-        cluster.namespaces().map(|name| Object::Namespace(Namespace { name: name.into(), labels: Labels::new() }));
-    let services = cluster.services.iter().map(|service| Object::Service(object(service)));
-    let slices = cluster.services.iter().flat_map(slices).map(Object::EndpointSlice);
+    list(cluster.namespaces().map(str::to_owned), || cluster.services.iter())
+}
+
+/// The same of a cluster that is made while it is listed, once for each kind, and not kept.
+pub(crate) fn generated(shape: Shape, seed: u64) -> impl Iterator<Item = Event> {
+    list(shape.namespaces(), move || Cluster::services(shape, seed))
+}
+
+fn list<S: Borrow<Service>, I: Iterator<Item = S>>(
+    namespaces: impl Iterator<Item = String>,
+    of_cluster: impl Fn() -> I,
+) -> impl Iterator<Item = Event> {
+    let namespaces = namespaces.map(|name| Object::Namespace(Namespace { name: name.into(), labels: Labels::new() }));
+    let services = of_cluster().map(|service| Object::Service(object(service.borrow())));
+    let slices = of_cluster().flat_map(|service| slices(service.borrow()).collect::<Vec<_>>());
     listed(Kind::Namespace, namespaces)
         .chain(listed(Kind::Service, services))
-        .chain(listed(Kind::EndpointSlice, slices))
+        .chain(listed(Kind::EndpointSlice, slices.map(Object::EndpointSlice)))
 }
 
 fn listed(kind: Kind, objects: impl Iterator<Item = Object>) -> impl Iterator<Item = Event> {

@@ -5,7 +5,7 @@ use crate::churn::Churn;
 use crate::cluster::{Cluster, Shape};
 use crate::events;
 use podzone::answer::{Answered, Block, Lookup, LookupError, Responder, Transport};
-use podzone::model::Filter;
+use podzone::model::{Event, Filter};
 use podzone::net::{Elsewhere, Exchange, Observer, Service, Serving, Sockets, TcpLimits, WaitingRoom};
 use podzone::zone::{Name, Pods, Publisher, View, ViewOptions, unix_now};
 use std::collections::HashSet;
@@ -23,9 +23,9 @@ const ZONES: [&str; 3] = ["cluster.local", "in-addr.arpa", "ip6.arpa"];
 pub(crate) struct Library {
     #[arg(long)]
     pub(crate) port: u16,
-    /// Where the rate of slice updates is set.
+    /// Where the rate of slice updates is set. Without it nothing changes, and nothing but the zone is kept.
     #[arg(long)]
-    pub(crate) control: u16,
+    pub(crate) control: Option<u16>,
     #[arg(long)]
     pub(crate) cluster_seed: u64,
     #[arg(long)]
@@ -36,13 +36,12 @@ pub(crate) struct Library {
 
 /// Serves until the process is ended.
 pub(crate) fn serve(library: &Library) {
-    let cluster = Cluster::generate(library.shape, library.cluster_seed);
-    let (publisher, view) = publish(&cluster);
+    let (publisher, view) = publish_all(events::generated(library.shape, library.cluster_seed));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let _entered = runtime.enter();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, library.port));
-    let control = UdpSocket::bind((Ipv4Addr::LOCALHOST, library.control)).expect("the control's port");
+    let control = library.control.map(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).expect("the control's port"));
     let sockets = Sockets::open(address, 1).expect("sockets");
     let service = Arc::new(Service {
         responder: responder(view, library.bufsize),
@@ -55,11 +54,23 @@ pub(crate) fn serve(library: &Library) {
         serving.udp(socket, Arc::clone(&service)).expect("a worker");
     }
     serving.tcp(sockets.tcp, service, TcpLimits::default());
-    Churn::new(&cluster, publisher).run(&control);
+    match control {
+        Some(control) => {
+            let cluster = Cluster::generate(library.shape, library.cluster_seed);
+            Churn::new(&cluster, publisher).run(&control);
+        }
+        None => loop {
+            std::thread::park();
+        },
+    }
 }
 
 /// A view of the whole cluster, and its writer.
 pub(crate) fn publish(cluster: &Cluster) -> (Publisher, Arc<View>) {
+    publish_all(events::listing(cluster))
+}
+
+fn publish_all(events: impl Iterator<Item = Event>) -> (Publisher, Arc<View>) {
     let zones: Vec<_> = ZONES.map(|zone| Name::parse(zone).expect("a name")).into();
     let options = ViewOptions {
         primary: zones[0].clone(),
@@ -73,7 +84,7 @@ pub(crate) fn publish(cluster: &Cluster) -> (Publisher, Arc<View>) {
     };
     let view = Arc::new(View::new(options, unix_now()));
     let mut publisher = Publisher::new(vec![(Arc::clone(&view), Filter::default())], events::KINDS.into());
-    for (index, event) in events::listing(cluster).enumerate() {
+    for (index, event) in events.enumerate() {
         publisher.handle(event);
         if index % EVENTS_PER_STEP == 0 {
             publisher.publish();

@@ -13,6 +13,7 @@ mod echo;
 mod events;
 mod fill;
 mod flood;
+mod follower;
 mod generator;
 mod latency;
 mod library;
@@ -25,6 +26,7 @@ mod rounds;
 mod server;
 #[path = "../../tests/support/mod.rs"]
 mod support;
+mod tables;
 mod targets;
 mod wanted;
 mod zone_file;

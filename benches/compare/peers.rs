@@ -1,13 +1,13 @@
 //! How each server is started on the same records.
 
 use crate::cluster::{Cluster, Shape};
+use crate::follower::Follower;
 use crate::server::Server;
 use crate::support::kube::ControlPlane;
 use crate::support::{peers, ports};
 use crate::zone_file;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 /// Who is measured.
@@ -188,27 +188,11 @@ impl Stage {
 
     /// Starts a program that reads a Corefile and follows the API server.
     fn spawn_follower(&self, program: &Path, plane: &ControlPlane) -> Server {
-        Server::spawn(&program.display().to_string(), self.core, |command: &mut Command, folder, port| {
-            let corefile = folder.join("Corefile");
-            let text = format!(
-                "cluster.local in-addr.arpa ip6.arpa {{
-    bind 127.0.0.1
-    kubernetes cluster.local in-addr.arpa ip6.arpa {{
-        kubeconfig {}
-        endpoint_pod_names
-    }}
-}}
-",
-                plane.kubeconfig().display()
-            );
-            std::fs::write(&corefile, text).expect("a Corefile");
-            command
-                .arg(program)
-                .arg("-conf")
-                .arg(&corefile)
-                .args(["-dns.port", &port.to_string()])
-                // As many as it may use; Go would find that out by itself. The other program does not know it.
-                .env("GOMAXPROCS", "1");
+        let follower = Follower { program, kubeconfig: plane.kubeconfig(), pods_verified: false };
+        Server::spawn(&program.display().to_string(), self.core, |command, folder, port| {
+            follower.complete(command, folder, port);
+            // As many as it may use; Go would find that out by itself. The other program does not know it.
+            command.env("GOMAXPROCS", "1");
         })
     }
 }

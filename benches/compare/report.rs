@@ -1,6 +1,8 @@
-//! What was measured, and the tables of it: medians, spreads, targets.
+//! What is compared, and what it must reach.
 
 use crate::peers::Peer;
+use crate::tables::Must::{self, AtLeast, AtMost, Zero};
+use crate::tables::{Columns, Measures, NONE, Table, cell};
 use std::collections::BTreeMap;
 
 /// What is said of a server.
@@ -22,10 +24,7 @@ pub(crate) enum Column {
     P999,
 }
 
-/// A table's columns, with titles and decimal places.
-type Columns = &'static [(Column, &'static str, usize)];
-
-const TABLES: [Columns; 3] = [
+const TABLES: [Columns<Column>; 3] = [
     &[
         (Column::UdpCpu, "UDP: CPU an answer, us", 2),
         (Column::UdpRate, "UDP: answers/s", 0),
@@ -65,16 +64,6 @@ pub(crate) enum Measure {
     HalfFrames,
 }
 
-#[derive(Clone, Copy)]
-enum Must {
-    AtMost(f64),
-    AtLeast(f64),
-    /// In every round.
-    Zero,
-}
-
-use Must::{AtLeast, AtMost, Zero};
-
 const TARGETS: [(Measure, &str, Must); 16] = [
     (Measure::Sane, "the machine is sane: unbatched NSD / batched echo, CPU an answer, UDP", AtLeast(1.4)),
     (Measure::Echo, "podzone / echo, CPU an answer, UDP", AtMost(1.2)),
@@ -105,8 +94,8 @@ const TARGETS: [(Measure, &str, Must); 16] = [
 /// Samples of all rounds.
 #[derive(Default)]
 pub(crate) struct Sheet {
-    servers: BTreeMap<Peer, BTreeMap<Column, Vec<f64>>>,
-    measures: BTreeMap<Measure, Vec<f64>>,
+    servers: Table<Peer, Column>,
+    measures: Measures<Measure>,
     floods: BTreeMap<&'static str, Beside>,
 }
 
@@ -121,17 +110,15 @@ struct Beside {
 
 impl Sheet {
     pub(crate) fn add(&mut self, peer: Peer, column: Column, value: f64) {
-        self.servers.entry(peer).or_default().entry(column).or_default().push(value);
+        self.servers.add(peer, column, value);
     }
 
     pub(crate) fn measure(&mut self, measure: Measure, value: f64) {
-        self.measures.entry(measure).or_default().push(value);
+        self.measures.measure(measure, value);
     }
 
-    /// A measure that is one value over another. A run that does not count has none.
     pub(crate) fn ratio(&mut self, measure: Measure, value: Option<f64>, reference: Option<f64>) {
-        let samples = self.measures.entry(measure).or_default();
-        samples.extend(value.zip(reference).map(|(value, reference)| value / reference));
+        self.measures.ratio(measure, value, reference);
     }
 
     /// Good queries beside a flood that costs so much by itself.
@@ -145,10 +132,10 @@ impl Sheet {
     /// Prints everything as Markdown: medians, and in parentheses the least and the greatest.
     pub(crate) fn print(&self) {
         for columns in TABLES {
-            self.print_servers(columns);
+            self.servers.print("", columns, Peer::title);
         }
         self.print_floods();
-        self.print_measures();
+        self.measures.print(&TARGETS, |measure| if measure == Measure::Sane { "no: the run is void" } else { "no" });
     }
 
     fn print_floods(&self) {
@@ -161,72 +148,5 @@ impl Sheet {
             let own = if own.is_empty() { NONE.to_owned() } else { cell(Some(own), 2) };
             println!("| {title} | {own} | {} | {} |", cell(Some(cpu), 2), cell(Some(p99), 0));
         }
-    }
-
-    fn print_servers(&self, columns: Columns) {
-        let columns: Vec<_> = columns.iter().filter(|(column, ..)| self.samples_of(*column).next().is_some()).collect();
-        if columns.is_empty() {
-            return;
-        }
-        let titles: Vec<_> = columns.iter().map(|(_, title, _)| *title).collect();
-        println!("\n| | {} |\n|---{}|", titles.join(" | "), "|---".repeat(titles.len()));
-        for (peer, samples) in &self.servers {
-            let cells = columns.iter().map(|(column, _, digits)| cell(samples.get(column), *digits));
-            let cells: Vec<_> = cells.collect();
-            if cells.iter().any(|cell| cell != NONE) {
-                println!("| {} | {} |", peer.title(), cells.join(" | "));
-            }
-        }
-    }
-
-    fn samples_of(&self, column: Column) -> impl Iterator<Item = &Vec<f64>> {
-        self.servers.values().filter_map(move |samples| samples.get(&column))
-    }
-
-    fn print_measures(&self) {
-        if self.measures.is_empty() {
-            return;
-        }
-        println!("\n| measure | value (least to greatest) | must reach | reached? |\n|---|---|---|---|");
-        for (measure, title, must) in &TARGETS {
-            let Some(samples) = self.measures.get(measure) else { continue };
-            let reached = |holds: &dyn Fn(f64) -> bool| median(samples).is_some_and(holds);
-            let (bound, reached) = match must {
-                AtMost(bound) => (format!("at most {bound}"), reached(&|value| value <= *bound)),
-                AtLeast(bound) => (format!("at least {bound}"), reached(&|value| value >= *bound)),
-                Zero => ("0".to_owned(), !samples.is_empty() && samples.iter().all(|value| *value == 0.0)),
-            };
-            let verdict = match (reached, measure) {
-                (true, _) => "yes",
-                (false, Measure::Sane) => "no: the run is void",
-                (false, _) => "no",
-            };
-            println!("| {title} | {} | {bound} | {verdict} |", cell(Some(samples), 3));
-        }
-    }
-}
-
-const NONE: &str = "-";
-
-/// The median, and in parentheses the least and the greatest.
-pub(crate) fn cell(samples: Option<&Vec<f64>>, digits: usize) -> String {
-    let Some(samples) = samples else { return NONE.to_owned() };
-    let least = samples.iter().copied().reduce(f64::min);
-    let greatest = samples.iter().copied().reduce(f64::max);
-    match (median(samples), least, greatest) {
-        (Some(median), Some(least), Some(greatest)) => {
-            format!("{median:.digits$} ({least:.digits$} to {greatest:.digits$})")
-        }
-        _ => "no round counts".to_owned(),
-    }
-}
-
-pub(crate) fn median(samples: &[f64]) -> Option<f64> {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() % 2 {
-        1 => sorted.get(middle).copied(),
-        _ => Some((sorted.get(middle.checked_sub(1)?)? + sorted.get(middle)?) / 2.0),
     }
 }

@@ -1,4 +1,4 @@
-//! A server bound to one core, and what the kernel says of it.
+//! A server, and what the kernel says of it.
 
 use crate::cluster::{Cluster, knows};
 use crate::support::dns;
@@ -30,14 +30,20 @@ pub(crate) struct Memory {
 }
 
 impl Server {
-    /// Starts a server, and does not wait. `complete` gets a command that binds to the core, and adds the program and
-    /// its arguments, for a folder of its own and a port.
+    /// Starts a server bound to a core, and does not wait. `complete` adds the program and its arguments to a command,
+    /// for a folder of its own and a port.
     pub(crate) fn spawn(name: &str, core: usize, complete: impl FnOnce(&mut Command, &Path, u16)) -> Self {
+        Self::spawn_by(name, &on_core(core), complete)
+    }
+
+    /// Starts a server by a program and its first arguments, which replaces itself by the server, so that the process
+    /// is the server's.
+    pub(crate) fn spawn_by(name: &str, launcher: &[String], complete: impl FnOnce(&mut Command, &Path, u16)) -> Self {
         let scratch = Scratch::new();
         let port = ports::free();
-        // It replaces itself by the server, so that the process is the server's.
-        let mut command = Command::new("taskset");
-        command.args(["-c", &core.to_string()]).current_dir(scratch.path());
+        let (program, arguments) = launcher.split_first().expect("a program");
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(scratch.path());
         complete(&mut command, scratch.path(), port);
         let started = Instant::now();
         let process = Process::spawn(name, command, &scratch.path().join("log"));
@@ -47,8 +53,11 @@ impl Server {
     /// Waits until the Service that was written last is answered rightly, and then a sample of the others. Gives the
     /// time since the start.
     pub(crate) fn wait_until_ready(&mut self, cluster: &Cluster) -> Duration {
-        let sample = cluster.services.iter().step_by(cluster.services.len().div_ceil(64)).chain([cluster.last()]);
-        let mut left: Vec<_> = sample.map(knows).collect();
+        self.wait_until_known(sample(cluster))
+    }
+
+    /// Waits until each question for an address is answered by that address and no other, the last one first.
+    pub(crate) fn wait_until_known(&mut self, mut left: Vec<(dns::Query, String)>) -> Duration {
         self.wait_until(|addr| {
             while let Some((query, address)) = left.last() {
                 let answer = dns::udp_within(addr, &query.to_bytes(), ANSWER_LIMIT).ok();
@@ -98,6 +107,17 @@ impl Server {
         };
         Memory { resident: kib("VmRSS:") * 1024, peak: kib("VmHWM:") * 1024 }
     }
+}
+
+/// The launcher that binds to a core.
+pub(crate) fn on_core(core: usize) -> [String; 3] {
+    ["taskset".to_owned(), "-c".to_owned(), core.to_string()]
+}
+
+/// What a server that is ready knows: a Service here and there, and last the one that was written last.
+pub(crate) fn sample(cluster: &Cluster) -> Vec<(dns::Query, String)> {
+    let services = cluster.services.iter().step_by(cluster.services.len().div_ceil(64));
+    services.chain([cluster.last()]).map(knows).collect()
 }
 
 /// A process and all that come from it.

@@ -214,6 +214,16 @@ impl ControlPlane {
         self.api.as_mut().expect("the API is running")
     }
 
+    /// The numbers of the processes that requests go through: the API and its store.
+    pub fn ids(&self) -> Vec<u32> {
+        self.api.iter().chain([&self.etcd]).map(Process::id).collect()
+    }
+
+    /// Where etcd is, for what is written past the API.
+    pub fn etcd_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.etcd_port)
+    }
+
     /// Whether the API says that it is ready.
     pub fn ready(&self) -> bool {
         TcpStream::connect(("127.0.0.1", self.api_port)).is_ok()

@@ -1,0 +1,79 @@
+//! The run: the cluster is written once, then the servers are measured in turns.
+
+use crate::arguments::{Arguments, Part};
+use crate::cgroup::Group;
+use crate::changes;
+use crate::cluster::{Cluster, Shape};
+use crate::deletion;
+use crate::fill;
+use crate::million;
+use crate::pods;
+use crate::report::Sheet;
+use crate::stage::{SUBJECTS, Stage};
+use crate::starts;
+use crate::support::kube::{ControlPlane, Options};
+use crate::sustained;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::sync::Arc;
+
+/// What is measured behind the rounds.
+const ONCE: [Part; 3] = [Part::Updates, Part::Delete, Part::Pods];
+
+pub(crate) fn run(arguments: &Arguments) {
+    let seed = arguments.seed.unwrap_or_else(rand::random);
+    println!("changes of seed {seed}");
+    match Group::new() {
+        Some(group) => println!("memory is {}; file pages are taken off", group.version().title()),
+        None => println!("memory is VmRSS and VmHWM: no control group can be made here"),
+    }
+    let mut sheet = Sheet::default();
+    if arguments.measures(Part::Million) {
+        million::rounds(arguments, &mut sheet, &mut StdRng::seed_from_u64(seed));
+    }
+    if arguments.measures_any(&[&starts::PARTS[..], &changes::PARTS, &ONCE].concat()) {
+        followers(arguments, &mut sheet, seed);
+    }
+    sheet.print();
+}
+
+/// What is measured of servers that follow an API server.
+fn followers(arguments: &Arguments, sheet: &mut Sheet, seed: u64) {
+    let cluster = Arc::new(Cluster::generate(Shape::Full, arguments.cluster_seed));
+    println!("{} Services with {} endpoints", cluster.services.len(), cluster.endpoints());
+    let plane = ControlPlane::start(Options::default());
+    println!("written to the API server in {:.1?}", fill::fill(&plane, &cluster, arguments.connections.into()));
+    let mut stage = Stage::new(arguments, plane, cluster);
+    let mut rng = StdRng::seed_from_u64(seed);
+    let rounds = || {
+        (1..=arguments.rounds).map(|number| {
+            println!("round {number}");
+            let mut subjects = SUBJECTS;
+            // Neither is always the first.
+            subjects.rotate_left(number as usize % 2);
+            subjects
+        })
+    };
+    let in_rounds = arguments.measures_any(&[starts::PARTS, changes::PARTS].concat());
+    for subjects in in_rounds.then(rounds).into_iter().flatten() {
+        if arguments.measures_any(&starts::PARTS) {
+            starts::round(&mut stage, arguments, sheet, subjects);
+        }
+        if arguments.measures_any(&changes::PARTS) {
+            changes::round(&stage, arguments, sheet, subjects, &mut rng);
+        }
+    }
+    if arguments.measures(Part::Updates) {
+        sustained::compare(&stage, arguments, sheet, &mut rng);
+    }
+    if arguments.measures(Part::Delete) {
+        deletion::compare(&stage, sheet);
+    }
+    // Last: from then on the API server holds ten times as much.
+    if arguments.measures(Part::Pods) {
+        pods::fill(&mut stage);
+        for subjects in rounds() {
+            pods::round(&stage, sheet, subjects);
+        }
+    }
+}
