@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::admin::{self, Admin};
@@ -22,19 +22,22 @@ use crate::config::{self, Config};
 use crate::model::{Event, Kind};
 use crate::net::Serving;
 use crate::panics::{self, contain};
-use crate::source;
+use crate::source::{self, Health, StartError};
 use crate::zone::Publisher;
 
 /// Events that may wait between a source and the zone. A source that is faster waits; a full slice is some kilobytes.
-const EVENTS_QUEUED: usize = 512;
+const EVENTS_QUEUED: usize = 1024;
 /// Events after which the zone publishes at the latest, though more have come.
-const EVENTS_PER_STEP: usize = 512;
-/// How long what was listed waits to be published, while not everything was listed.
+const EVENTS_PER_STEP: usize = 1024;
+/// How long what was listed waits to be made names of, while not everything was listed; without Services and Namespaces
+/// there are none to make.
 const LISTING_PAUSE: Duration = Duration::from_millis(100);
-/// The same while Services or Namespaces are not listed, without which endpoints have no names.
-const NAMELESS_PAUSE: Duration = Duration::from_secs(1);
+/// How long it waits to be published then.
+const LISTING_SHOWN: Duration = Duration::from_secs(1);
+/// How long objects gather before they are taken in, meanwhile. A list brings some dozens in a millisecond.
+const LISTING_NAP: Duration = Duration::from_millis(5);
 /// How often the wait for the first listing looks.
-const SYNC_POLL: Duration = Duration::from_millis(20);
+const SYNC_POLL: Duration = Duration::from_millis(5);
 /// How often it says so, as CoreDNS does (plugin/kubernetes/kubernetes.go, func InitKubeCache).
 const SYNC_LOG: Duration = Duration::from_millis(500);
 /// How long sockets may take to answer what has arrived and to close, CoreDNS's time (core/dnsserver/server.go).
@@ -125,7 +128,7 @@ async fn run(args: &Args, config: &Config, plan: Plan) -> Result<u8, Failure> {
 struct Running {
     serving: Serving,
     admin: Admin,
-    _sources: Vec<source::Handle>,
+    _sources: Vec<FollowedThread>,
     _pid_file: Option<PidFile>,
 }
 
@@ -167,17 +170,17 @@ async fn start(args: &Args, config: &Config, plan: Plan) -> Result<Running, Fail
     Ok(Running { serving, admin, _sources: sources, _pid_file: pid_file })
 }
 
-/// Starts following a cluster: its source on the runtime, its zone's writer on a thread of its own.
+/// Starts following a cluster: its source on a thread of its own, its zone's writer on another.
 async fn follow(
     plan: SourcePlan,
     others: &[Arc<FollowedSource>],
-) -> Result<(source::Handle, Arc<FollowedSource>), Failure> {
+) -> Result<(FollowedThread, Arc<FollowedSource>), Failure> {
     let SourcePlan { source, kinds, selector, publisher } = plan;
     let (sender, receiver) = mpsc::channel(EVENTS_QUEUED);
-    let handle = source::start(&source, &kinds, selector.as_deref(), sender)
-        .await
-        .map_err(|error| Failure::Configuration(error.into()))?;
-    let state = Arc::new(FollowedSource::new(&source, handle.health(), others));
+    let config = source.clone();
+    let (thread, health) =
+        FollowedThread::start(async move { source::start(&config, &kinds, selector.as_deref(), sender).await }).await?;
+    let state = Arc::new(FollowedSource::new(&source, health, others));
     let held = Arc::clone(&state);
     let runtime = Handle::current();
     std::thread::Builder::new()
@@ -185,18 +188,64 @@ async fn follow(
         .spawn(move || publish(publisher, receiver, &held, &runtime))
         .context("cannot start the zone's thread")
         .map_err(Failure::Runtime)?;
-    Ok((handle, state))
+    Ok((thread, state))
+}
+
+/// The thread that a source is followed on, until this is dropped. All that a list brings passes through several tasks,
+/// which would wake each other across the runtime's threads; and what is asked over TCP does not delay it.
+struct FollowedThread {
+    _end: oneshot::Sender<()>,
+}
+
+impl FollowedThread {
+    /// Runs what starts a source, and what that starts.
+    async fn start(
+        start: impl Future<Output = Result<source::Handle, StartError>> + Send + 'static,
+    ) -> Result<(Self, Arc<Health>), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start a source's runtime")
+            .map_err(Failure::Runtime)?;
+        let (started, starting) = oneshot::channel();
+        let (end, ended) = oneshot::channel::<()>();
+        let run = async move {
+            match start.await {
+                Ok(handle) => {
+                    let _ = started.send(Ok(handle.health()));
+                    // An error says that the sender is gone, which is the signal.
+                    let _ = ended.await;
+                }
+                Err(error) => drop(started.send(Err(error))),
+            }
+        };
+        std::thread::Builder::new()
+            .name("source".into())
+            .spawn(move || {
+                runtime.block_on(run);
+                runtime.shutdown_background();
+            })
+            .context("cannot start a source's thread")
+            .map_err(Failure::Runtime)?;
+        match starting.await {
+            Ok(Ok(health)) => Ok((Self { _end: end }, health)),
+            Ok(Err(error)) => Err(Failure::Configuration(error.into())),
+            Err(_) => Err(Failure::Runtime(anyhow::anyhow!("a source's thread ended as it began"))),
+        }
+    }
 }
 
 /// Takes events in and publishes: at once when few come, in steps when many do, and while everything is listed for the
 /// first time, when a Service is seldom whole, now and then.
 fn publish(mut publisher: Publisher, mut events: mpsc::Receiver<Event>, held: &FollowedSource, runtime: &Handle) {
     let mut step = Vec::with_capacity(EVENTS_PER_STEP);
-    let mut published = Instant::now();
+    let (mut prepared, mut published) = (Instant::now(), Instant::now());
     loop {
         let taken = if publisher.is_synced() {
             Ok(events.blocking_recv_many(&mut step, EVENTS_PER_STEP))
         } else {
+            // To be woken for each object of a list costs more than to take it in.
+            std::thread::sleep(LISTING_NAP);
             runtime.block_on(async { timeout(LISTING_PAUSE, events.recv_many(&mut step, EVENTS_PER_STEP)).await })
         };
         if taken == Ok(0) {
@@ -205,12 +254,15 @@ fn publish(mut publisher: Publisher, mut events: mpsc::Receiver<Event>, held: &F
         for event in step.drain(..) {
             contain(|| publisher.handle(event));
         }
-        let have_names = publisher.cluster().is_synced(&[Kind::Namespace, Kind::Service]);
-        let pause = if have_names { LISTING_PAUSE } else { NAMELESS_PAUSE };
-        if publisher.is_synced() || published.elapsed() >= pause {
+        if publisher.is_synced() || published.elapsed() >= LISTING_SHOWN {
             contain(|| publisher.publish());
             held.held(publisher.cluster());
-            published = Instant::now();
+            (prepared, published) = (Instant::now(), Instant::now());
+        } else if prepared.elapsed() >= LISTING_PAUSE
+            && publisher.cluster().is_synced(&[Kind::Namespace, Kind::Service])
+        {
+            contain(|| publisher.prepare());
+            prepared = Instant::now();
         }
     }
 }

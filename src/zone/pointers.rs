@@ -52,8 +52,12 @@ pub struct Pointed<'a> {
 
 impl Pointers {
     /// Takes in that one version of a Service stands in the place of another; the addresses that this touches.
-    pub(super) fn replace(&mut self, old: Option<&Service>, new: Option<&Service>) -> Vec<IpAddr> {
-        let Some(key) = new.or(old).map(Service::key) else { return Vec::new() };
+    pub(super) fn replace(
+        &mut self,
+        old: Option<&Service>,
+        new: Option<&Service>,
+    ) -> impl Iterator<Item = IpAddr> + use<> {
+        let key = new.or(old).map(Service::key).unwrap_or_default();
         let service = keyed_hash(key);
         let gone = old.map(|old| old.beyond(new)).unwrap_or_default();
         let come = new.map(|new| new.beyond(old)).unwrap_or_default();
@@ -63,7 +67,7 @@ impl Pointers {
         for (address, label) in &come {
             self.set(*address, service, *label, true);
         }
-        gone.into_iter().chain(come).map(|(address, _)| address).collect()
+        gone.into_iter().chain(come).map(|(address, _)| address)
     }
 
     fn set(&mut self, address: IpAddr, service: u32, label: NonZeroU32, exists: bool) {

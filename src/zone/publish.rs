@@ -37,6 +37,8 @@ pub struct Publisher {
 struct Published {
     view: Arc<View>,
     followers: Vec<Follower>,
+    /// Something is to be published.
+    is_prepared: bool,
 }
 
 impl Publisher {
@@ -46,8 +48,10 @@ impl Publisher {
             views.iter().flat_map(|(view, _)| view.options().local_addresses.iter().copied()).collect();
         looked_for.sort_unstable();
         looked_for.dedup();
-        let (views, filters) =
-            views.into_iter().map(|(view, filter)| (Published { view, followers: Vec::new() }, filter)).unzip();
+        let (views, filters) = views
+            .into_iter()
+            .map(|(view, filter)| (Published { view, followers: Vec::new(), is_prepared: false }, filter))
+            .unzip();
         let cluster = Cluster::new(filters, looked_for);
         Self { cluster, kinds, views, schema: Schema::default(), pod_namespaces: HashMap::default() }
     }
@@ -76,12 +80,23 @@ impl Publisher {
 
     /// Publishes what changed since the last call.
     pub fn publish(&mut self) {
+        self.prepare();
+        for Published { view, is_prepared, .. } in &mut self.views {
+            if std::mem::take(is_prepared) {
+                view.publish(&view.next());
+            }
+        }
+    }
+
+    /// Makes of what changed since the last call what [`Self::publish`] publishes. Followers hear of it at once. What is
+    /// not published yet is changed in place, and not copied: this is for the first listing, when nobody asks.
+    pub fn prepare(&mut self) {
         let dirty = self.cluster.take_dirty();
         if dirty.is_empty() {
             return;
         }
         let is_listed = self.is_synced();
-        for (filter, Published { view, followers }) in self.views.iter_mut().enumerate() {
+        for (filter, Published { view, followers, is_prepared }) in self.views.iter_mut().enumerate() {
             let mut next = view.next();
             let before = (!followers.is_empty()).then(|| next.clone());
             let mut step = Step {
@@ -90,7 +105,7 @@ impl Publisher {
                 options: view.options(),
                 next: &mut next,
                 delta: Delta::default(),
-                touched: HashSet::default(),
+                touched: before.is_some().then(HashSet::default),
             };
             step.namespaces(&dirty);
             step.services(&dirty, &mut self.schema);
@@ -107,9 +122,11 @@ impl Publisher {
                 next.serial = next_serial(next.serial, unix_now());
                 (delta.version, delta.serial) = (next.version, next.serial);
             }
-            view.publish(&next);
-            if let Some(before) = before.filter(|_| !delta.is_empty()) {
+            *is_prepared = true;
+            if let (Some(before), Some(touched)) = (before.filter(|_| !delta.is_empty()), touched) {
                 delta.pointers = pointers(&before, &next, touched);
+                // They see what they hear of.
+                view.publish(&next);
                 drop(next);
                 for follower in followers {
                     follower(&delta);
@@ -126,8 +143,8 @@ struct Step<'s> {
     options: &'s ViewOptions,
     next: &'s mut Snapshot,
     delta: Delta,
-    /// Addresses that may point to something else.
-    touched: HashSet<IpAddr>,
+    /// Addresses that may point to something else, where somebody wants to know.
+    touched: Option<HashSet<IpAddr>>,
 }
 
 impl Step<'_> {
@@ -170,7 +187,10 @@ impl Step<'_> {
             None
         };
         if old != new {
-            self.touched.extend(self.next.set_service(labels.as_wire(), old.as_ref(), new.clone()));
+            let touched = self.next.set_service(labels.as_wire(), old.as_ref(), new.clone());
+            if let Some(all) = &mut self.touched {
+                all.extend(touched);
+            }
             self.delta.services.push(Replaced { key: labels, old, new });
         }
     }

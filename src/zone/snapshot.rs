@@ -149,7 +149,12 @@ impl Snapshot {
     }
 
     /// Puts a Service in place, or takes it away; the addresses that point to something else from now on.
-    pub(super) fn set_service(&mut self, key: &[u8], old: Option<&Service>, new: Option<Service>) -> Vec<IpAddr> {
+    pub(super) fn set_service(
+        &mut self,
+        key: &[u8],
+        old: Option<&Service>,
+        new: Option<Service>,
+    ) -> impl Iterator<Item = IpAddr> + use<> {
         let has_names = |service: Option<&Service>| usize::from(service.is_some_and(Service::has_names));
         self.named = self.named + has_names(new.as_ref()) - has_names(old);
         let touched = self.pointers.replace(old, new.as_ref());

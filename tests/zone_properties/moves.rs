@@ -94,7 +94,7 @@ impl Slices {
             labels: Metadata::from([("tier".to_owned(), "front".to_owned())]),
             service: slice.service.map(Into::into),
             endpoints: slice.endpoints.iter().map(endpoint).collect(),
-            ports: vec![EndpointPort { name: "http".into(), protocol: "TCP".into(), port: Some(80) }],
+            ports: [EndpointPort { name: "http".into(), protocol: "TCP".into(), port: Some(80) }].into(),
         })
     }
 
@@ -201,7 +201,7 @@ fn begin(slices: &Slices) -> Source {
     put(Object::Namespace(Namespace { name: "a".into(), labels: Metadata::new() }));
     for name in ["web", "beam"] {
         let key = ObjectKey::new("a", name);
-        put(Object::Service(Service { key, labels: front(), kind: ServiceKind::Headless, ports: Vec::new() }));
+        put(Object::Service(Service { key, labels: front(), kind: ServiceKind::Headless, ports: [].into() }));
     }
     slices.slices.keys().for_each(|number| drop(put(slices.object(*number))));
     source
@@ -281,7 +281,7 @@ fn assert_pointers_are_published(bench: &Bench, endpoints: usize) {
         let (view, followed) = (view.current(), followed.lock().unwrap());
         for address in (0..endpoints).map(address_of) {
             let expected = followed.content.pointers.get(&address).map_or(&[][..], |names| names);
-            assert_eq!(view.pointers(address), expected, "{address}");
+            assert_eq!(names(&view, address), expected, "{address}");
         }
     }
 }
