@@ -9,9 +9,10 @@
 #   make fuzz    random packets, Corefiles and API answers, a minute each (FUZZ_SECONDS=n for another time)
 #   make bench   measure against other servers and a bare echo
 #   make bench-quick    the same in a minute: podzone and the echo
+#   make bench-scale    start, memory and changes of a large cluster, beside CoreDNS
 #   make bench-pieces   time the pieces of an answer
 
-.PHONY: run setup check test soak fuzz bench bench-quick bench-pieces
+.PHONY: run setup check test soak fuzz bench bench-quick bench-scale bench-pieces
 
 # The peers are found by what `make setup` installs, and cargo's colours follow the terminal.
 CARGO ?= cargo
@@ -63,6 +64,11 @@ bench:
 # podzone beside the bare echo, without other servers and without a release's long linking.
 bench-quick:
 	$(CARGO) bench --locked --profile quick --bench compare -- --only udp --peers podzone,echo --rounds 3 --seconds 3 $(BENCH)
+
+# BENCH takes options here too.
+bench-scale:
+	$(INSTALL)
+	$(CARGO) bench --locked --bench scale -- $(BENCH)
 
 bench-pieces:
 	$(CARGO) bench --locked --bench pieces -- $(BENCH)

@@ -8,6 +8,8 @@ use kube::client::Body;
 pub(crate) const SERVICES: &str = "/api/v1/services";
 pub(crate) const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
 
+pub(crate) const PODS: &str = "/api/v1/pods";
+
 /// Only the metadata comes back, so that reading an answer costs the bench little.
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 

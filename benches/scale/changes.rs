@@ -2,13 +2,13 @@
 
 use crate::api;
 use crate::arguments::{Arguments, Part};
-use crate::cluster::{Service, Size};
+use crate::cluster::{Cluster, Size};
 use crate::cores;
 use crate::prober::Prober;
 use crate::report::{Column, Measure, Row, Sheet};
 use crate::stage::{How, Running, Stage, Subject};
 use crate::swap::Swap;
-use crate::updates::Updates;
+use crate::updates::{Slices, Updates};
 use crate::watcher::Watcher;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -27,8 +27,13 @@ const SETTLING: Duration = Duration::from_secs(2);
 const WARM_UP: Duration = Duration::from_secs(2);
 /// How many endpoints a small Service has, beside the large ones.
 const FEW: usize = 5;
-/// Slices that are updated in turns.
-pub(crate) const UPDATED: usize = 3000;
+
+/// What slices are drawn for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Asked,
+    Updated,
+}
 
 /// Milliseconds, sorted.
 struct Latencies(Vec<f64>);
@@ -62,7 +67,14 @@ struct Found {
     busy: Option<[f64; 2]>,
 }
 
-pub(crate) fn round(stage: &Stage, arguments: &Arguments, sheet: &mut Sheet, subjects: [Subject; 2], rng: &mut StdRng) {
+pub(crate) fn round(
+    stage: &Stage,
+    arguments: &Arguments,
+    sheet: &mut Sheet,
+    subjects: [Subject; 2],
+    slices: Option<&Slices>,
+    rng: &mut StdRng,
+) {
     let everything = cores::own();
     let processes = stage.plane.ids();
     cores::bind(&processes, &cores::one(stage.client_core));
@@ -75,7 +87,7 @@ pub(crate) fn round(stage: &Stage, arguments: &Arguments, sheet: &mut Sheet, sub
             let mut running = stage.start(subject, How { is_bound: true, ..How::default() });
             running.server.wait_until_known(stage.sample());
             std::thread::sleep(SETTLING);
-            let mut probes = Probes { stage, runtime: &runtime, arguments, rng: StdRng::seed_from_u64(seed) };
+            let mut probes = Probes { stage, runtime: &runtime, arguments, slices, rng: StdRng::seed_from_u64(seed) };
             (subject, probes.all(sheet, subject, &running))
         };
         subjects.map(of).into_iter().collect()
@@ -100,6 +112,8 @@ struct Probes<'p> {
     stage: &'p Stage,
     runtime: &'p Runtime,
     arguments: &'p Arguments,
+    /// What is updated meanwhile, if anything is to be.
+    slices: Option<&'p Slices>,
     rng: StdRng,
 }
 
@@ -124,9 +138,9 @@ impl Probes<'_> {
                 }
             }
         }
-        if self.arguments.measures(Part::Busy) {
+        if let Some(slices) = self.slices {
             found.busy = self
-                .busy(&mut prober)
+                .busy(&mut prober, slices)
                 .map(|latencies| latencies.tell(sheet, row, "under updates", [Column::BusyP50, Column::BusyP99]));
         }
         found
@@ -138,8 +152,7 @@ impl Probes<'_> {
     }
 
     fn idle(&mut self, prober: &mut Prober<'_>) -> Latencies {
-        let mut swaps: Vec<_> =
-            draw(self.stage, self.count(), &mut self.rng).iter().map(|service| Swap::new(service, 0)).collect();
+        let mut swaps = draw(&self.stage.cluster, Purpose::Asked, self.count(), &mut self.rng);
         to_and_fro(prober, &mut swaps)
     }
 
@@ -163,23 +176,21 @@ impl Probes<'_> {
     }
 
     /// Nothing if the updates were too few.
-    fn busy(&mut self, prober: &mut Prober<'_>) -> Option<Latencies> {
-        let services = draw(self.stage, self.count() + UPDATED, &mut self.rng);
-        let (probed, updated) = services.split_at(self.count());
-        let mut probed: Vec<_> = probed.iter().map(|service| Swap::new(service, 0)).collect();
-        let updated = updated.iter().map(|service| Swap::new(service, 0)).collect();
-        let updates = Updates::start(self.runtime, &self.stage.plane, self.stage.connections, updated);
+    fn busy(&mut self, prober: &mut Prober<'_>, slices: &Slices) -> Option<Latencies> {
+        let mut probed = draw(&self.stage.cluster, Purpose::Asked, self.count(), &mut self.rng);
+        let updates = Updates::start(self.runtime, &self.stage.plane, slices.clone());
         std::thread::sleep(WARM_UP);
         let latencies = to_and_fro(prober, &mut probed);
         updates.end().then_some(latencies)
     }
 }
 
-/// Services that are not large, none twice.
-pub(crate) fn draw<'s>(stage: &'s Stage, count: usize, rng: &mut StdRng) -> Vec<&'s Service> {
-    let services = &stage.cluster.services;
-    let others: Vec<_> = services.iter().filter(|service| service.size() != Size::Large).collect();
-    others.sample(rng, count).copied().collect()
+/// Slices for one purpose, none twice: those that are asked about are never those that are updated meanwhile. No large
+/// Service is among them.
+pub(crate) fn draw(cluster: &Cluster, purpose: Purpose, count: usize, rng: &mut StdRng) -> Vec<Swap> {
+    let others = cluster.services.iter().filter(|service| service.size() != Size::Large);
+    let its: Vec<_> = others.skip(purpose as usize).step_by(2).collect();
+    its.sample(rng, count).map(|service| Swap::new(service, 0)).collect()
 }
 
 fn to_and_fro(prober: &mut Prober<'_>, swaps: &mut [Swap]) -> Latencies {

@@ -1,8 +1,9 @@
-//! A bare download of what a server reads to start: all Services and EndpointSlices in protobuf, over TLS, both at once,
-//! and nothing decoded.
+//! A bare download of what a server reads to start: all objects of the kinds that it follows, in protobuf, over TLS, all
+//! kinds at once, and nothing decoded.
 
-use crate::api::{self, LIST, SERVICES, SLICES, WATCH};
+use crate::api::{self, LIST, WATCH};
 use crate::frames::{Frames, ends_list};
+use crate::report::Row;
 use crate::support::kube::ControlPlane;
 use http_body_util::BodyExt;
 use std::time::{Duration, Instant};
@@ -16,18 +17,21 @@ pub(crate) enum Form {
     Stream,
 }
 
+pub(crate) const FORMS: [(Row, Form); 2] = [(Row::List, Form::List), (Row::Stream, Form::Stream)];
+
 /// How long it took, connections included, and how many octets came.
-pub(crate) fn all(plane: &ControlPlane, form: Form) -> (Duration, usize) {
+pub(crate) fn all(plane: &ControlPlane, form: Form, collections: &[&'static str]) -> (Duration, usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let begin = Instant::now();
-        let both = [SERVICES, SLICES].map(|collection| {
-            let client = plane.client();
+        let one_of = |collection: &&'static str| {
+            let (client, collection) = (plane.client(), *collection);
             tokio::spawn(async move { one(&client, collection, form).await })
-        });
+        };
+        let downloads: Vec<_> = collections.iter().map(one_of).collect();
         let mut octets = 0;
-        for one in both {
-            octets += one.await.expect("a download");
+        for download in downloads {
+            octets += download.await.expect("a download");
         }
         (begin.elapsed(), octets)
     })

@@ -14,6 +14,7 @@ mod cluster;
 mod cores;
 mod deletion;
 mod download;
+mod etcd;
 #[path = "../compare/events.rs"]
 mod events;
 #[path = "../compare/fill.rs"]
@@ -38,6 +39,7 @@ mod rounds;
 mod server;
 mod stage;
 mod starts;
+mod stored;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod sustained;

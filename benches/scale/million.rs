@@ -46,8 +46,9 @@ pub(crate) fn rounds(arguments: &Arguments, sheet: &mut Sheet, rng: &mut StdRng)
         let [full, million] = cases.each_ref().map(|case| {
             let mut running = start(arguments, case.shape);
             let ready = running.server.wait_until_ready(&case.cluster);
+            let spent = running.server.cpu();
             let memory = running.settled_memory(SETTLING);
-            println!("  {:?}: ready after {ready:.2?}, {}", case.shape, memory.describe());
+            println!("  {:?}: ready after {ready:.2?}, {spent:.2?} of CPU, {}", case.shape, memory.describe());
             if case.shape == Shape::Million {
                 sheet.measure(Measure::MillionReady, ready.as_secs_f64());
                 sheet.measure(Measure::MillionMemory, memory.peak());
@@ -55,6 +56,7 @@ pub(crate) fn rounds(arguments: &Arguments, sheet: &mut Sheet, rng: &mut StdRng)
             let cpu = ask(arguments, &running, &case.questions);
             let row = if case.shape == Shape::Million { Row::Million } else { Row::Full };
             sheet.add(row, Column::LibraryReady, ready.as_secs_f64());
+            sheet.add(row, Column::LibraryReadyCpu, spent.as_secs_f64());
             sheet.memory(row, State::Library, &memory);
             if let Some(cpu) = cpu {
                 sheet.add(row, Column::LibraryCpu, cpu);

@@ -4,19 +4,18 @@
 //! written through the API, as a pattern of what the API server makes of a pod, and the others past it into etcd while
 //! the API server is away; it then reads them as its own.
 
-use crate::api;
+use crate::api::{self, PODS, SERVICES, SLICES};
 use crate::cluster::{Pod, Service, Written};
+use crate::download::{self, FORMS};
+use crate::etcd::Etcd;
 use crate::fill;
 use crate::report::{Column, Measure, Row, Sheet, State};
 use crate::stage::{How, Stage, Subject};
 use crate::starts::SETTLING;
+use crate::stored;
 use crate::support::dns;
 use crate::touch::touch;
-use bytes::Bytes;
 use http::Request;
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -24,7 +23,9 @@ use std::time::Instant;
 
 /// Writes in one transaction; etcd takes 128, and 1.5 MB.
 const BATCH: usize = 100;
-const PODS: &str = "/api/v1/namespaces/default/pods";
+/// Pods that are asked about before all are. CoreDNS reads them in no order.
+const SAMPLE: usize = 1000;
+const PLACE: &str = "/api/v1/namespaces/default/pods";
 const PATTERN: &str = "pattern";
 
 /// Writes a pod for each endpoint of the cluster, and starts the API server anew.
@@ -36,17 +37,17 @@ pub(crate) fn fill(stage: &mut Stage) {
     let count = runtime.block_on(write_all(stage, &pattern));
     println!("{count} pods written to etcd in {:.1?}", begin.elapsed());
     stage.plane.start_api();
-    let text = runtime.block_on(async { api::text(&stage.plane.client(), "/api/v1/pods?limit=1").await });
+    let text = runtime.block_on(async { api::text(&stage.plane.client(), &format!("{PODS}?limit=1")).await });
     let list: Value = serde_json::from_str(&text).expect("JSON");
     let known = list["metadata"]["remainingItemCount"].as_u64().map(|others| others + 1);
     assert_eq!(known, Some(count as u64), "the API server knows every pod");
 }
 
 /// What the API server stores for a pod that runs.
-async fn pattern(stage: &Stage) -> Value {
+async fn pattern(stage: &Stage) -> ByteString {
     let client = stage.plane.client();
     let written = Written {
-        path: PODS.to_owned(),
+        path: PLACE.to_owned(),
         body: json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
@@ -84,58 +85,57 @@ async fn pattern(stage: &Stage) -> Value {
         }],
     }});
     let request =
-        Request::patch(format!("{PODS}/{PATTERN}/status")).header("Content-Type", "application/merge-patch+json");
+        Request::patch(format!("{PLACE}/{PATTERN}/status")).header("Content-Type", "application/merge-patch+json");
     let request = request.body(serde_json::to_vec(&status).expect("JSON")).expect("a request");
-    let text = client.request_text(request).await.expect("a pod's status");
-    api::delete(&client, &format!("{PODS}/{PATTERN}?gracePeriodSeconds=0")).await;
-    let mut pod: Value = serde_json::from_str(&text).expect("JSON");
-    // etcd's own revision takes its place.
-    pod["metadata"].as_object_mut().expect("metadata").remove("resourceVersion");
-    pod
+    client.request_text(request).await.expect("a pod's status");
+    let stored = Etcd::new(stage.plane.etcd_url()).get(&format!("/registry/pods/default/{PATTERN}")).await;
+    api::delete(&client, &format!("{PLACE}/{PATTERN}?gracePeriodSeconds=0")).await;
+    stored
 }
 
-async fn write_all(stage: &Stage, pattern: &Value) -> usize {
-    let etcd: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let url = format!("{}/v3/kv/txn", stage.plane.etcd_url());
+async fn write_all(stage: &Stage, pattern: &ByteString) -> usize {
+    let etcd = Etcd::new(stage.plane.etcd_url());
     let pods = stage.cluster.services.iter().flat_map(|service| service.pods.iter().map(move |pod| (service, pod)));
     let pods: Vec<_> = pods.collect();
     for batch in pods.chunks(BATCH) {
-        let puts: Vec<_> = batch.iter().map(|(service, pod)| put(pattern, service, pod)).collect();
-        let body = serde_json::to_vec(&json!({"success": puts})).expect("JSON");
-        let request = Request::post(&url).body(Full::new(body.into())).expect("a request");
-        let response = etcd.request(request).await.expect("etcd");
-        let status = response.status();
-        let answer = response.into_body().collect().await.expect("etcd's answer").to_bytes();
-        assert!(status.is_success(), "etcd: {status}: {}", String::from_utf8_lossy(&answer));
+        etcd.put_all(batch.iter().map(|(service, pod)| stored_pod(&pattern.0, service, pod))).await;
     }
     pods.len()
 }
 
-/// One pod as an operation of a transaction.
-fn put(pattern: &Value, service: &Service, pod: &Pod) -> Value {
-    let mut object = pattern.clone();
-    object["metadata"]["name"] = json!(pod.name);
-    object["metadata"]["namespace"] = json!(service.namespace);
-    object["metadata"]["uid"] = json!(pod.uid());
-    object["metadata"]["labels"]["app"] = json!(service.name);
-    object["status"]["podIP"] = json!(pod.address);
-    object["status"]["podIPs"] = json!([{"ip": pod.address}]);
-    let key = format!("/registry/pods/{}/{}", service.namespace, pod.name);
-    let value = serde_json::to_vec(&object).expect("JSON");
-    json!({"requestPut": {"key": ByteString(key.into_bytes()), "value": ByteString(value)}})
+/// One pod and its key. The fields' numbers are those of `generated.proto` in `k8s.io/api` (`core/v1`)
+/// and `k8s.io/apimachinery` (`meta/v1`).
+fn stored_pod(pattern: &[u8], service: &Service, pod: &Pod) -> (String, ByteString) {
+    const METADATA: u64 = 1;
+    const STATUS: u64 = 3;
+    let (uid, address) = (pod.uid(), pod.address.to_string());
+    let value = stored::with(
+        pattern,
+        &[
+            (&[METADATA, 1], &pod.name),
+            (&[METADATA, 3], &service.namespace),
+            (&[METADATA, 5], &uid),
+            (&[STATUS, 6], &address),
+            // `podIPs`, of which there is one.
+            (&[STATUS, 12, 1], &address),
+        ],
+    );
+    (format!("/registry/pods/{}/{}", service.namespace, pod.name), ByteString(value))
 }
 
 /// Starts both servers, and asks about every name, every pod's address among them.
 pub(crate) fn round(stage: &Stage, sheet: &mut Sheet, subjects: [Subject; 2]) {
     let mut held = BTreeMap::new();
+    for (row, form) in FORMS {
+        let (time, octets) = download::all(&stage.plane, form, &[SERVICES, SLICES, PODS]);
+        println!("  {}: {time:.3?}, {octets} octets", row.title());
+        sheet.add(row, Column::PodsReady, time.as_secs_f64());
+        sheet.add(row, Column::PodsOctets, octets as f64 / 1e6);
+    }
     for subject in subjects {
         let mut running = stage.start(subject, How { pods_verified: true, ..How::default() });
         let mut sample = stage.sample();
-        // Last in the listing of pods, and so the first that is asked about.
-        let service = stage.cluster.last();
-        let address = service.pods.last().expect("every Service has pods").address.to_string();
-        let name = format!("{}.{}.pod.cluster.local", address.replace('.', "-"), service.namespace);
-        sample.push((dns::Query::new(&name, dns::A), address));
+        sample.extend(by_address(stage));
         let time = running.server.wait_until_known(sample);
         let (cpu, memory) = (running.server.cpu(), running.memory());
         println!("  {}: ready after {time:.3?}, {cpu:.3?} of CPU, {}", subject.title(), memory.describe());
@@ -151,4 +151,15 @@ pub(crate) fn round(stage: &Stage, sheet: &mut Sheet, subjects: [Subject; 2]) {
     }
     let of = |subject| held.get(&subject).copied();
     sheet.ratio(Measure::Pods, of(Subject::Podzone), of(Subject::Coredns));
+}
+
+/// The addresses of pods here and there, and of the last in their listing.
+fn by_address(stage: &Stage) -> impl Iterator<Item = (dns::Query, String)> {
+    let services = &stage.cluster.services;
+    let sample = services.iter().step_by(services.len().div_ceil(SAMPLE)).chain([stage.cluster.last()]);
+    sample.map(|service| {
+        let address = service.pods.last().expect("every Service has pods").address.to_string();
+        let name = format!("{}.{}.pod.cluster.local", address.replace('.', "-"), service.namespace);
+        (dns::Query::new(&name, dns::A), address)
+    })
 }

@@ -80,7 +80,9 @@ pub(crate) enum Column {
     UpdatesCpu,
     PodsReady,
     PodsReadyCpu,
+    PodsOctets,
     LibraryReady,
+    LibraryReadyCpu,
     LibraryCpu,
 }
 
@@ -124,7 +126,11 @@ const TABLES: [(&str, Columns<Column>); 12] = [
     ("Memory after it, peaks since before it", &memory(State::Deleted)),
     (
         "Start with pods verified",
-        &[(Column::PodsReady, "start to ready, s", 3), (Column::PodsReadyCpu, "CPU until ready, s", 2)],
+        &[
+            (Column::PodsReady, "start to ready, s", 3),
+            (Column::PodsReadyCpu, "CPU until ready, s", 2),
+            (Column::PodsOctets, "octets, MB", 1),
+        ],
     ),
     ("Memory when ready, pods verified", &memory(State::PodsReady)),
     ("Memory after every name was asked about, pods verified", &memory(State::PodsSteady)),
@@ -132,6 +138,7 @@ const TABLES: [(&str, Columns<Column>); 12] = [
         "Events made in process",
         &[
             (Column::LibraryReady, "start to ready, s", 2),
+            (Column::LibraryReadyCpu, "CPU until ready, s", 2),
             (Column::Memory(State::Library, Count::Held), "group without files, MB", 1),
             (Column::Memory(State::Library, Count::HeldPeak), "its peak, MB", 1),
             (Column::Memory(State::Library, Count::Resident), "resident, MB", 1),

@@ -4,6 +4,7 @@ use crate::api;
 use crate::cluster::Written;
 use crate::fill;
 use crate::stage::Stage;
+use crate::support::kube::ControlPlane;
 use crate::support::{ports, wait_for};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -20,16 +21,23 @@ pub(crate) fn restart(stage: &mut Stage) {
     runtime.block_on(async { fill::write(&stage.plane.client(), unrelated()).await });
     stage.plane.stop_api();
     stage.plane.start_api();
-    let client = runtime.block_on(async { stage.plane.client() });
-    wait_for("all slices are listed again", RELIST_LIMIT, || {
-        let metrics = runtime.block_on(api::text(&client, "/metrics"));
-        (slice_lists(&metrics) > 0.0).then_some(()).ok_or_else(|| "nobody listed them".to_owned())
+    let ready = begin.elapsed();
+    let lists = wait_for("all slices are listed again", RELIST_LIMIT, || {
+        let lists = slice_lists(&stage.plane);
+        (lists > stage.own_lists).then_some(lists).ok_or_else(|| format!("{lists} lists"))
     });
-    println!("   listed again {:.1?} after the end of the API server", begin.elapsed());
+    println!(
+        "   the API server is ready {ready:.1?} after its end, listed again {:.1?} ({lists} lists, {} its own)",
+        begin.elapsed(),
+        stage.own_lists
+    );
 }
 
-/// How many lists of all slices the API server has answered: plain ones, and streams that have come to their end.
-fn slice_lists(metrics: &str) -> f64 {
+/// How many lists of all slices the API server has answered since its start: plain ones, and streams that have come to
+/// their end. It lists them for itself too before it is ready.
+pub(crate) fn slice_lists(plane: &ControlPlane) -> f64 {
+    let runtime = api::runtime();
+    let metrics = runtime.block_on(async { api::text(&plane.client(), "/metrics").await });
     let counts = metrics.lines().filter(|line| {
         let is_plain = line.starts_with("apiserver_request_total{") && line.contains(r#"verb="LIST""#);
         let is_streamed = line.starts_with("apiserver_watch_list_duration_seconds_count{");

@@ -13,12 +13,16 @@ use crate::stage::{SUBJECTS, Stage};
 use crate::starts;
 use crate::support::kube::{ControlPlane, Options};
 use crate::sustained;
+use crate::updates::Slices;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::sync::Arc;
 
 /// What is measured behind the rounds.
 const ONCE: [Part; 3] = [Part::Updates, Part::Delete, Part::Pods];
+
+/// Slices that are updated in turns.
+const UPDATED: usize = 1000;
 
 pub(crate) fn run(arguments: &Arguments) {
     let seed = arguments.seed.unwrap_or_else(rand::random);
@@ -41,10 +45,14 @@ pub(crate) fn run(arguments: &Arguments) {
 fn followers(arguments: &Arguments, sheet: &mut Sheet, seed: u64) {
     let cluster = Arc::new(Cluster::generate(Shape::Full, arguments.cluster_seed));
     println!("{} Services with {} endpoints", cluster.services.len(), cluster.endpoints());
-    let plane = ControlPlane::start(Options::default());
-    println!("written to the API server in {:.1?}", fill::fill(&plane, &cluster, arguments.connections.into()));
-    let mut stage = Stage::new(arguments, plane, cluster);
+    let mut stage = Stage::new(arguments, ControlPlane::start(Options::default()), cluster);
+    let time = fill::fill(&stage.plane, &stage.cluster, stage.connections);
+    println!("written to the API server in {time:.1?}");
     let mut rng = StdRng::seed_from_u64(seed);
+    let slices = arguments.measures_any(&[Part::Busy, Part::Updates]).then(|| {
+        let drawn = changes::draw(&stage.cluster, changes::Purpose::Updated, UPDATED, &mut rng);
+        Slices::prepare(&stage, drawn)
+    });
     let rounds = || {
         (1..=arguments.rounds).map(|number| {
             println!("round {number}");
@@ -60,11 +68,12 @@ fn followers(arguments: &Arguments, sheet: &mut Sheet, seed: u64) {
             starts::round(&mut stage, arguments, sheet, subjects);
         }
         if arguments.measures_any(&changes::PARTS) {
-            changes::round(&stage, arguments, sheet, subjects, &mut rng);
+            let slices = slices.as_ref().filter(|_| arguments.measures(Part::Busy));
+            changes::round(&stage, arguments, sheet, subjects, slices, &mut rng);
         }
     }
-    if arguments.measures(Part::Updates) {
-        sustained::compare(&stage, arguments, sheet, &mut rng);
+    if let Some(slices) = slices.filter(|_| arguments.measures(Part::Updates)) {
+        sustained::compare(&stage, arguments, sheet, &slices);
     }
     if arguments.measures(Part::Delete) {
         deletion::compare(&stage, sheet);

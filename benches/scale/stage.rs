@@ -5,6 +5,7 @@ use crate::cgroup::Group;
 use crate::cluster::Cluster;
 use crate::follower::Follower;
 use crate::memory::Memory;
+use crate::restart::slice_lists;
 use crate::server::{self, Server};
 use crate::support::dns;
 use crate::support::kube::ControlPlane;
@@ -38,6 +39,8 @@ pub(crate) struct Stage {
     pub(crate) connections: usize,
     pub(crate) server_core: usize,
     pub(crate) client_core: usize,
+    /// How many lists of all slices an API server makes for itself while it starts.
+    pub(crate) own_lists: f64,
     podzone: PathBuf,
 }
 
@@ -57,9 +60,11 @@ pub(crate) struct Running {
 }
 
 impl Stage {
+    /// On an API server that nobody has asked for anything yet.
     pub(crate) fn new(arguments: &Arguments, plane: ControlPlane, cluster: Arc<Cluster>) -> Self {
         let built = || PathBuf::from(env!("CARGO_BIN_EXE_podzone"));
         Self {
+            own_lists: slice_lists(&plane),
             plane,
             cluster,
             connections: arguments.connections.into(),

@@ -1,7 +1,8 @@
 //! Start, memory and relisting: each server in turn, with the API server and all cores to itself.
 
+use crate::api::{SERVICES, SLICES};
 use crate::arguments::{Arguments, Part};
-use crate::download::{self, Form};
+use crate::download::{self, FORMS};
 use crate::report::{Column, Measure, Row, Sheet, State};
 use crate::restart::restart;
 use crate::stage::{How, Stage, Subject};
@@ -18,8 +19,8 @@ pub(crate) fn round(stage: &mut Stage, arguments: &Arguments, sheet: &mut Sheet,
     let mut ready = BTreeMap::new();
     let mut held = BTreeMap::new();
     if arguments.measures(Part::Start) {
-        for (row, form) in [(Row::List, Form::List), (Row::Stream, Form::Stream)] {
-            let (time, octets) = download::all(&stage.plane, form);
+        for (row, form) in FORMS {
+            let (time, octets) = download::all(&stage.plane, form, &[SERVICES, SLICES]);
             println!("  {}: {time:.3?}, {octets} octets", row.title());
             sheet.add(row, Column::Ready, time.as_secs_f64());
             sheet.add(row, Column::Octets, octets as f64 / 1e6);

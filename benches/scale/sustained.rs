@@ -2,22 +2,17 @@
 
 use crate::api;
 use crate::arguments::Arguments;
-use crate::changes::{self, UPDATED};
 use crate::cores;
 use crate::report::{Column, Measure, Row, Sheet};
 use crate::stage::{How, SUBJECTS, Stage};
-use crate::swap::Swap;
-use crate::updates::{PER_SECOND, Updates};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
+use crate::updates::{PER_SECOND, Slices, Updates};
 use std::time::Duration;
 
 /// What the start left to be done, or the updates before.
 const SETTLING: Duration = Duration::from_secs(5);
 
-pub(crate) fn compare(stage: &Stage, arguments: &Arguments, sheet: &mut Sheet, rng: &mut StdRng) {
+pub(crate) fn compare(stage: &Stage, arguments: &Arguments, sheet: &mut Sheet, slices: &Slices) {
     println!("{} s of {PER_SECOND} slice updates a second, once for each server", arguments.seconds);
-    let seed = rand::Rng::next_u64(rng);
     let everything = cores::own();
     let processes = stage.plane.ids();
     cores::bind(&processes, &cores::one(stage.client_core));
@@ -28,9 +23,7 @@ pub(crate) fn compare(stage: &Stage, arguments: &Arguments, sheet: &mut Sheet, r
             let mut running = stage.start(subject, How { is_bound: true, ..How::default() });
             running.server.wait_until_known(stage.sample());
             std::thread::sleep(SETTLING);
-            let services = changes::draw(stage, UPDATED, &mut StdRng::seed_from_u64(seed));
-            let swaps = services.into_iter().map(|service| Swap::new(service, 0)).collect();
-            let updates = Updates::start(&runtime, &stage.plane, stage.connections, swaps);
+            let updates = Updates::start(&runtime, &stage.plane, slices.clone());
             let before = running.server.cpu();
             std::thread::sleep(Duration::from_secs(arguments.seconds.into()));
             let spent = (running.server.cpu() - before).as_secs_f64();

@@ -8,6 +8,7 @@ use std::net::Ipv4Addr;
 
 pub(crate) struct Swap {
     path: String,
+    key: String,
     /// The slice as it was made, and updated.
     bodies: [Bytes; 2],
     /// The pod that only the one or the other has.
@@ -30,14 +31,16 @@ impl Swap {
         let successor = service.successor(slice);
         Self {
             path: format!("{}/{}", written[0].path, service.slice_names[slice]),
+            key: format!("/registry/endpointslices/{}/{}", service.namespace, service.slice_names[slice]),
             bodies: written.map(|object| serde_json::to_vec(&object.body).expect("JSON").into()),
             pods: [replaced, &successor].map(|pod| (service.pod_fqdn(pod), pod.address)),
             is_updated: false,
         }
     }
 
-    pub(crate) fn is_updated(&self) -> bool {
-        self.is_updated
+    /// Where etcd has the slice.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
     }
 
     /// The next update, which the caller makes.

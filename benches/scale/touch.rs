@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 const WINDOW: usize = 32;
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 const ATTEMPTS: u32 = 5;
+/// How long a server may say that it does not know a pod yet, and how soon it is asked again.
+const READING_LIMIT: Duration = Duration::from_secs(60);
+const READING_PAUSE: Duration = Duration::from_millis(5);
 /// As much as a client takes at most.
 const PAYLOAD: u16 = 4096;
 /// Of SRV records of long answers at once.
@@ -39,6 +42,8 @@ struct Open {
 
 /// Asks for the address of each pod by its name, and of each Service, and for the Services' SRV records; with `by_address`
 /// also for each pod by its address. How many questions that were.
+///
+/// CoreDNS answers before it has read all pods, and says of the others that it does not know: those are asked again.
 pub(crate) fn every_name(server: SocketAddr, cluster: &Cluster, by_address: bool) -> usize {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
     socket.connect(server).expect("an address");
@@ -46,6 +51,7 @@ pub(crate) fn every_name(server: SocketAddr, cluster: &Cluster, by_address: bool
     socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_OCTETS).expect("a receive buffer");
     let mut questions = cluster.services.iter().flat_map(|service| about(service, by_address));
     let mut open: HashMap<u16, Open> = HashMap::with_capacity(WINDOW);
+    let begin = Instant::now();
     let (mut next, mut answered, mut buffer) = (0_u16, 0, [0; 1 << 16]);
     loop {
         while open.len() < WINDOW {
@@ -61,6 +67,13 @@ pub(crate) fn every_name(server: SocketAddr, cluster: &Cluster, by_address: bool
         match socket.recv(&mut buffer) {
             Ok(length) => {
                 let answer = dns::Message::decode(&buffer[..length]).expect("a message");
+                if by_address && answer.rcode == dns::SERVFAIL && begin.elapsed() < READING_LIMIT {
+                    std::thread::sleep(READING_PAUSE);
+                    if let Some(open) = open.get(&answer.id) {
+                        socket.send(&open.octets).expect("a query");
+                    }
+                    continue;
+                }
                 // One that was asked again may be answered twice.
                 if let Some(open) = open.remove(&answer.id) {
                     open.question.check(&answer);

@@ -29,7 +29,8 @@ impl Default for Options {
 /// What the tests need of the controllers; a scheduler is not needed where pods name their node.
 const CONTROLLERS: &str = "deployment,replicaset,statefulset,endpointslice,namespace,garbagecollector";
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+/// An API server reads a full store first, on a machine that may be busy.
+const START_LIMIT: Duration = Duration::from_secs(180);
 
 /// A running control plane; all of it ends with this value.
 pub struct ControlPlane {
