@@ -14,12 +14,13 @@ mod support;
 
 use arc_swap::ArcSwap;
 use cluster::{Cluster, Shape};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use dashmap::DashMap;
 use podzone::answer::query::{Parsed, parse};
 use podzone::answer::{Folded, Transport};
+use podzone::model::{Event, Object};
 use podzone::zone::shards::{Shards, keyed_hash};
-use podzone::zone::{Labels, Service, View};
+use podzone::zone::{Labels, Publisher, Service, View};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -40,7 +41,8 @@ fn headless(cluster: &Cluster, pods: usize) -> &cluster::Service {
 
 fn pieces(criterion: &mut Criterion) {
     let cluster = Cluster::generate(Shape::Full, 1);
-    let (_publisher, view) = library::publish(&cluster);
+    let (mut publisher, view) = library::publish(&cluster);
+    changes(criterion, &cluster, &mut publisher);
     let small = headless(&cluster, 8);
     let of_pod = query(&small.pod_fqdn(&small.pods[0]), dns::A);
 
@@ -76,6 +78,26 @@ fn pieces(criterion: &mut Criterion) {
                 let outcome = responder.respond(black_box(&query), Transport::Udp, &mut answer);
                 outcome.answered().is_some()
             });
+        });
+    }
+}
+
+/// From a changed slice to what is published: one pod takes the place of another.
+fn changes(criterion: &mut Criterion, cluster: &Cluster, publisher: &mut Publisher) {
+    for pods in [5, 100, 5000] {
+        let service = headless(cluster, pods);
+        let slice = events::slices(service).next().expect("a slice");
+        let other = events::succeeding_slices(service).next().expect("a slice");
+        let mut next = [slice, other].into_iter().cycle();
+        criterion.bench_function(&format!("publish: a slice of a Service of {pods} endpoints"), |bencher| {
+            bencher.iter_batched(
+                || next.next().map(|slice| Event::Apply(Object::EndpointSlice(slice))),
+                |event| {
+                    event.into_iter().for_each(|event| publisher.handle(event));
+                    publisher.publish();
+                },
+                BatchSize::PerIteration,
+            );
         });
     }
 }

@@ -53,6 +53,10 @@ mod watcher;
 use arguments::{Arguments, Role};
 use clap::Parser;
 
+/// The program's, for the server that is made from its library.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() {
     let arguments = Arguments::parse();
     match arguments.role {

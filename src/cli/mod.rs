@@ -2,6 +2,7 @@
 
 mod admin;
 pub mod args;
+mod follow;
 mod listeners;
 mod pid_file;
 mod serve;

@@ -73,32 +73,37 @@ impl Service {
         let count = endpoints.len().div_ceil(CHUNK_ENDPOINTS).next_power_of_two();
         // What all chunks hang on: the ports, and whether names select the endpoints.
         let common = keyed_hash_of(&(parts.lists, parts.flags, count));
-        let mut of_chunks = vec![Vec::new(); count];
+        // The order of events must not matter, and members come in the order of slices: hence a sum.
+        let mut made_of = vec![common; count];
         for member in endpoints.iter() {
-            of_chunks[chunk_of(fold_hash(member.hash), count)].push(member);
+            let sum = &mut made_of[chunk_of(fold_hash(member.hash), count)];
+            *sum = sum.wrapping_add(keyed_hash_of(&(member.hash, member.list, &member.target)));
         }
         let old = match old {
             Some(Self::Chunked(old)) if old.chunks.len() == count => Some(old),
             _ => None,
         };
+        let known =
+            |index: usize| old.and_then(|old| old.chunks.get(index)).filter(|known| known.made_of == made_of[index]);
+        let mut of_chunks = vec![Vec::new(); count];
+        let is_new: Vec<bool> = (0..count).map(|index| known(index).is_none()).collect();
+        for member in endpoints.iter() {
+            let index = chunk_of(fold_hash(member.hash), count);
+            if is_new[index] {
+                of_chunks[index].push(member.clone());
+            }
+        }
         // A chunk does not count the pairs of the others: the head does.
         let parts_of_chunk = Parts { own: &[], sets: &parts.sets.without_pairs(), ..*parts };
-        let chunk = |(index, members): (usize, Vec<&Member>)| {
-            // The order of events must not matter, and members come in the order of slices.
-            let made_of = members.iter().fold(common, |sum, member| {
-                let hash = keyed_hash_of(&(member.hash, member.list, &member.target));
-                sum.wrapping_add(hash)
-            });
-            let known = old.and_then(|old| old.chunks.get(index)).filter(|known| known.made_of == made_of);
-            let packed = known.map_or_else(
+        let chunk = |(index, mut endpoints): (usize, Vec<Member>)| {
+            let packed = known(index).map_or_else(
                 || {
-                    let mut endpoints: Vec<Member> = members.into_iter().cloned().collect();
                     sort(&mut endpoints, parts.labels);
                     pack(octets, &Parts { endpoints: &endpoints, ..parts_of_chunk })
                 },
                 |known| known.packed.clone(),
             );
-            Chunk { made_of, packed }
+            Chunk { made_of: made_of[index], packed }
         };
         let chunks: Box<[Chunk]> = of_chunks.into_iter().enumerate().map(chunk).collect();
         Self::Chunked(Arc::new(Chunked { head: pack(octets, parts), chunks }))

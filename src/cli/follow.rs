@@ -1,0 +1,170 @@
+//! Following a cluster: from its source to its views.
+//!
+//! While everything is listed for the first time, the source and the zone have a thread each, and the zone takes in what
+//! came while the source reads on. Afterwards, when little comes at a time, the zone is written on the source's thread:
+//! to wake another for each change would cost more than the change, and take longer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout};
+
+use super::serve::Failure;
+use super::views::SourcePlan;
+use crate::admin::FollowedSource;
+use crate::model::{Event, Kind};
+use crate::panics::contain;
+use crate::source::{self, Health, StartError};
+use crate::zone::Publisher;
+
+/// Events that may wait between a source and the zone. A source that is faster waits; a full slice is some kilobytes.
+const EVENTS_QUEUED: usize = 1024;
+/// Events after which the zone publishes at the latest, though more have come.
+const EVENTS_PER_STEP: usize = 1024;
+/// How long what was listed waits to be made names of, while not everything was listed; without Services and Namespaces
+/// there are none to make.
+const LISTING_PAUSE: Duration = Duration::from_millis(100);
+/// How long it waits to be published then.
+const LISTING_SHOWN: Duration = Duration::from_millis(500);
+/// How long objects gather before they are taken in, meanwhile. A list brings some dozens in a millisecond.
+const LISTING_NAP: Duration = Duration::from_millis(5);
+
+/// A cluster that is followed, until this is dropped.
+pub(super) struct Following {
+    _end: oneshot::Sender<()>,
+}
+
+/// What writes a cluster's views, and where its events come from.
+struct Writer {
+    publisher: Publisher,
+    events: mpsc::Receiver<Event>,
+    step: Vec<Event>,
+    state: Arc<FollowedSource>,
+}
+
+/// Starts following a cluster. `others` are followed already.
+pub(super) async fn follow(
+    plan: SourcePlan,
+    others: &[Arc<FollowedSource>],
+) -> Result<(Following, Arc<FollowedSource>), Failure> {
+    let SourcePlan { source, kinds, selector, publisher } = plan;
+    let (sender, events) = mpsc::channel(EVENTS_QUEUED);
+    let (listed, when_listed) = oneshot::channel();
+    let config = source.clone();
+    let start = async move { source::start(&config, &kinds, selector.as_deref(), sender).await };
+    let (following, health) = Following::start(start, when_listed).await?;
+    let state = Arc::new(FollowedSource::new(&source, health, others));
+    let writer = Writer { publisher, events, step: Vec::with_capacity(EVENTS_PER_STEP), state: Arc::clone(&state) };
+    let runtime = Handle::current();
+    std::thread::Builder::new()
+        .name("zone".into())
+        .spawn(move || {
+            if let Some(writer) = writer.list(&runtime) {
+                // If nobody takes it, the server ends.
+                let _ = listed.send(writer);
+            }
+        })
+        .context("cannot start the zone's thread")
+        .map_err(Failure::Runtime)?;
+    Ok((following, state))
+}
+
+impl Following {
+    /// Runs what starts a source, what that starts, and, once it comes, the writer of its views, on a thread of their own.
+    /// All that is told passes through several tasks, which would wake each other across the threads of a larger runtime;
+    /// and what is asked over TCP does not delay it.
+    async fn start(
+        start: impl Future<Output = Result<source::Handle, StartError>> + Send + 'static,
+        writer: oneshot::Receiver<Writer>,
+    ) -> Result<(Self, Arc<Health>), Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start a source's runtime")
+            .map_err(Failure::Runtime)?;
+        let (started, starting) = oneshot::channel();
+        let (end, ended) = oneshot::channel::<()>();
+        let run = async move {
+            match start.await {
+                Ok(handle) => {
+                    let _ = started.send(Ok(handle.health()));
+                    let write = async {
+                        if let Ok(writer) = writer.await {
+                            writer.write().await;
+                        }
+                        std::future::pending().await
+                    };
+                    tokio::select! {
+                        // An error says that the sender is gone, which is the signal.
+                        _ = ended => {}
+                        () = write => {}
+                    }
+                }
+                Err(error) => drop(started.send(Err(error))),
+            }
+        };
+        std::thread::Builder::new()
+            .name("source".into())
+            .spawn(move || {
+                runtime.block_on(run);
+                runtime.shutdown_background();
+            })
+            .context("cannot start a source's thread")
+            .map_err(Failure::Runtime)?;
+        match starting.await {
+            Ok(Ok(health)) => Ok((Self { _end: end }, health)),
+            Ok(Err(error)) => Err(Failure::Configuration(error.into())),
+            Err(_) => Err(Failure::Runtime(anyhow::anyhow!("a source's thread ended as it began"))),
+        }
+    }
+}
+
+impl Writer {
+    /// Takes events in until everything was listed once; `None` if nobody sends any more. What comes is made names of now
+    /// and then, since a Service is seldom whole before the end.
+    fn list(mut self, runtime: &Handle) -> Option<Self> {
+        let (mut prepared, mut published) = (Instant::now(), Instant::now());
+        while !self.publisher.is_synced() {
+            // To be woken for each object of a list costs more than to take it in.
+            std::thread::sleep(LISTING_NAP);
+            let taken = runtime.block_on(async {
+                timeout(LISTING_PAUSE, self.events.recv_many(&mut self.step, EVENTS_PER_STEP)).await
+            });
+            if taken == Ok(0) {
+                return None;
+            }
+            self.take_in();
+            let have_names = self.publisher.cluster().is_synced(&[Kind::Namespace, Kind::Service]);
+            if self.publisher.is_synced() || published.elapsed() >= LISTING_SHOWN {
+                self.publish();
+                (prepared, published) = (Instant::now(), Instant::now());
+            } else if have_names && prepared.elapsed() >= LISTING_PAUSE {
+                contain(|| self.publisher.prepare());
+                prepared = Instant::now();
+            }
+        }
+        Some(self)
+    }
+
+    /// Takes events in and publishes: at once when few come, in steps when many do.
+    async fn write(mut self) {
+        while self.events.recv_many(&mut self.step, EVENTS_PER_STEP).await > 0 {
+            self.take_in();
+            self.publish();
+        }
+    }
+
+    fn take_in(&mut self) {
+        for event in self.step.drain(..) {
+            contain(|| self.publisher.handle(event));
+        }
+    }
+
+    fn publish(&mut self) {
+        contain(|| self.publisher.publish());
+        self.state.held(self.publisher.cluster());
+    }
+}
