@@ -10,6 +10,7 @@
 //! A text stands behind its length; numbers have seven bits an octet, the lowest first, as in protobuf.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// An endpoint of a slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,9 +38,9 @@ pub enum EndpointAddress {
     Name(Box<str>),
 }
 
-/// The endpoints of a slice, in their order. Made of [`Endpoint`]s, or by [`EndpointsBuilder`].
+/// The endpoints of a slice, in their order. Made of [`Endpoint`]s, or by [`EndpointsBuilder`]. A clone shares them.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Endpoints(Box<[u8]>);
+pub struct Endpoints(Arc<[u8]>);
 
 /// What is said of an endpoint's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -112,6 +113,11 @@ impl Endpoints {
     pub fn iter(&self) -> impl Iterator<Item = EndpointRef<'_>> {
         let mut rest = &*self.0;
         std::iter::from_fn(move || take_endpoint(&mut rest))
+    }
+
+    /// Whether these are the others, and not only equal to them.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Whether there are none.

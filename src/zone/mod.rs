@@ -7,6 +7,7 @@
 //!                                                          └──▶ Delta ──▶ whoever follows
 //! ```
 
+mod chunks;
 pub mod delta;
 pub mod faults;
 pub mod name;

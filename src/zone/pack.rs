@@ -66,6 +66,14 @@ impl Member {
     }
 }
 
+/// Puts members in the order of their labels, of one label in that of what they stand for.
+pub(super) fn sort(members: &mut [Member], labels: &[u8]) {
+    members.sort_unstable_by(|one, other| {
+        let by_label = one.label(labels).cmp(other.label(labels));
+        by_label.then_with(|| one.target.cmp(&other.target)).then_with(|| one.list.cmp(&other.list))
+    });
+}
+
 /// What names of ports and protocols select: sorted, the first without either for the Service itself, each with its
 /// number of pairs.
 #[derive(Debug, Default)]

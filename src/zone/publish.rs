@@ -15,7 +15,7 @@ use super::faults::{Fault, planted};
 use super::name::Labels;
 use super::name_servers::name_servers;
 use super::options::{Pods, ViewOptions};
-use super::schema::{Schema, service_key};
+use super::schema::{For, Schema, service_key};
 use super::serial::next_serial;
 use super::snapshot::Snapshot;
 use super::view::View;
@@ -182,8 +182,10 @@ impl Step<'_> {
         let new = if is_named || points_back {
             let service = self.cluster.service(key, self.filter);
             let slices = self.cluster.slices_of(key, self.filter);
-            schema.service(&labels, service, is_named, slices, self.options, old.as_ref())
+            let made_for = For { view: self.filter, options: self.options, is_named };
+            schema.service(&labels, service, slices, made_for, old.as_ref())
         } else {
+            schema.forget(self.filter, &labels);
             None
         };
         if old != new {

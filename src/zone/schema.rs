@@ -4,16 +4,17 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::chunks::{ChunkPlan, Prints, SlicePrint, SlicePrints};
 use super::faults::{Fault, planted};
 use super::name::{LABEL_OCTETS_MAX, Labels, Name, push_labels};
 use super::options::ViewOptions;
-use super::pack::{List, Member, Parts, PortName, Sets, Target};
+use super::pack::{List, Member, Parts, PortName, Sets, Target, pack, sort};
 use super::packed::{NAMES, OWN, ROOT};
-use super::service::Service;
+use super::service::{Service, WHOLE_MAX};
 use super::shards::keyed_hash_of;
 use crate::model::{self, AddressRef, Conditions, EndpointRef, EndpointSlice, ServiceKind};
 
-/// Makes Services of a view, one after the other; its room is used again.
+/// Makes Services of views, one after the other; its room is used again.
 #[derive(Debug, Default)]
 pub(super) struct Schema {
     labels: Vec<u8>,
@@ -23,25 +24,62 @@ pub(super) struct Schema {
     /// The ports that the lists of slices were made of, in the lists' order.
     sources: Vec<Arc<[model::EndpointPort]>>,
     octets: Vec<u8>,
+    prints: Prints,
+}
+
+/// What a Service is made for.
+#[derive(Clone, Copy)]
+pub(super) struct For<'o> {
+    /// The view's number.
+    pub(super) view: usize,
+    pub(super) options: &'o ViewOptions,
+    /// Whether anything has a name there: the namespace exists and is exposed.
+    pub(super) is_named: bool,
 }
 
 impl Schema {
     /// What stands at and below a Service's name, and what its endpoints' addresses point back to; `None` if nothing.
     ///
-    /// `slices` are those that carry the Service's name. Where it does not exist, or `is_named` says that nothing has a
-    /// name there, its addresses still point back. `old` is what stood there before, of which all is taken over that
-    /// stays the same.
+    /// `slices` are those that carry the Service's name. Where it does not exist, or nothing has a name there, its
+    /// addresses still point back. `old` is what stood there before, of which all is taken over that stays the same.
     pub(super) fn service<'a>(
         &mut self,
         key: &Labels,
         service: Option<&model::Service>,
-        is_named: bool,
         slices: impl Iterator<Item = &'a EndpointSlice>,
-        options: &ViewOptions,
+        made_for: For<'_>,
         old: Option<&Service>,
     ) -> Option<Service> {
+        let slices: Vec<&EndpointSlice> =
+            slices.take(if planted(Fault::FirstSliceOnly) { 1 } else { usize::MAX }).collect();
+        if !matches!(old, Some(Service::Chunked(_))) {
+            let flags = self.begin(service, made_for.is_named);
+            self.collect(&slices, made_for.options, flags);
+            if self.endpoints.len() <= WHOLE_MAX {
+                return self.whole(key, flags);
+            }
+        }
+        let flags = self.begin(service, made_for.is_named);
+        let mut prints = self.prints.take(made_for.view, key);
+        prints.renew(flags, &slices, |slice| self.print(slice, made_for.options, flags));
+        if prints.members() <= WHOLE_MAX {
+            self.collect(&slices, made_for.options, flags);
+            return self.whole(key, flags);
+        }
+        let service = self.chunked(key, flags, &prints, &slices, made_for.options, old);
+        self.prints.keep(made_for.view, key, prints);
+        Some(service)
+    }
+
+    /// Lets go of what is kept of a Service that a view does not show any more.
+    pub(super) fn forget(&mut self, view: usize, key: &Labels) {
+        self.prints.take(view, key);
+    }
+
+    /// Begins with the Service itself; what there is of names.
+    fn begin(&mut self, service: Option<&model::Service>, is_named: bool) -> u8 {
         self.clear();
-        let mut flags = match service {
+        match service {
             None => 0,
             Some(service) => match &service.kind {
                 ServiceKind::ClusterIp(addresses) if is_named => {
@@ -56,31 +94,102 @@ impl Schema {
                 ServiceKind::Headless if is_named => NAMES,
                 ServiceKind::Headless | ServiceKind::ExternalName(_) => 0,
             },
-        };
-        self.slices(slices, options, flags);
+        }
+    }
+
+    /// A Service whose members are all collected.
+    fn whole(&mut self, key: &Labels, mut flags: u8) -> Option<Service> {
         if flags == NAMES && (!self.endpoints.is_empty() || planted(Fault::EmptyHeadlessExists)) {
             flags |= ROOT;
         }
         if flags & ROOT == 0 && self.own.is_empty() && self.endpoints.is_empty() {
             return None;
         }
-        self.sort_lists();
+        let moved = self.sort_lists();
+        for member in self.own.iter_mut().chain(&mut self.endpoints) {
+            member.list = moved.get(usize::from(member.list)).copied().unwrap_or_default();
+        }
+        sort(&mut self.endpoints, &self.labels);
         let selected = if flags & OWN == 0 { &self.endpoints } else { &self.own };
         let mut addresses = vec![0; self.lists.len()];
         for member in selected.iter().filter(|member| !matches!(member.target, Target::Alias(_))) {
             addresses[usize::from(member.list)] += 1;
         }
         let sets = Sets::new(&self.lists, &addresses);
-        let parts = Parts {
-            key: key.as_wire(),
-            flags,
-            lists: &self.lists,
-            sets: &sets,
-            labels: &self.labels,
-            own: &self.own,
-            endpoints: &[],
+        let Self { lists, labels, own, endpoints, octets, .. } = self;
+        let parts = Parts { key: key.as_wire(), flags, lists, sets: &sets, labels, own, endpoints };
+        Some(Service::Whole(pack(octets, &parts)))
+    }
+
+    /// A Service in chunks, of which only those are made anew whose members changed.
+    fn chunked(
+        &mut self,
+        key: &Labels,
+        mut flags: u8,
+        prints: &SlicePrints,
+        slices: &[&EndpointSlice],
+        options: &ViewOptions,
+        old: Option<&Service>,
+    ) -> Service {
+        if flags == NAMES {
+            flags |= ROOT;
+        }
+        let own_lists = self.lists.len();
+        let mut of_slices: Vec<u16> = Vec::with_capacity(slices.len());
+        for (slice, print) in slices.iter().zip(prints.iter()) {
+            of_slices.push(if print.has_members() { self.list(own_lists, slice, flags) } else { 0 });
+        }
+        let moved = self.sort_lists();
+        let moved = |list: u16| moved.get(usize::from(list)).copied().unwrap_or_default();
+        of_slices.iter_mut().for_each(|list| *list = moved(*list));
+        self.own.iter_mut().for_each(|member| member.list = moved(member.list));
+        let mut addresses = vec![0; self.lists.len()];
+        if flags & OWN == 0 {
+            for (list, print) in of_slices.iter().zip(prints.iter()).filter(|(_, print)| print.has_members()) {
+                addresses[usize::from(*list)] += print.addresses;
+            }
+        } else {
+            for member in self.own.iter().filter(|member| !matches!(member.target, Target::Alias(_))) {
+                addresses[usize::from(member.list)] += 1;
+            }
+        }
+        let sets = Sets::new(&self.lists, &addresses);
+        let plan = ChunkPlan::new(prints, &(&self.lists, flags), old);
+        for (index, (slice, print)) in slices.iter().zip(prints.iter()).enumerate() {
+            if print.is_wanted(&plan) {
+                let list = of_slices[index];
+                let (labels, endpoints) = (&mut self.labels, &mut self.endpoints);
+                let mut printed = print.iter();
+                each_target(slice, flags, |endpoint, address, target| {
+                    let Some(hash) = printed.next().flatten().filter(|hash| plan.is_wanted(*hash)) else { return };
+                    let at = labels.len();
+                    if push_endpoint_label(labels, endpoint, address, options) {
+                        let label = (at as u32, (labels.len() - at) as u8);
+                        endpoints.push(Member { label, hash, list, target });
+                    }
+                });
+            }
+        }
+        let Self { lists, labels, own, endpoints, octets, .. } = self;
+        let parts = Parts { key: key.as_wire(), flags, lists, sets: &sets, labels, own, endpoints: &[] };
+        plan.pack(&parts, endpoints, octets)
+    }
+
+    /// What a slice of a large Service adds to it.
+    fn print(&mut self, slice: &EndpointSlice, options: &ViewOptions, flags: u8) -> SlicePrint {
+        let list = match flags & NAMES {
+            0 => 0,
+            _ => keyed_hash_of(&List::of_slice(slice, flags)),
         };
-        Some(Service::pack(&parts, &mut self.endpoints, &mut self.octets, old))
+        let mut print = SlicePrint::new(slice);
+        let labels = &mut self.labels;
+        each_target(slice, flags, |endpoint, address, target| {
+            labels.clear();
+            let is_member = push_endpoint_label(labels, endpoint, address, options);
+            print.add(is_member.then(|| keyed_hash_of(&labels[..])), &target, list);
+        });
+        labels.clear();
+        print
     }
 
     fn clear(&mut self) {
@@ -120,79 +229,82 @@ impl Schema {
 
     /// The endpoints of slices. Where they have no names, of a Service that does not exist or is an alias, they still are
     /// what their addresses point back to.
-    fn slices<'a>(&mut self, slices: impl Iterator<Item = &'a EndpointSlice>, options: &ViewOptions, flags: u8) {
-        let have_names = flags & NAMES != 0;
+    fn collect(&mut self, slices: &[&EndpointSlice], options: &ViewOptions, flags: u8) {
         let own_lists = self.lists.len();
         for slice in slices {
             let mut list = None;
-            for endpoint in slice.endpoints.iter().filter(|endpoint| answers(endpoint.conditions)) {
-                for address in endpoint.addresses() {
-                    let target = match address {
-                        AddressRef::Ip(address) => Target::from(address),
-                        AddressRef::Name(_) if !have_names => continue,
-                        AddressRef::Name(name) => match Name::parse(&String::from_utf8_lossy(name)) {
-                            Some(name) => Target::Alias(name.as_wire().into()),
-                            None => continue,
-                        },
-                    };
-                    let at = self.labels.len();
-                    if !push_endpoint_label(&mut self.labels, &endpoint, address, options) {
-                        continue;
-                    }
-                    let list = *list.get_or_insert_with(|| {
-                        let ports = if have_names { Some(&slice.ports) } else { None };
-                        self.list(own_lists, ports, flags & OWN == 0)
-                    });
-                    let octets = (self.labels.len() - at) as u8;
+            each_target(slice, flags, |endpoint, address, target| {
+                let at = self.labels.len();
+                if push_endpoint_label(&mut self.labels, endpoint, address, options) {
+                    let list = *list.get_or_insert_with(|| self.list(own_lists, slice, flags));
+                    let label = (at as u32, (self.labels.len() - at) as u8);
                     let hash = keyed_hash_of(&self.labels[at..]);
-                    self.endpoints.push(Member { label: (at as u32, octets), hash, list, target });
+                    self.endpoints.push(Member { label, hash, list, target });
                 }
-            }
-            if planted(Fault::FirstSliceOnly) {
-                break;
-            }
+            });
         }
     }
 
-    /// The index of a slice's list of ports; without ports, of an empty one.
-    fn list(&mut self, own_lists: usize, ports: Option<&Arc<[model::EndpointPort]>>, is_selected: bool) -> u16 {
-        let Some(ports) = ports else {
+    /// The index of a slice's list of ports; where nothing has a name, of an empty one.
+    fn list(&mut self, own_lists: usize, slice: &EndpointSlice, flags: u8) -> u16 {
+        if flags & NAMES == 0 {
             if self.lists.len() == own_lists {
                 self.lists.push(List { is_selected: false, ports: Vec::new() });
             }
             return own_lists as u16;
-        };
+        }
         // More lists than can be numbered share the last.
         let number = |index: usize| u16::try_from(index).unwrap_or(u16::MAX - 1);
+        let ports = &slice.ports;
         if let Some(known) = self.sources.iter().position(|known| Arc::ptr_eq(known, ports) || known == ports) {
             return number(own_lists + known);
         }
         if self.lists.len() < usize::from(u16::MAX) {
-            let declared = ports.iter().map(|port| (port.port, &*port.name, &*port.protocol));
-            self.lists.push(List::new(is_selected, declared));
+            self.lists.push(List::of_slice(slice, flags));
             self.sources.push(Arc::clone(ports));
         }
         number(self.lists.len() - 1)
     }
 
-    /// Puts the lists into an order of their own, whatever slice came first, each once.
-    fn sort_lists(&mut self) {
-        if self.lists.len() < 2 {
-            return;
-        }
+    /// Puts the lists into an order of their own, whatever slice came first, each once; where each went.
+    fn sort_lists(&mut self) -> Vec<u16> {
         let mut sorted = self.lists.clone();
         sorted.sort_unstable();
         sorted.dedup();
-        let moved: Vec<u16> =
-            self.lists.iter().map(|list| sorted.binary_search(list).map_or(0, |index| index as u16)).collect();
-        for member in self.own.iter_mut().chain(&mut self.endpoints) {
-            member.list = moved.get(usize::from(member.list)).copied().unwrap_or_default();
-        }
+        let place = |list: &List| sorted.binary_search(list).map_or(0, |index| index as u16);
+        let moved = self.lists.iter().map(place).collect();
         self.lists = sorted;
+        moved
+    }
+}
+
+/// What a slice's endpoints that belong into answers stand for, one after the other, with the address as it is written.
+fn each_target<'s>(
+    slice: &'s EndpointSlice,
+    flags: u8,
+    mut each: impl FnMut(&EndpointRef<'s>, AddressRef<'s>, Target),
+) {
+    for endpoint in slice.endpoints.iter().filter(|endpoint| answers(endpoint.conditions)) {
+        for address in endpoint.addresses() {
+            let target = match address {
+                AddressRef::Ip(address) => Target::from(address),
+                AddressRef::Name(_) if flags & NAMES == 0 => continue,
+                AddressRef::Name(name) => match Name::parse(&String::from_utf8_lossy(name)) {
+                    Some(name) => Target::Alias(name.as_wire().into()),
+                    None => continue,
+                },
+            };
+            each(&endpoint, address, target);
+        }
     }
 }
 
 impl List {
+    fn of_slice(slice: &EndpointSlice, flags: u8) -> Self {
+        let declared = slice.ports.iter().map(|port| (port.port, &*port.name, &*port.protocol));
+        Self::new(flags & OWN == 0, declared)
+    }
+
     /// A list of ports: number, name and protocol. Without any it has one all the same, that no name selects: addresses
     /// exist without ports.
     fn new<'a>(is_selected: bool, ports: impl Iterator<Item = (Option<u16>, &'a str, &'a str)>) -> Self {

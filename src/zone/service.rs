@@ -8,13 +8,10 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::pack::{Member, Parts, pack};
-use super::packed::{Item, NAMES, OWN, PLAIN, Packed, ROOT, Set, Target, fold_hash, label_hash};
-use super::shards::keyed_hash_of;
+use super::packed::{Item, NAMES, OWN, PLAIN, Packed, ROOT, Set, Target, label_hash};
 
-/// The most endpoints of a Service that is not in chunks, and how many a chunk has at most on average.
-const WHOLE_MAX: usize = 128;
-const CHUNK_ENDPOINTS: usize = 64;
+/// The most endpoints of a Service that is not in chunks.
+pub(super) const WHOLE_MAX: usize = 128;
 
 /// See the module. A clone shares all of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,16 +26,17 @@ pub enum Service {
 #[derive(Debug, PartialEq)]
 pub struct Chunked {
     /// The Service's key, its sets with the pairs of all chunks, and itself if it has addresses of its own.
-    head: Packed,
+    pub(super) head: Packed,
     /// By the first bits of a label's hash; a power of two.
-    chunks: Box<[Chunk]>,
+    pub(super) chunks: Box<[Chunk]>,
 }
 
-#[derive(Debug)]
-struct Chunk {
+/// A part of a large Service.
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
     /// A keyed hash of what it is made of.
-    made_of: u64,
-    packed: Packed,
+    pub(super) made_of: u64,
+    pub(super) packed: Packed,
 }
 
 impl PartialEq for Chunk {
@@ -64,51 +62,6 @@ pub enum Below<'a> {
 }
 
 impl Service {
-    /// Packs a Service: what is in `parts`, and these endpoints, which are sorted.
-    pub(super) fn pack(parts: &Parts<'_>, endpoints: &mut [Member], octets: &mut Vec<u8>, old: Option<&Self>) -> Self {
-        if endpoints.len() <= WHOLE_MAX {
-            sort(endpoints, parts.labels);
-            return Self::Whole(pack(octets, &Parts { endpoints, ..*parts }));
-        }
-        let count = endpoints.len().div_ceil(CHUNK_ENDPOINTS).next_power_of_two();
-        // What all chunks hang on: the ports, and whether names select the endpoints.
-        let common = keyed_hash_of(&(parts.lists, parts.flags, count));
-        // The order of events must not matter, and members come in the order of slices: hence a sum.
-        let mut made_of = vec![common; count];
-        for member in endpoints.iter() {
-            let sum = &mut made_of[chunk_of(fold_hash(member.hash), count)];
-            *sum = sum.wrapping_add(keyed_hash_of(&(member.hash, member.list, &member.target)));
-        }
-        let old = match old {
-            Some(Self::Chunked(old)) if old.chunks.len() == count => Some(old),
-            _ => None,
-        };
-        let known =
-            |index: usize| old.and_then(|old| old.chunks.get(index)).filter(|known| known.made_of == made_of[index]);
-        let mut of_chunks = vec![Vec::new(); count];
-        let is_new: Vec<bool> = (0..count).map(|index| known(index).is_none()).collect();
-        for member in endpoints.iter() {
-            let index = chunk_of(fold_hash(member.hash), count);
-            if is_new[index] {
-                of_chunks[index].push(member.clone());
-            }
-        }
-        // A chunk does not count the pairs of the others: the head does.
-        let parts_of_chunk = Parts { own: &[], sets: &parts.sets.without_pairs(), ..*parts };
-        let chunk = |(index, mut endpoints): (usize, Vec<Member>)| {
-            let packed = known(index).map_or_else(
-                || {
-                    sort(&mut endpoints, parts.labels);
-                    pack(octets, &Parts { endpoints: &endpoints, ..parts_of_chunk })
-                },
-                |known| known.packed.clone(),
-            );
-            Chunk { made_of: made_of[index], packed }
-        };
-        let chunks: Box<[Chunk]> = of_chunks.into_iter().enumerate().map(chunk).collect();
-        Self::Chunked(Arc::new(Chunked { head: pack(octets, parts), chunks }))
-    }
-
     /// The labels of Service and namespace.
     pub fn key(&self) -> &[u8] {
         self.head().key()
@@ -239,14 +192,8 @@ impl Service {
     }
 }
 
-fn sort(members: &mut [Member], labels: &[u8]) {
-    members.sort_unstable_by(|one, other| {
-        let by_label = one.label(labels).cmp(other.label(labels));
-        by_label.then_with(|| one.target.cmp(&other.target)).then_with(|| one.list.cmp(&other.list))
-    });
-}
-
-fn chunk_of(hash: NonZeroU32, count: usize) -> usize {
+/// The chunk of a hash among so many.
+pub(super) fn chunk_of(hash: NonZeroU32, count: usize) -> usize {
     // The table of a chunk uses the last bits.
     ((u64::from(hash.get()) * count as u64) >> u32::BITS) as usize
 }
@@ -256,7 +203,7 @@ mod tests {
     use super::*;
     use crate::model::{self, Endpoint, EndpointAddress, EndpointPort, EndpointSlice, ObjectKey, ServiceKind};
     use crate::zone::options::ViewOptions;
-    use crate::zone::schema::{Schema, service_key};
+    use crate::zone::schema::{For, Schema, service_key};
     use crate::zone::{Name, Pods};
     use std::net::Ipv4Addr;
 
@@ -291,7 +238,8 @@ mod tests {
             ports: [].into(),
         };
         let key = service_key("web", "a").expect("a key");
-        let packed = Schema::default().service(&key, Some(&object), true, slices.iter(), &options(), old);
+        let made_for = For { view: 0, options: &options(), is_named: true };
+        let packed = Schema::default().service(&key, Some(&object), slices.iter(), made_for, old);
         packed.expect("it has endpoints")
     }
 
