@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::serve::Failure;
 use super::views::SourcePlan;
@@ -31,6 +31,8 @@ const LISTING_PAUSE: Duration = Duration::from_millis(100);
 const LISTING_SHOWN: Duration = Duration::from_millis(500);
 /// How long objects gather before they are taken in, meanwhile. A list brings some dozens in a millisecond.
 const LISTING_NAP: Duration = Duration::from_millis(5);
+/// How long what is listed again is waited for. A list of a large cluster takes a second or two.
+const TORN_MAX: Duration = Duration::from_secs(5);
 
 /// A cluster that is followed, until this is dropped.
 pub(super) struct Following {
@@ -149,10 +151,34 @@ impl Writer {
         Some(self)
     }
 
-    /// Takes events in and publishes: at once when few come, in steps when many do.
+    /// Takes events in and publishes: at once when few come, in steps when many do, and what is listed again when all of
+    /// it is there. A listing that takes its time is not waited for, since there are other changes too.
     async fn write(mut self) {
-        while self.events.recv_many(&mut self.step, EVENTS_PER_STEP).await > 0 {
+        let mut torn: Option<Instant> = None;
+        loop {
+            let receive = self.events.recv_many(&mut self.step, EVENTS_PER_STEP);
+            let taken = match torn.filter(|since| since.elapsed() < TORN_MAX) {
+                None => receive.await,
+                Some(since) => match timeout_at(since + TORN_MAX, receive).await {
+                    Ok(taken) => taken,
+                    Err(_) => {
+                        self.publish();
+                        continue;
+                    }
+                },
+            };
+            if taken == 0 {
+                return;
+            }
             self.take_in();
+            if self.publisher.is_torn() {
+                let since = *torn.get_or_insert_with(Instant::now);
+                if since.elapsed() < TORN_MAX {
+                    continue;
+                }
+            } else {
+                torn = None;
+            }
             self.publish();
         }
     }

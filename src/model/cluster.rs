@@ -223,6 +223,8 @@ pub struct Cluster {
     slices_by_address: Join<IpAddr>,
     looked_for: Vec<IpAddr>,
     listed: HashSet<Kind>,
+    /// Kinds that are being listed.
+    under_way: HashSet<Kind>,
     dirty: Dirty,
     texts: Interned<str>,
     service_ports: Interned<[ServicePort]>,
@@ -239,12 +241,15 @@ impl Cluster {
     /// Takes one event in.
     pub fn handle(&mut self, event: Event) {
         match event {
-            Event::Begin(kind) => match kind {
-                Kind::Namespace => self.namespaces.begin(),
-                Kind::Service => self.services.begin(),
-                Kind::EndpointSlice => self.slices.begin(),
-                Kind::Pod => self.pods.begin(),
-            },
+            Event::Begin(kind) => {
+                self.under_way.insert(kind);
+                match kind {
+                    Kind::Namespace => self.namespaces.begin(),
+                    Kind::Service => self.services.begin(),
+                    Kind::EndpointSlice => self.slices.begin(),
+                    Kind::Pod => self.pods.begin(),
+                }
+            }
             Event::Apply(object) => self.apply(object),
             Event::Delete(kind, key) => self.delete(kind, &key),
             Event::End(kind) => self.end(kind),
@@ -259,6 +264,11 @@ impl Cluster {
     /// Whether every one of these kinds has been listed in full.
     pub fn is_synced(&self, kinds: &[Kind]) -> bool {
         kinds.iter().all(|kind| self.listed.contains(kind))
+    }
+
+    /// Whether a kind is being listed. Its objects are then of two moments, some as they were and some as they are.
+    pub fn is_listing(&self) -> bool {
+        !self.under_way.is_empty()
     }
 
     /// Whether a namespace exists.
@@ -423,6 +433,7 @@ impl Cluster {
         for key in stale {
             self.delete(kind, &key);
         }
+        self.under_way.remove(&kind);
         self.texts.tidy();
         self.service_ports.tidy();
         self.endpoint_ports.tidy();

@@ -78,6 +78,13 @@ impl Publisher {
         self.cluster.is_synced(&self.kinds)
     }
 
+    /// Whether what would be published is of two moments: something is being listed again. An endpoint that moved from
+    /// one slice to another while nobody watched would have no name until the other slice comes. To be waited for, for a
+    /// while.
+    pub fn is_torn(&self) -> bool {
+        self.is_synced() && self.cluster.is_listing()
+    }
+
     /// Publishes what changed since the last call.
     pub fn publish(&mut self) {
         self.prepare();
