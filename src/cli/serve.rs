@@ -144,9 +144,10 @@ async fn start(args: &Args, config: &Config, plan: Plan) -> Result<Running, Fail
     let admin = admin::start(config, &plan.views, &followed, counters.clone()).await.map_err(Failure::Runtime)?;
     let views: Vec<&ViewPlan> = plan.views.iter().flatten().collect();
     wait_for_sync(&views).await;
+    // Whoever gets an answer finds it; it goes again if the sockets cannot be opened.
+    let pid_file = args.pidfile.as_deref().and_then(PidFile::write);
     let serving = listeners::open(&listeners, config, &plan.views, counters.as_deref(), args.workers)
         .map_err(Failure::Runtime)?;
-    let pid_file = args.pidfile.as_deref().and_then(PidFile::write);
     if !args.quiet {
         print!("{}{}", listeners::startup_lines(&listeners), version());
     }
