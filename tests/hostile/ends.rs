@@ -83,7 +83,7 @@ fn an_empty_corefile_serves_nothing_and_says_so() {
     let log = server.folder().join("log");
     server.process().wait_until("it says that it has started", std::time::Duration::from_secs(30), || {
         let log = std::fs::read_to_string(&log).unwrap_or_default();
-        (log.starts_with("[WARNING]") && log.contains("nothing is served") && log.contains("podzone-")).then_some(())
+        (log.starts_with("[WARNING]") && log.contains("nothing is served") && log.contains("\npodzone-")).then_some(())
     });
     assert!(server.stop().is_some_and(|status| status.success()), "{}", server.log());
 }
