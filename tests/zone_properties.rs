@@ -420,7 +420,7 @@ impl Bench {
 /// The names of an address, sorted.
 fn names(view: &Snapshot, address: IpAddr) -> Vec<Labels> {
     let mut names = Vec::new();
-    view.pointers(address, |name| names.push(Labels::concat(&[name.label, name.key, b"\x03svc"])));
+    view.pointers(address, |name| names.push(name.to_labels()));
     names.sort();
     names
 }

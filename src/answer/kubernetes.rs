@@ -280,8 +280,7 @@ impl Asked<'_> {
         let primary = &self.view.options().primary;
         self.content.pointers(address, |pointed| {
             is_known = true;
-            let labels = Labels::concat(&[pointed.label, pointed.key, b"\x03svc"]);
-            if let Some(target) = Name::join(&labels, primary) {
+            if let Some(target) = Name::join(&pointed.to_labels(), primary) {
                 message.record(Section::Answer, Owner::QUESTION, rtype::PTR, self.ttl(), |message| {
                     message.name(target.as_wire());
                 });

@@ -105,9 +105,9 @@ impl<'o> Message<'o> {
         self.out.len()
     }
 
-    /// How many octets more it may have.
-    pub(super) fn room(&self) -> usize {
-        self.limit.saturating_sub(self.out.len())
+    /// How many address records of the question's name it has room for.
+    pub(super) fn room_for(&self, family: Family) -> usize {
+        self.limit.saturating_sub(self.out.len()) / (HEAD_OCTETS + family.octets())
     }
 
     /// Writes address records of the question's name: addresses of one family, one after the other in as many octets as
@@ -119,7 +119,7 @@ impl<'o> Message<'o> {
             return;
         }
         let head = Head::new(POINTER | HEADER_OCTETS as u16, family.rtype(), ttl_secs, octets as u16);
-        let room = self.room() / (head.0.len() + octets);
+        let room = self.room_for(family);
         let (last, first) = addresses.split_at((first % count) * octets);
         for address in first.chunks_exact(octets).chain(last.chunks_exact(octets)).take(room) {
             self.out.extend_from_slice(&head.0);
@@ -131,10 +131,10 @@ impl<'o> Message<'o> {
         }
     }
 
-    /// Writes an SRV record of the question's name, of priority 0, whose target is a label and what stands behind it;
-    /// `false`, as [`Self::record`], if it does not fit.
-    pub(super) fn srv(&mut self, ttl_secs: u32, weight: u16, port: u16, target: [&[u8]; 2]) -> bool {
-        let octets = SRV_HEAD_OCTETS + target[0].len() + target[1].len();
+    /// Writes an SRV record of the question's name, of priority 0, with the parts of its target; `false`, as
+    /// [`Self::record`], if it does not fit.
+    pub(super) fn srv(&mut self, ttl_secs: u32, weight: u16, port: u16, target: &[&[u8]]) -> bool {
+        let octets = SRV_HEAD_OCTETS + target.iter().map(|part| part.len()).sum::<usize>();
         if self.full || self.out.len() + octets > self.limit {
             self.cut();
             return false;
@@ -144,8 +144,7 @@ impl<'o> Message<'o> {
         let [w0, w1] = weight.to_be_bytes();
         let [p0, p1] = port.to_be_bytes();
         self.out.extend_from_slice(&[0, 0, w0, w1, p0, p1]);
-        self.out.extend_from_slice(target[0]);
-        self.out.extend_from_slice(target[1]);
+        target.iter().for_each(|part| self.out.extend_from_slice(part));
         self.counts[Section::Answer as usize] += 1;
         true
     }

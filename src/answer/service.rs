@@ -2,7 +2,6 @@
 
 use super::message::{Family, Message, POINTER_MAX, SRV_HEAD_OCTETS};
 use super::query::HEADER_OCTETS;
-use crate::zone::name::NAME_OCTETS_MAX;
 use crate::zone::packed::{Item, Packed, Plain, Set, addresses};
 use crate::zone::records::weight;
 use crate::zone::{Below, Service};
@@ -58,13 +57,12 @@ impl<'w> Writer<'w, '_> {
 
     fn endpoint(self, label: &[u8], wanted: Wanted) -> Found {
         let Some((part, item)) = self.service.endpoint(label) else { return Found::Missing };
-        let Some(plain) = item.plain().filter(|_| wanted != Wanted::Nothing) else {
-            return if wanted == Wanted::Nothing { Found::NoData } else { Found::Composed };
-        };
-        match wanted {
-            Wanted::Nothing => Found::NoData,
-            Wanted::Addresses(family) => self.addresses(family, of_family(&plain, family)),
-            Wanted::Srv => {
+        match (wanted, item.plain()) {
+            (Wanted::Nothing, _) => Found::NoData,
+            (_, None) => Found::Composed,
+            (Wanted::Addresses(Family::V4), Some(plain)) => self.addresses(Family::V4, plain.v4),
+            (Wanted::Addresses(Family::V6), Some(plain)) => self.addresses(Family::V6, plain.v6),
+            (Wanted::Srv, Some(plain)) => {
                 let addresses = addresses(plain.v4, plain.v6).count();
                 let pairs = u32::try_from(addresses * part.ports(plain.list).count()).unwrap_or(u32::MAX);
                 self.srv(Set { index: 0, pairs }, || std::iter::once((part, item, plain)))
@@ -76,27 +74,21 @@ impl<'w> Writer<'w, '_> {
         let service = self.service;
         let Some(set) = service.set(port, protocol) else { return Found::Missing };
         match wanted {
-            Wanted::Nothing => return Found::NoData,
-            _ if !service.is_plain() => return Found::Composed,
-            Wanted::Addresses(_) => {
-                // Addresses are kept for the Service as a whole. A set with as many pairs is the same.
-                let all = service.set(&[], &[]).map_or(0, |all| all.pairs);
-                if set.pairs != all {
-                    return Found::Composed;
+            Wanted::Nothing => Found::NoData,
+            _ if !service.is_plain() => Found::Composed,
+            Wanted::Srv => self.srv(set, || {
+                let items = service.selected().flat_map(|part| part.members().map(move |item| (part, item)));
+                items.filter_map(|(part, item)| Some((part, item, item.plain()?)))
+            }),
+            // Addresses are kept for the Service as a whole. A set with as many pairs is the same.
+            Wanted::Addresses(_) if service.set(&[], &[]).map(|all| all.pairs) != Some(set.pairs) => Found::Composed,
+            Wanted::Addresses(family) => {
+                let mut parts = service.selected();
+                match (parts.next(), parts.next()) {
+                    (Some(whole), None) => self.addresses(family, whole.addresses(family == Family::V4)),
+                    _ => self.addresses_of_parts(family),
                 }
             }
-            Wanted::Srv => {
-                return self.srv(set, || {
-                    let items = service.selected().flat_map(|part| part.members().map(move |item| (part, item)));
-                    items.filter_map(|(part, item)| Some((part, item, item.plain()?)))
-                });
-            }
-        }
-        let Wanted::Addresses(family) = wanted else { return Found::Composed };
-        let mut parts = service.selected();
-        match (parts.next(), parts.next()) {
-            (Some(whole), None) => self.addresses(family, whole.addresses(family == Family::V4)),
-            _ => self.addresses_of_parts(family),
         }
     }
 
@@ -105,8 +97,7 @@ impl<'w> Writer<'w, '_> {
         if addresses.is_empty() { Found::NoData } else { Found::Written }
     }
 
-    /// The addresses of all chunks. Few Services are so large, and two names with one address are then seldom in one
-    /// chunk: each address is looked for among those before it.
+    /// The addresses of all chunks. A chunk holds each address once, but two chunks may hold one under two names.
     fn addresses_of_parts(self, family: Family) -> Found {
         let octets = family.octets();
         let parts = || self.service.selected().map(|part| part.addresses(family == Family::V4));
@@ -114,7 +105,7 @@ impl<'w> Writer<'w, '_> {
         let first = self.turn % count;
         let all = || parts().flat_map(|addresses| addresses.chunks_exact(octets));
         // As many as a message can hold, and one more, which says that it is cut.
-        let room = self.message.room() / octets + 1;
+        let room = self.message.room_for(family) + 1;
         let mut chosen: Vec<u8> = Vec::with_capacity(count.min(room) * octets);
         let mut seen = ahash::HashSet::default();
         for address in all().skip(first).chain(all().take(first)) {
@@ -131,16 +122,12 @@ impl<'w> Writer<'w, '_> {
 
     /// Writes the SRV records of members and their glue.
     fn srv<I: Iterator<Item = Member<'w>>>(self, set: Set, members: impl Fn() -> I) -> Found {
-        let mut behind = Behind::default();
-        for part in [self.service.key(), b"\x03svc", self.zone] {
-            behind.push(part);
-        }
-        let behind = behind.as_octets();
+        let [key, svc, zone] = [self.service.key(), b"\x03svc", self.zone];
         let weight = weight(set.pairs);
         let begin = self.message.octets_so_far();
         for (part, item, plain) in members() {
             for port in numbers(part, plain.list, set.index) {
-                if !self.message.srv(self.ttl_secs, weight, port, [item.label, behind]) {
+                if !self.message.srv(self.ttl_secs, weight, port, &[item.label, key, svc, zone]) {
                     return Found::Written;
                 }
             }
@@ -148,11 +135,11 @@ impl<'w> Writer<'w, '_> {
         if self.message.octets_so_far() == begin {
             return Found::NoData;
         }
-        self.glue(set, begin, behind.len(), members);
+        self.glue(set, begin, key.len() + svc.len() + zone.len(), members);
         Found::Written
     }
 
-    /// Writes the addresses of SRV targets, whose records begin at an offset: each owner points to its target there, or,
+    /// Writes the addresses of SRV targets, whose records begin at an offset and have so many octets behind each label: each owner points to its target there, or,
     /// out of the reach of pointers, is written as a label before the Service's name in the question.
     fn glue<I: Iterator<Item = Member<'w>>>(self, set: Set, begin: usize, behind: usize, members: impl Fn() -> I) {
         let first = match self.turn {
@@ -186,41 +173,9 @@ impl<'w> Writer<'w, '_> {
     }
 }
 
-fn of_family<'a>(plain: &Plain<'a>, family: Family) -> &'a [u8] {
-    match family {
-        Family::V4 => plain.v4,
-        Family::V6 => plain.v6,
-    }
-}
-
 /// The distinct numbers of a list's ports that a set selects. They stand in their order.
 fn numbers(part: &Packed, list: u16, set: u16) -> impl Iterator<Item = u16> {
     let mut before = None;
     let selected = part.ports(list).filter(move |port| port.is_in(set));
     selected.filter_map(move |port| port.number.filter(|number| before.replace(*number) != Some(*number)))
-}
-
-/// What stands behind the label of all targets.
-struct Behind {
-    octets: [u8; 2 * NAME_OCTETS_MAX],
-    length: usize,
-}
-
-impl Default for Behind {
-    fn default() -> Self {
-        Self { octets: [0; 2 * NAME_OCTETS_MAX], length: 0 }
-    }
-}
-
-impl Behind {
-    fn push(&mut self, octets: &[u8]) {
-        if let Some(place) = self.octets.get_mut(self.length..self.length + octets.len()) {
-            place.copy_from_slice(octets);
-            self.length += octets.len();
-        }
-    }
-
-    fn as_octets(&self) -> &[u8] {
-        self.octets.get(..self.length).unwrap_or(&[])
-    }
 }

@@ -74,7 +74,7 @@ impl SlicePrints {
             let is_of = |known: &Option<SlicePrint>| known.as_ref().is_some_and(|known| known.is_of(slice));
             let at = (next..known.len()).chain(0..next.min(known.len())).take(8).find(|at| is_of(&known[*at]));
             let found = at.and_then(|at| known[at].take());
-            next = at.map_or(next, |at| at) + 1;
+            next = at.unwrap_or(next) + 1;
             self.slices.push(found.unwrap_or_else(|| print(slice)));
         }
     }

@@ -145,11 +145,6 @@ impl Packed {
         self.flags() & flags == flags
     }
 
-    /// How many octets it takes.
-    pub fn octets(&self) -> usize {
-        self.0.len()
-    }
-
     /// The distinct addresses of the Service's own name, one after the other as records hold them.
     pub fn addresses(&self, is_ipv4: bool) -> &[u8] {
         self.find_addresses(is_ipv4).unwrap_or(&[])
@@ -206,6 +201,11 @@ impl Packed {
     pub fn members(&self) -> impl Iterator<Item = Item<'_>> {
         let is_own = self.has(OWN);
         self.items().take_while(move |item| !is_own || item.label.is_empty())
+    }
+
+    /// The Service itself, if it has addresses of its own.
+    pub fn own(&self) -> Option<Item<'_>> {
+        self.items().next().filter(|item| item.label.is_empty())
     }
 
     /// The item of a label in wire form, whose [`label_hash`] is known.

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use super::faults::{Fault, planted};
+use super::name::Labels;
 use super::packed::label_hash;
 use super::service::Service;
 use super::shards::{Entry, Shards, keyed_hash};
@@ -48,6 +49,13 @@ pub struct Pointed<'a> {
     pub key: &'a [u8],
     /// The endpoint.
     pub label: &'a [u8],
+}
+
+impl Pointed<'_> {
+    /// The name, relative to the zone.
+    pub fn to_labels(self) -> Labels {
+        Labels::concat(&[self.label, self.key, b"\x03svc"])
+    }
 }
 
 impl Pointers {

@@ -129,10 +129,10 @@ impl Publisher {
                 next.serial = next_serial(next.serial, unix_now());
                 (delta.version, delta.serial) = (next.version, next.serial);
             }
-            *is_prepared = true;
+            // Followers see what they hear of: where there are some, it is published now.
+            *is_prepared = followers.is_empty() || delta.is_empty();
             if let (Some(before), Some(touched)) = (before.filter(|_| !delta.is_empty()), touched) {
                 delta.pointers = pointers(&before, &next, touched);
-                // They see what they hear of.
                 view.publish(&next);
                 drop(next);
                 for follower in followers {
@@ -241,9 +241,7 @@ impl Step<'_> {
 fn pointers(before: &Snapshot, after: &Snapshot, touched: HashSet<IpAddr>) -> Vec<Replaced<IpAddr, Box<[Labels]>>> {
     let names = |content: &Snapshot, address| {
         let mut names = Vec::new();
-        content.pointers(address, |pointed| {
-            names.push(Labels::concat(&[pointed.label, pointed.key, b"\x03svc"]));
-        });
+        content.pointers(address, |pointed| names.push(pointed.to_labels()));
         names.sort();
         (!names.is_empty()).then(|| names.into_boxed_slice())
     };

@@ -22,21 +22,19 @@ pub struct Entry {
     pub target: u32,
     /// The address.
     pub address: IpAddr,
-    /// The port; meaningless without [`Entry::HAS_PORT`].
+    /// The port; meaningless without [`Entry::FIRST_SRV`].
     pub port: u16,
     /// The marks below.
     pub marks: u8,
 }
 
 impl Entry {
-    /// The entry has a port, and so an SRV record. Services and slices without ports have addresses only.
-    pub const HAS_PORT: u8 = 1;
     /// First with this address: the A or AAAA record of the name.
-    pub const FIRST_ADDRESS: u8 = 2;
+    pub const FIRST_ADDRESS: u8 = 1;
     /// First with this target and port, and has a port: an SRV record.
-    pub const FIRST_SRV: u8 = 4;
+    pub const FIRST_SRV: u8 = 2;
     /// First with this address under this target among those with a port: a glue record.
-    pub const FIRST_GLUE: u8 = 8;
+    pub const FIRST_GLUE: u8 = 4;
 
     /// Whether a mark is set.
     pub fn has(&self, mark: u8) -> bool {
@@ -152,7 +150,6 @@ impl<'a> Selected<'a> {
             }
         }
         if marks != 0 {
-            marks |= if port.is_some() { Entry::HAS_PORT } else { 0 };
             self.entries.push(Entry { target, address, port: port.unwrap_or_default(), marks });
         }
     }

@@ -111,11 +111,7 @@ impl Schema {
         }
         sort(&mut self.endpoints, &self.labels);
         let selected = if flags & OWN == 0 { &self.endpoints } else { &self.own };
-        let mut addresses = vec![0; self.lists.len()];
-        for member in selected.iter().filter(|member| !matches!(member.target, Target::Alias(_))) {
-            addresses[usize::from(member.list)] += 1;
-        }
-        let sets = Sets::new(&self.lists, &addresses);
+        let sets = Sets::new(&self.lists, &self.count_addresses(selected));
         let Self { lists, labels, own, endpoints, octets, .. } = self;
         let parts = Parts { key: key.as_wire(), flags, lists, sets: &sets, labels, own, endpoints };
         Some(Service::Whole(pack(octets, &parts)))
@@ -140,17 +136,12 @@ impl Schema {
             of_slices.push(if print.has_members() { self.list(own_lists, slice, flags) } else { 0 });
         }
         let moved = self.sort_lists();
-        let moved = |list: u16| moved.get(usize::from(list)).copied().unwrap_or_default();
-        of_slices.iter_mut().for_each(|list| *list = moved(*list));
-        self.own.iter_mut().for_each(|member| member.list = moved(member.list));
-        let mut addresses = vec![0; self.lists.len()];
+        let lists = of_slices.iter_mut().chain(self.own.iter_mut().map(|member| &mut member.list));
+        lists.for_each(|list| *list = moved.get(usize::from(*list)).copied().unwrap_or_default());
+        let mut addresses = self.count_addresses(&self.own);
         if flags & OWN == 0 {
             for (list, print) in of_slices.iter().zip(prints.iter()).filter(|(_, print)| print.has_members()) {
                 addresses[usize::from(*list)] += print.addresses;
-            }
-        } else {
-            for member in self.own.iter().filter(|member| !matches!(member.target, Target::Alias(_))) {
-                addresses[usize::from(member.list)] += 1;
             }
         }
         let sets = Sets::new(&self.lists, &addresses);
@@ -173,6 +164,15 @@ impl Schema {
         let Self { lists, labels, own, endpoints, octets, .. } = self;
         let parts = Parts { key: key.as_wire(), flags, lists, sets: &sets, labels, own, endpoints: &[] };
         plan.pack(&parts, endpoints, octets)
+    }
+
+    /// How many addresses have each list of ports.
+    fn count_addresses(&self, members: &[Member]) -> Vec<u32> {
+        let mut addresses = vec![0; self.lists.len()];
+        for member in members.iter().filter(|member| !matches!(member.target, Target::Alias(_))) {
+            addresses[usize::from(member.list)] += 1;
+        }
+        addresses
     }
 
     /// What a slice of a large Service adds to it.

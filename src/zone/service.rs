@@ -80,11 +80,6 @@ impl Service {
         self.head().has(ROOT) || self.head().has(NAMES)
     }
 
-    /// How many octets its packed parts take.
-    pub fn octets(&self) -> usize {
-        self.parts().map(Packed::octets).sum()
-    }
-
     /// Its packed parts: the head first, if it has one.
     fn parts(&self) -> impl Iterator<Item = &Packed> {
         let chunks = match self {
@@ -130,10 +125,8 @@ impl Service {
     /// The item of a label, whether or not it is a name.
     fn item(&self, hash: NonZeroU32, label: &[u8]) -> Option<(&Packed, Item<'_>)> {
         let part = self.part(hash);
-        if label.is_empty() {
-            return part.items().next().filter(|item| item.label.is_empty()).map(|item| (part, item));
-        }
-        part.find(hash, label).map(|item| (part, item))
+        let item = if label.is_empty() { part.own() } else { part.find(hash, label) };
+        item.map(|item| (part, item))
     }
 
     /// The part that holds a label.
@@ -151,10 +144,8 @@ impl Service {
     /// The label with a hash under which an address stands.
     pub(super) fn label_of(&self, hash: NonZeroU32, address: IpAddr) -> Option<&[u8]> {
         let part = self.part(hash);
-        let own = part.items().take_while(|item| item.label.is_empty() && hash == label_hash(&[]));
-        let found =
-            own.chain(part.find_all(hash)).find(|item| label_hash(item.label) == hash && item.has_address(address));
-        found.map(|item| item.label)
+        let mut found = part.own().into_iter().chain(part.find_all(hash));
+        found.find(|item| label_hash(item.label) == hash && item.has_address(address)).map(|item| item.label)
     }
 
     /// Whether an address stands under a label.
