@@ -20,7 +20,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use podzone::config::{self, COMMON_FORMAT, Config, Forward, LogClasses, Machine, Monitor, Multisocket};
+use podzone::config::{self, ApiLimits, COMMON_FORMAT, Config, Forward, LogClasses, Machine, Monitor, Multisocket};
 use podzone::config::{PodMode, Policy, Source};
 use proptest::prelude::*;
 
@@ -157,8 +157,20 @@ fn summary(config: &Config) -> String {
                 Source::Manifests(folder) => writeln!(text, "    manifests {}", folder.display()),
             }
             .unwrap();
+            let ApiLimits { qps, burst, max_inflight } = view.api_limits;
+            let limits = [
+                ("qps", qps.map(|qps| qps.per_second().to_string())),
+                ("burst", burst.map(|burst| burst.to_string())),
+                ("max_inflight", max_inflight.map(|most| most.to_string())),
+            ];
+            for (name, limit) in limits.into_iter().filter_map(|(name, limit)| Some((name, limit?))) {
+                writeln!(text, "    apiserver_{name} {limit}").unwrap();
+            }
             if !view.namespaces.is_empty() {
                 writeln!(text, "    namespaces {}", view.namespaces.join(" ")).unwrap();
+            }
+            if let Some(labels) = &view.namespace_labels {
+                writeln!(text, "    namespace_labels {labels}").unwrap();
             }
             if let Some(labels) = &view.labels {
                 writeln!(text, "    labels {labels}").unwrap();
@@ -166,8 +178,14 @@ fn summary(config: &Config) -> String {
             if view.pods != PodMode::Disabled {
                 writeln!(text, "    pods {:?}", view.pods).unwrap();
             }
-            if view.endpoint_pod_names {
-                writeln!(text, "    endpoint_pod_names").unwrap();
+            let switches = [
+                ("endpoint_pod_names", view.endpoint_pod_names),
+                ("noendpoints", view.no_endpoints),
+                ("ignore empty_service", view.ignore_empty_service),
+                ("zonal", view.zonal),
+            ];
+            for (name, _) in switches.into_iter().filter(|(_, on)| *on) {
+                writeln!(text, "    {name}").unwrap();
             }
             if view.ttl_secs != 5 {
                 writeln!(text, "    ttl {}", view.ttl_secs).unwrap();

@@ -13,7 +13,7 @@ use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::RcvBufForce;
 use podzone::answer::{Answered, Block, Lookup, LookupError, Responder, Transport};
 use podzone::net::{Elsewhere, Exchange, Observer, Service, Serving, Sockets, WaitingRoom};
-use podzone::zone::{Name, Pods, View, ViewOptions};
+use podzone::zone::{Name, View, ViewOptions};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// As many as wait to be composed, and one that is.
@@ -58,17 +58,7 @@ impl Elsewhere for Nobody {
 
 fn view() -> Arc<View> {
     let zone = Name::parse("cluster.local").unwrap();
-    let options = ViewOptions {
-        zones: vec![zone.clone()],
-        primary: zone,
-        ttl_secs: 5,
-        namespaces: Default::default(),
-        endpoint_pod_names: false,
-        pods: Pods::Disabled,
-        fallthrough: Vec::new(),
-        local_addresses: Vec::new(),
-    };
-    let view = View::new(options, 1);
+    let view = View::new(ViewOptions::new(vec![zone]).unwrap(), 1);
     view.set_synced();
     Arc::new(view)
 }

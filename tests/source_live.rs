@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use podzone::config::Source;
+use podzone::config::{ApiLimits, Source};
 use podzone::model::{Cluster, Event, Kind, Object, ObjectKey};
 use podzone::source::{self, read_list, read_watch};
 use support::kube::{ControlPlane, Options};
@@ -138,7 +138,7 @@ fn both_formats_of_the_api_server_mean_the_same() {
 async fn follow(plane: &ControlPlane, kinds: &[Kind]) -> (source::Handle, mpsc::Receiver<Event>, Vec<Event>) {
     let (sender, mut events) = mpsc::channel(16);
     let config = Source::Kubeconfig { path: plane.kubeconfig().into(), context: None };
-    let handle = source::start(&config, kinds, None, sender).await.unwrap();
+    let handle = source::start(&config, kinds, None, &ApiLimits::default(), sender).await.unwrap();
     let mut seen = Vec::new();
     while seen.iter().filter(|event| matches!(event, Event::End(_))).count() < kinds.len() {
         seen.push(tokio::time::timeout(LIMIT, events.recv()).await.expect("all is listed in time").unwrap());

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use podzone::config::Source;
+use podzone::config::{ApiLimits, Source};
 use podzone::model::{Event, Kind, Object, ObjectKey};
 use podzone::source::{self, Handle, Timing};
 use tokio::sync::mpsc;
@@ -26,7 +26,10 @@ fn key(object: &Object) -> ObjectKey {
 async fn start(folder: &Path) -> (Handle, mpsc::Receiver<Event>) {
     let (sender, events) = mpsc::channel(16);
     let timing = Timing { poll: POLL, ..Timing::default() };
-    let handle = source::start_with(&Source::Manifests(folder.into()), &Kind::ALL, None, sender, timing).await.unwrap();
+    let handle =
+        source::start_with(&Source::Manifests(folder.into()), &Kind::ALL, None, &ApiLimits::default(), sender, timing)
+            .await
+            .unwrap();
     (handle, events)
 }
 
@@ -199,6 +202,7 @@ async fn what_is_no_file_is_refused_by_name() {
 async fn a_folder_that_is_not_there_is_an_error() {
     let (sender, _events) = mpsc::channel(1);
     let config = Source::Manifests("/nonexistent/manifests".into());
-    let error = source::start(&config, &Kind::ALL, None, sender).await.err().unwrap().to_string();
+    let error =
+        source::start(&config, &Kind::ALL, None, &ApiLimits::default(), sender).await.err().unwrap().to_string();
     assert!(error.contains("/nonexistent/manifests") && error.contains("No such file"), "{error}");
 }

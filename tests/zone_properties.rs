@@ -82,15 +82,19 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
         1 => Just(EndpointAddress::Name("host.example.com".into())),
     ];
     let ready = select(&[None, Some(true), Some(true), Some(false)][..]);
-    (proptest::collection::vec(address, 0..3), select(&[None, None, Some("h0"), Some("pod-1")][..]), target, ready)
-        .prop_map(|(addresses, hostname, target, ready)| Endpoint {
+    let hostname = select(&[None, None, Some("h0"), Some("pod-1")][..]);
+    let zone = select(&[None, Some("a"), Some("B.c")][..]);
+    (proptest::collection::vec(address, 0..3), hostname, target, ready, zone).prop_map(
+        |(addresses, hostname, target, ready, zone)| Endpoint {
             addresses,
             hostname: hostname.map(Into::into),
             target_name: target.map(Into::into),
             ready,
             serving: None,
             terminating: None,
-        })
+            zone: zone.map(Into::into),
+        },
+    )
 }
 
 fn slice() -> impl Strategy<Value = Object> {
@@ -114,8 +118,11 @@ fn slice() -> impl Strategy<Value = Object> {
 
 /// Pods that are going are left out: what is known of them depends on what came before, see the last test.
 fn pod() -> impl Strategy<Value = Object> {
-    (key(&["pod-0", "pod-1"]), metadata(), proptest::option::of(address()))
-        .prop_map(|(key, labels, address)| Object::Pod(Pod { key, labels, address, terminating: false }))
+    (key(&["pod-0", "pod-1"]), metadata(), proptest::collection::vec(address(), 0..3)).prop_map(
+        |(key, labels, addresses)| {
+            Object::Pod(Pod { key, labels, addresses: addresses.into_iter().collect(), terminating: false })
+        },
+    )
 }
 
 fn namespace() -> impl Strategy<Value = Object> {
@@ -355,23 +362,25 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let zone = Name::parse("cluster.local").unwrap();
         let options = |namespaces: &[&str], endpoint_pod_names, pods, local: &[&str]| ViewOptions {
-            zones: [&zone].into_iter().cloned().chain(Name::parse("in-addr.arpa")).collect(),
-            primary: zone.clone(),
-            ttl_secs: 5,
             namespaces: namespaces.iter().map(|name| (*name).into()).collect(),
             endpoint_pod_names,
             pods,
-            fallthrough: Vec::new(),
             local_addresses: local.iter().map(|text| text.parse().unwrap()).collect(),
+            ..ViewOptions::new(["cluster.local", "in-addr.arpa"].map(|zone| Name::parse(zone).unwrap()).into()).unwrap()
         };
-        let front = Filter { labels: Some(Selector::parse("tier=front").unwrap()) };
+        let selector = || Some(Selector::parse("tier=front").unwrap());
+        let front = Filter { labels: selector(), ..Filter::default() };
+        let of_front = Filter { namespace_labels: selector(), ..Filter::default() };
+        let blind = Filter { no_endpoints: true, ..Filter::default() };
+        let zonal = ViewOptions { zonal: true, ignore_empty_service: true, ..options(&[], true, Pods::Disabled, &[]) };
         let views = [
             (options(&[], false, Pods::Insecure, &[]), Filter::default()),
             (options(&[], true, Pods::Verified, &["10.0.0.1", "fd00::1"]), Filter::default()),
             (options(&["a"], true, Pods::Disabled, &["10.0.0.2"]), Filter::default()),
             (options(&[], false, Pods::Verified, &[]), front),
+            (zonal, of_front),
+            (options(&[], false, Pods::Disabled, &["10.0.0.1"]), blind),
         ];
         let views: Vec<(Arc<View>, Filter)> =
             views.into_iter().map(|(options, filter)| (Arc::new(View::new(options, FIRST_SERIAL)), filter)).collect();
@@ -565,7 +574,8 @@ proptest! {
 fn a_pod_that_is_going_keeps_what_it_had() {
     let pod = |name: &str, address: &str, terminating| {
         let key = ObjectKey::new("a", name);
-        Event::Apply(Object::Pod(Pod { key, labels: Metadata::new(), address: address.parse().ok(), terminating }))
+        let addresses = address.parse().into_iter().collect();
+        Event::Apply(Object::Pod(Pod { key, labels: Metadata::new(), addresses, terminating }))
     };
     let namespaces_of =
         |bench: &Bench, address: &str| bench.views[1].current().pod_namespaces(address.parse().unwrap()).count();

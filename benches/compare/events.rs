@@ -80,5 +80,6 @@ fn endpoint(pod: &Pod) -> Endpoint {
         ready: Some(true),
         serving: Some(true),
         terminating: Some(false),
+        zone: None,
     }
 }

@@ -7,8 +7,7 @@ use crate::events;
 use podzone::answer::{Answered, Block, Lookup, LookupError, Responder, Transport};
 use podzone::model::{Event, Filter};
 use podzone::net::{Elsewhere, Exchange, Observer, Service, Serving, Sockets, TcpLimits, WaitingRoom};
-use podzone::zone::{Name, Pods, Publisher, View, ViewOptions, unix_now};
-use std::collections::HashSet;
+use podzone::zone::{Name, Publisher, View, ViewOptions, unix_now};
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
@@ -72,16 +71,7 @@ pub(crate) fn publish(cluster: &Cluster) -> (Publisher, Arc<View>) {
 
 fn publish_all(events: impl Iterator<Item = Event>) -> (Publisher, Arc<View>) {
     let zones: Vec<_> = ZONES.map(|zone| Name::parse(zone).expect("a name")).into();
-    let options = ViewOptions {
-        primary: zones[0].clone(),
-        zones,
-        ttl_secs: 5,
-        namespaces: HashSet::new(),
-        endpoint_pod_names: true,
-        pods: Pods::Disabled,
-        fallthrough: Vec::new(),
-        local_addresses: Vec::new(),
-    };
+    let options = ViewOptions { endpoint_pod_names: true, ..ViewOptions::new(zones).expect("zones") };
     let view = Arc::new(View::new(options, unix_now()));
     let mut publisher = Publisher::new(vec![(Arc::clone(&view), Filter::default())], events::KINDS.into());
     for (index, event) in events.enumerate() {

@@ -80,6 +80,7 @@ fn slice(service: &str, count: u16) -> Event {
         ready: None,
         serving: None,
         terminating: None,
+        zone: Some("z".into()),
     };
     Event::Apply(Object::EndpointSlice(EndpointSlice {
         key: ObjectKey::new("a", format!("{service}-1")),
@@ -97,14 +98,11 @@ fn responder() -> Responder {
         let zones: Vec<Name> = zones.iter().map(|zone| name(zone)).collect();
         Arc::new(View::new(
             ViewOptions {
-                primary: zones[0].clone(),
-                zones,
-                ttl_secs: 5,
-                namespaces: Default::default(),
                 endpoint_pod_names: true,
+                zonal: true,
                 pods: Pods::Insecure,
-                fallthrough: Vec::new(),
                 local_addresses: vec![Ipv4Addr::new(192, 0, 2, 1).into()],
+                ..ViewOptions::new(zones).expect("zones")
             },
             1,
         ))

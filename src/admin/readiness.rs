@@ -98,21 +98,11 @@ fn one_line(text: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::zone::{Name, Pods, ViewOptions};
+    use crate::zone::{Name, ViewOptions};
 
     fn view() -> Arc<View> {
         let zone = Name::parse("cluster.local.").unwrap();
-        let options = ViewOptions {
-            zones: vec![zone.clone()],
-            primary: zone,
-            ttl_secs: 5,
-            namespaces: Default::default(),
-            endpoint_pod_names: false,
-            pods: Pods::Disabled,
-            fallthrough: Vec::new(),
-            local_addresses: Vec::new(),
-        };
-        Arc::new(View::new(options, 1))
+        Arc::new(View::new(ViewOptions::new(vec![zone]).unwrap(), 1))
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Chase<'_> {
         let one = |address: IpAddr| self.addresses(seen.view, owner, std::iter::once(address));
         match locate(seen.view, seen.content, wire, wire.len() - seen.zone.as_wire().len()) {
             Located::Missing => None,
-            Located::Empty => Some(Vec::new()),
+            Located::Empty | Located::Drained => Some(Vec::new()),
             Located::NameServer => Some(self.addresses(seen.view, owner, seen.content.name_servers().addresses())),
             Located::Pod(pod) => Some(one(pod.address)),
             Located::Service(selected) => Some(self.selected(seen, wire, owner, &selected, trail)),

@@ -5,6 +5,9 @@ use super::rcode::Rcode;
 use super::responder::Transport;
 use crate::zone::faults::{Fault, planted};
 
+/// The most octets that a UDP datagram holds over IPv4 (RFC 768 and RFC 791: 65,535 less the headers), whatever a client
+/// offers. A longer one cannot be sent at all.
+const DATAGRAM_OCTETS_MAX: u16 = 65_507;
 /// The smallest payload size that counts (RFC 6891 section 6.2.3), which is also the limit without EDNS.
 pub(super) const PAYLOAD_OCTETS_MIN: u16 = 512;
 /// The `DO` bit of an OPT record's flags (RFC 3225).
@@ -41,7 +44,7 @@ impl<'a> Edns<'a> {
         if planted(Fault::PayloadSizeIgnored) {
             return PAYLOAD_OCTETS_MIN.into();
         }
-        usize::from(self.offered(bufsize).max(PAYLOAD_OCTETS_MIN))
+        usize::from(self.offered(bufsize).clamp(PAYLOAD_OCTETS_MIN, DATAGRAM_OCTETS_MAX))
     }
 
     /// The payload size that the reply names: the client's own, or `bufsize` where that is less.

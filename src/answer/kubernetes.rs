@@ -158,7 +158,7 @@ impl Asked<'_> {
         };
         match self.locate() {
             Located::Missing => return Ending::NameError,
-            Located::Empty => {}
+            Located::Empty | Located::Drained => {}
             Located::NameServer => {
                 let mut seen = Vec::new();
                 for address in self.content.name_servers().addresses() {
@@ -195,7 +195,7 @@ impl Asked<'_> {
     fn srv(&self, message: &mut Message<'_>) -> Ending {
         match self.locate() {
             Located::Missing => Ending::NameError,
-            Located::Empty | Located::NameServer => Ending::NoData,
+            Located::Empty | Located::Drained | Located::NameServer => Ending::NoData,
             Located::Pod(pod) => self.srv_of_pod(&pod, message),
             Located::Service(selected) => self.srv_of_service(&selected, message),
         }
@@ -302,7 +302,7 @@ impl Asked<'_> {
         // Only where other records stand does CoreDNS say that there is no text; elsewhere, even at the apex, it
         // denies the name (plugin/kubernetes/kubernetes.go, func Services).
         let something = match locate_in_cluster(self.view, self.content, name, self.zone_at) {
-            Located::Pod(_) => true,
+            Located::Pod(_) | Located::Drained => true,
             Located::Service(selected) => !selected.is_empty(),
             Located::Empty => planted(Fault::TxtAlwaysNodata),
             Located::Missing | Located::NameServer => false,
@@ -321,7 +321,7 @@ impl Asked<'_> {
                     return Ending::Answered;
                 }
             }
-            Located::Empty | Located::Pod(_) | Located::NameServer => {}
+            Located::Empty | Located::Drained | Located::Pod(_) | Located::NameServer => {}
         }
         Ending::NoData
     }

@@ -18,6 +18,8 @@ pub(super) enum Located<'n> {
     Missing,
     /// What a Service has at its own name or below it.
     Service(Selected<'n>),
+    /// Nothing, and the name exists for every type: that of a topology zone which has no endpoints.
+    Drained,
     /// A pod's address.
     Pod(Pod),
     /// `ns.dns`: the zone's own server.
@@ -35,7 +37,8 @@ pub(super) struct Pod {
     pub at: usize,
 }
 
-/// The most labels that a name which exists has below its zone: two, a Service's name, its namespace, `svc`.
+/// The most labels that a name which exists has below its zone: two, a Service's name, its namespace, `svc`. Only those
+/// of topology zones have more.
 const LABELS_MAX: usize = 5;
 
 /// The labels of a name below its zone; only the rightmost [`LABELS_MAX`] are kept, all are counted.
@@ -96,11 +99,18 @@ pub(super) fn locate_in_cluster<'n>(view: &View, content: &'n Snapshot, name: &'
         Some(b"pod") => Kind::Pod,
         Some(_) => return Located::Missing,
     };
-    let too_long = labels.count > LABELS_MAX && !planted(Fault::LongNamesAnswered);
     if labels.count == 1 {
         return Located::Empty;
     }
-    if too_long || is_reverse(name) {
+    let below = if labels.count <= LABELS_MAX || planted(Fault::LongNamesAnswered) {
+        None
+    } else {
+        match topology_zone(&labels) {
+            Some(below) if view.options().zonal && matches!(kind, Kind::Service) => Some(below),
+            _ => return Located::Missing,
+        }
+    };
+    if is_reverse(name) {
         return Located::Missing;
     }
     let namespace = labels.run(2, 1).unwrap_or(&[]);
@@ -111,8 +121,23 @@ pub(super) fn locate_in_cluster<'n>(view: &View, content: &'n Snapshot, name: &'
         Kind::Pod => locate_pod(view, content, &labels),
         Kind::Service if labels.count == 2 && planted(Fault::NamespaceNodeMissing) => Located::Missing,
         Kind::Service if labels.count == 2 => Located::Empty,
-        Kind::Service => locate_service(content, &labels).map_or(Located::Missing, Located::Service),
+        Kind::Service => match locate_service(content, &labels, below) {
+            Some(selected) if below.is_some() && selected.is_empty() => Located::Drained,
+            Some(selected) => Located::Service(selected),
+            None => Located::Missing,
+        },
     }
+}
+
+/// The topology zone that `<zone>.pin._zone.<service>...` asks for, or `<zone>.prefer._zone.<service>...`; the zone's
+/// name may be of several labels (plugin/kubernetes/parse.go, func parseRequest).
+fn topology_zone<'n>(labels: &Labels<'n>) -> Option<Below<'n>> {
+    let prefer = match (labels.text(5)?, labels.text(4)?) {
+        (b"pin", b"_zone") => false,
+        (b"prefer", b"_zone") => true,
+        _ => return None,
+    };
+    Some(Below::Zone { labels: labels.name.get(..labels.offset(5)?)?, prefer })
 }
 
 enum Kind {
@@ -120,12 +145,13 @@ enum Kind {
     Pod,
 }
 
-fn locate_service<'n>(content: &'n Snapshot, labels: &Labels<'n>) -> Option<Selected<'n>> {
+fn locate_service<'n>(content: &'n Snapshot, labels: &Labels<'n>, zone: Option<Below<'n>>) -> Option<Selected<'n>> {
     let service = content.service(labels.run(3, 1)?)?;
-    let below = match labels.count {
-        3 => Below::Service,
-        4 => Below::Endpoint(labels.run(4, 3)?),
-        _ => Below::Port { port: stripped(labels.text(5)?)?, protocol: stripped(labels.text(4)?)? },
+    let below = match (zone, labels.count) {
+        (Some(zone), _) => zone,
+        (None, 3) => Below::Service,
+        (None, 4) => Below::Endpoint(labels.run(4, 3)?),
+        (None, _) => Below::Port { port: stripped(labels.text(5)?)?, protocol: stripped(labels.text(4)?)? },
     };
     service.select(below)
 }

@@ -34,6 +34,8 @@ pub(super) struct Spot<'v> {
 enum Place {
     /// To nothing, whatever the cluster holds.
     Missing,
+    /// To nothing, unless it is the name of a topology zone.
+    TooLong,
     /// To a Service, or below it: where the labels of Service and namespace begin and end in the name, their keyed hash,
     /// and how many labels the name has before its zone.
     Service { key_at: usize, key_end: usize, hash: u32, labels: usize },
@@ -47,8 +49,13 @@ impl<'v> Spot<'v> {
     /// Finds a name; `None` if it is in none of the view's zones.
     pub(super) fn find(view: &'v View, name: &Folded) -> Option<Self> {
         let (zone, zone_at) = zone_of(view, name)?;
-        let place =
-            if zone.is_reverse() { Place::Reverse } else { Place::of(name, zone_at).unwrap_or(Place::Composed) };
+        let place = match Place::of(name, zone_at) {
+            _ if zone.is_reverse() => Place::Reverse,
+            // Names of topology zones are longer than others that exist.
+            Some(Place::TooLong) if !view.options().zonal => Place::Missing,
+            Some(Place::TooLong) | None => Place::Composed,
+            Some(place) => place,
+        };
         Some(Self { zone, zone_at, place })
     }
 
@@ -87,7 +94,7 @@ pub(super) fn answer(
         _ => Wanted::Nothing,
     };
     let found = match place {
-        Place::Composed | Place::Reverse => return None,
+        Place::Composed | Place::Reverse | Place::TooLong => return None,
         Place::Missing => Found::Missing,
         Place::Service { key_at, key_end, hash, labels } => {
             let service = content.service_hashed(hash, asked.name.get(key_at..key_end)?);
@@ -133,7 +140,7 @@ impl Place {
             _ => return Some(Self::Missing),
         }
         if labels > LABELS_MAX {
-            return Some(Self::Missing);
+            return Some(Self::TooLong);
         }
         if labels < LABELS_MIN {
             return None;

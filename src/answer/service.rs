@@ -52,6 +52,7 @@ impl<'w> Writer<'w, '_> {
             Below::Endpoint(label) => self.endpoint(label, wanted),
             Below::Service => self.set(&[], &[], wanted),
             Below::Port { port, protocol } => self.set(port, protocol, wanted),
+            Below::Zone { .. } => Found::Composed,
         }
     }
 

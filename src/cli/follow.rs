@@ -52,11 +52,11 @@ pub(super) async fn follow(
     plan: SourcePlan,
     others: &[Arc<FollowedSource>],
 ) -> Result<(Following, Arc<FollowedSource>), Failure> {
-    let SourcePlan { source, kinds, selector, publisher } = plan;
+    let SourcePlan { source, limits, kinds, selector, publisher } = plan;
     let (sender, events) = mpsc::channel(EVENTS_QUEUED);
     let (listed, when_listed) = oneshot::channel();
     let config = source.clone();
-    let start = async move { source::start(&config, &kinds, selector.as_deref(), sender).await };
+    let start = async move { source::start(&config, &kinds, selector.as_deref(), &limits, sender).await };
     let (following, health) = Following::start(start, when_listed).await?;
     let state = Arc::new(FollowedSource::new(&source, health, others));
     let writer = Writer { publisher, events, step: Vec::with_capacity(EVENTS_PER_STEP), state: Arc::clone(&state) };

@@ -5,14 +5,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Kubernetes, Machine as _, PodMode, Source, ThisMachine};
+use crate::config::{ApiLimits, Config, Kubernetes, Machine as _, PodMode, Source, ThisMachine};
 use crate::model::{Filter, Kind};
+use crate::zone::faults::{Fault, planted};
 use crate::zone::{Name, Pods, Publisher, View, ViewOptions, unix_now};
 
 /// A cluster that is followed once, and the views of it.
 pub(super) struct SourcePlan {
     /// Where its objects come from.
     pub(super) source: Source,
+    /// How hard its API server may be asked.
+    pub(super) limits: ApiLimits,
     /// The kinds that its views need.
     pub(super) kinds: Vec<Kind>,
     /// The label selector that all its views share, if they do.
@@ -49,10 +52,13 @@ pub(super) enum PlanError {
     TooManyViews(usize),
 }
 
+/// The views of one cluster, and their directives.
+type Group<'c> = Vec<(Arc<View>, &'c Kubernetes)>;
+
 /// Groups the views by the cluster that they are of.
 pub(super) fn plan(config: &Config) -> Result<Plan, PlanError> {
-    let mut order: Vec<Source> = Vec::new();
-    let mut groups: HashMap<Source, Vec<(Arc<View>, &Kubernetes)>> = HashMap::new();
+    let mut order: Vec<(Source, ApiLimits)> = Vec::new();
+    let mut groups: HashMap<(Source, ApiLimits), Group<'_>> = HashMap::new();
     let mut views = Vec::new();
     for block in &config.blocks {
         let Some(kubernetes) = &block.kubernetes else {
@@ -60,46 +66,58 @@ pub(super) fn plan(config: &Config) -> Result<Plan, PlanError> {
             continue;
         };
         let view = Arc::new(View::new(view_options(kubernetes, &block.bind)?, unix_now()));
-        if !groups.contains_key(&kubernetes.source) {
-            order.push(kubernetes.source.clone());
+        let source = (kubernetes.source.clone(), kubernetes.api_limits);
+        if !groups.contains_key(&source) {
+            order.push(source.clone());
         }
-        groups.entry(kubernetes.source.clone()).or_default().push((Arc::clone(&view), kubernetes));
+        groups.entry(source).or_default().push((Arc::clone(&view), kubernetes));
         views.push(Some(ViewPlan { view, startup_timeout: kubernetes.startup_timeout }));
     }
     let mut sources = Vec::new();
     for source in order {
         let group = groups.remove(&source).unwrap_or_default();
-        sources.push(source_plan(source, group)?);
+        let (source, limits) = source;
+        sources.push(source_plan(source, limits, group)?);
     }
     Ok(Plan { sources, views })
 }
 
-fn source_plan(source: Source, group: Vec<(Arc<View>, &Kubernetes)>) -> Result<SourcePlan, PlanError> {
+fn source_plan(source: Source, limits: ApiLimits, group: Group<'_>) -> Result<SourcePlan, PlanError> {
     if group.len() > Filter::MAX {
         return Err(PlanError::TooManyViews(group.len()));
     }
-    let verified = group.iter().any(|(_, kubernetes)| kubernetes.pods == PodMode::Verified);
-    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Pod || verified).collect();
+    let needs = |kind: Kind| match kind {
+        Kind::Pod => group.iter().any(|(_, kubernetes)| kubernetes.pods == PodMode::Verified),
+        Kind::EndpointSlice => group.iter().any(|(_, kubernetes)| !kubernetes.no_endpoints),
+        Kind::Namespace | Kind::Service => true,
+    };
+    let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| needs(*kind)).collect();
     let first = group.first().and_then(|(_, kubernetes)| kubernetes.labels.clone());
     let shared = group.iter().all(|(_, kubernetes)| kubernetes.labels == first);
     let selector = first.filter(|_| shared).map(|selector| selector.to_string());
-    let views =
-        group.into_iter().map(|(view, kubernetes)| (view, Filter { labels: kubernetes.labels.clone() })).collect();
+    let views = group.into_iter().map(|(view, kubernetes)| (view, filter(kubernetes))).collect();
     let publisher = Publisher::new(views, kinds.clone());
-    Ok(SourcePlan { source, kinds, selector, publisher })
+    Ok(SourcePlan { source, limits, kinds, selector, publisher })
+}
+
+fn filter(kubernetes: &Kubernetes) -> Filter {
+    Filter {
+        labels: kubernetes.labels.clone(),
+        namespace_labels: kubernetes.namespace_labels.clone().filter(|_| !planted(Fault::NamespaceLabelsUnchecked)),
+        no_endpoints: kubernetes.no_endpoints && !planted(Fault::EndpointsShown),
+    }
 }
 
 fn view_options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions, PlanError> {
     let name = |zone: &String| Name::parse(zone).ok_or_else(|| PlanError::Zone(zone.clone()));
     let zones: Vec<Name> = kubernetes.zones.iter().map(name).collect::<Result<_, _>>()?;
-    let primary = zones.iter().find(|zone| !zone.is_reverse()).or_else(|| zones.first()).cloned();
-    let primary = primary.ok_or_else(|| PlanError::Zone(String::new()))?;
+    let nothing_said = ViewOptions::new(zones).ok_or_else(|| PlanError::Zone(String::new()))?;
     Ok(ViewOptions {
-        zones,
-        primary,
         ttl_secs: kubernetes.ttl_secs,
         namespaces: kubernetes.namespaces.iter().map(|name| name.as_str().into()).collect(),
         endpoint_pod_names: kubernetes.endpoint_pod_names,
+        ignore_empty_service: kubernetes.ignore_empty_service,
+        zonal: kubernetes.zonal,
         pods: match kubernetes.pods {
             PodMode::Disabled => Pods::Disabled,
             PodMode::Insecure => Pods::Insecure,
@@ -109,6 +127,7 @@ fn view_options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions,
         // With `bind`, CoreDNS finds none: it reads the addresses as networks, which they are not
         // (plugin/kubernetes/local.go, func boundIPs).
         local_addresses: if bind.is_empty() { own_addresses() } else { Vec::new() },
+        ..nothing_said
     })
 }
 

@@ -65,31 +65,29 @@ pub(super) const DIRECTIVES: [&str; 60] = [
 ];
 
 /// Options of `kubernetes` that podzone serves, its own `manifests` among them.
-pub(super) const KUBERNETES_SERVED: [&str; 11] = [
+pub(super) const KUBERNETES_SERVED: [&str; 18] = [
     "endpoint",
     "tls",
     "kubeconfig",
     "manifests",
+    "apiserver_qps",
+    "apiserver_burst",
+    "apiserver_max_inflight",
     "namespaces",
+    "namespace_labels",
     "labels",
     "pods",
     "endpoint_pod_names",
     "ttl",
+    "noendpoints",
     "fallthrough",
+    "ignore",
+    "zonal",
     "startup_timeout",
 ];
 
 /// Options of `kubernetes` that only CoreDNS serves (`plugin/kubernetes/setup.go`).
-pub(super) const KUBERNETES_NOT_SERVED: [&str; 8] = [
-    "namespace_labels",
-    "noendpoints",
-    "zonal",
-    "ignore",
-    "multicluster",
-    "apiserver_qps",
-    "apiserver_burst",
-    "apiserver_max_inflight",
-];
+pub(super) const KUBERNETES_NOT_SERVED: [&str; 1] = ["multicluster"];
 
 /// Schemes of keys that only CoreDNS serves (`plugin/pkg/transport`).
 pub(super) const SCHEMES_NOT_SERVED: [&str; 6] = ["tls", "quic", "grpc", "https3", "https", "unix"];

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::api_limits::ApiLimits;
 use super::known::{KUBERNETES_NOT_SERVED, KUBERNETES_SERVED};
 use super::reader::{ONCE, Reader};
 use super::report::Report;
@@ -37,14 +38,20 @@ fn check_stanza(reader: &mut Reader<'_>, keys: &[ZoneKey], report: &mut Report) 
     while let Some(option) = reader.next_option() {
         options.check(option, reader, report);
     }
+    options.check_conflicts(reader, report);
     let source = options.source(reader, report);
     Kubernetes {
         zones,
         source,
+        api_limits: options.api_limits,
         namespaces: options.namespaces,
+        namespace_labels: options.namespace_labels.map(|(_, selector)| selector),
         labels: options.labels,
         pods: options.pods,
         endpoint_pod_names: options.endpoint_pod_names,
+        no_endpoints: options.no_endpoints.is_some(),
+        ignore_empty_service: options.ignore_empty_service,
+        zonal: options.zonal.is_some(),
         ttl_secs: options.ttl_secs.unwrap_or(TTL_SECS_DEFAULT),
         fallthrough: options.fallthrough,
         startup_timeout: options.startup_timeout.unwrap_or(STARTUP_TIMEOUT_DEFAULT),
@@ -102,10 +109,15 @@ struct Options<'a> {
     tls: Option<(&'a Token, TlsFiles)>,
     kubeconfig: Option<(&'a Token, Option<String>)>,
     manifests: Option<(&'a Token, PathBuf)>,
+    api_limits: ApiLimits,
     namespaces: Vec<String>,
+    namespace_labels: Option<(&'a Token, Selector)>,
     labels: Option<Selector>,
     pods: PodMode,
     endpoint_pod_names: bool,
+    no_endpoints: Option<&'a Token>,
+    ignore_empty_service: bool,
+    zonal: Option<&'a Token>,
     ttl_secs: Option<u32>,
     fallthrough: Vec<String>,
     startup_timeout: Option<Duration>,
@@ -141,7 +153,32 @@ impl<'a> Options<'a> {
                     }
                 }
             }
-            ("labels", words @ [first, ..]) => self.check_labels(first, words, reader, report),
+            ("namespace_labels", words @ [first, ..]) => {
+                let selector = check_selector("namespace_label selector", first, words, reader, report);
+                self.namespace_labels =
+                    selector.map(|selector| (option, selector)).or_else(|| self.namespace_labels.take());
+            }
+            ("labels", words @ [first, ..]) => {
+                let selector = check_selector("label selector", first, words, reader, report);
+                self.labels = selector.or_else(|| self.labels.take());
+            }
+            ("noendpoints", []) => self.no_endpoints = Some(option),
+            ("zonal", []) => self.zonal = Some(option),
+            ("ignore", [what, more @ ..]) => {
+                if what.text == "empty_service" {
+                    self.ignore_empty_service = true;
+                } else {
+                    let error = reader.bare_error(what, format_args!("unable to parse ignore value: '{}'", what.text));
+                    report.error(error.hint("the one thing to ignore is: empty_service"));
+                }
+                warn_of_more(more, report);
+            }
+            ("ignore", []) => report.warn(option, "ignore has no effect alone: it is written ignore empty_service"),
+            ("apiserver_qps" | "apiserver_burst" | "apiserver_max_inflight", [number]) => {
+                if let Err(message) = self.api_limits.set(name, &number.text) {
+                    report.error(reader.error_at(number, message));
+                }
+            }
             ("ttl", [secs, more @ ..]) => {
                 self.check_ttl(secs, reader, report);
                 warn_of_more(more, report);
@@ -213,19 +250,6 @@ impl<'a> Options<'a> {
         };
     }
 
-    fn check_labels(&mut self, first: &Token, words: &[Token], reader: &Reader<'_>, report: &mut Report) {
-        let text = words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
-        match Selector::parse(&text) {
-            Ok(selector) => self.labels = Some(selector),
-            Err(error) => {
-                // CoreDNS has two layers of parsing there: only the syntax errors quote the text a second time.
-                let message = format!("unable to parse label selector value: '{text}': {error}");
-                let error = reader.bare_error(first, message);
-                report.error(error.hint("selectors are written as for kubectl: a=b,c!=d,e in (x,y),!f"));
-            }
-        }
-    }
-
     fn check_ttl(&mut self, secs: &Token, reader: &Reader<'_>, report: &mut Report) {
         match number::parse(&secs.text) {
             Ok(number @ 0..=TTL_SECS_MAX) => self.ttl_secs = u32::try_from(number).ok(),
@@ -234,6 +258,18 @@ impl<'a> Options<'a> {
                 report.error(reader.error_at(secs, message));
             }
             Err(message) => report.error(reader.bare_error(secs, message).hint("ttl is a whole number of seconds")),
+        }
+    }
+
+    /// What cannot stand together. CoreDNS tells of it at the block's end; we show the option that is in the way.
+    fn check_conflicts(&self, reader: &Reader<'_>, report: &mut Report) {
+        if let Some((option, _)) = self.namespace_labels.as_ref().filter(|_| !self.namespaces.is_empty()) {
+            let error = reader.error("namespaces and namespace_labels cannot both be set").at(&option.place);
+            report.error(error.hint("namespaces names some, namespace_labels selects some: remove one of them"));
+        }
+        if let Some(option) = self.no_endpoints.filter(|_| self.zonal.is_some()) {
+            let error = reader.error("zonal requires the endpoint cache; remove noendpoints").at(&option.place);
+            report.error(error.hint("names of topology zones are those of endpoints: remove noendpoints, or zonal"));
         }
     }
 
@@ -273,6 +309,23 @@ impl<'a> Options<'a> {
     }
 }
 
+/// Reads the selector that `words` make, of which `what` tells in an error.
+fn check_selector(
+    what: &str,
+    first: &Token,
+    words: &[Token],
+    reader: &Reader<'_>,
+    report: &mut Report,
+) -> Option<Selector> {
+    let text = words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ");
+    // CoreDNS has two layers of parsing there: only the syntax errors quote the text a second time.
+    let refused = |error| {
+        let error = reader.bare_error(first, format_args!("unable to parse {what} value: '{text}': {error}"));
+        report.error(error.hint("selectors are written as for kubectl: a=b,c!=d,e in (x,y),!f"));
+    };
+    Selector::parse(&text).map_err(refused).ok()
+}
+
 /// A URL of an API server; where it has no scheme, client-go's `DefaultServerURL` gives it one.
 fn with_scheme(url: &Token, has_tls: bool, reader: &Reader<'_>, report: &mut Report) -> String {
     match url.text.split_once("://") {
@@ -297,7 +350,8 @@ fn usage(option: &str) -> String {
     let arguments = match option {
         "pods" => " disabled|insecure|verified",
         "namespaces" => " NAMESPACE...",
-        "labels" => " SELECTOR",
+        "labels" | "namespace_labels" => " SELECTOR",
+        "apiserver_qps" | "apiserver_burst" | "apiserver_max_inflight" => " NUMBER",
         "ttl" => " SECONDS",
         "startup_timeout" => " DURATION",
         "endpoint" => " URL",

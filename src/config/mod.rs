@@ -6,6 +6,7 @@
 
 mod admin_address;
 mod admin_overlaps;
+mod api_limits;
 mod bind;
 mod bufsize;
 mod check;
@@ -29,6 +30,7 @@ mod report;
 mod zone;
 
 pub use admin_address::AdminAddress;
+pub use api_limits::{ApiLimits, Qps};
 pub use check::SERVED as DIRECTIVES;
 pub use error::ConfigError;
 pub use load::{Loaded, load, parse, parse_for};
@@ -193,14 +195,24 @@ pub struct Kubernetes {
     pub zones: Vec<String>,
     /// Where the cluster's objects come from.
     pub source: Source,
+    /// `apiserver_qps`, `apiserver_burst`, `apiserver_max_inflight`
+    pub api_limits: ApiLimits,
     /// `namespaces`: only these are exposed; empty means all.
     pub namespaces: Vec<String>,
+    /// `namespace_labels`: only Namespaces that it selects are exposed.
+    pub namespace_labels: Option<Selector>,
     /// `labels`: only Services, EndpointSlices and Pods that it selects are seen.
     pub labels: Option<Selector>,
     /// `pods`
     pub pods: PodMode,
     /// `endpoint_pod_names`: endpoints without a hostname are named after their pod.
     pub endpoint_pod_names: bool,
+    /// `noendpoints`: no EndpointSlice is seen.
+    pub no_endpoints: bool,
+    /// `ignore empty_service`: Services with cluster IPs that have no ready endpoints do not exist.
+    pub ignore_empty_service: bool,
+    /// `zonal`: headless Services have names for the endpoints of each topology zone.
+    pub zonal: bool,
     /// `ttl`, in seconds, 0 to 3600, default 5.
     pub ttl_secs: u32,
     /// `fallthrough`: names at or below these zones that the view does not have are passed on.
@@ -209,7 +221,7 @@ pub struct Kubernetes {
     pub startup_timeout: Duration,
 }
 
-/// Where a cluster's objects come from. Views with equal sources share one.
+/// Where a cluster's objects come from. Views with equal sources and limits share one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The service account of the pod that podzone runs in.

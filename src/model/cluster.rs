@@ -18,7 +18,7 @@ use ahash::{HashMap, HashSet};
 use super::endpoints::AddressRef;
 use super::event::{Event, Kind};
 use super::interned::Interned;
-use super::objects::{EndpointPort, EndpointSlice, Labels, Object, ObjectKey, Pod, Service, ServicePort};
+use super::objects::{EndpointPort, EndpointSlice, Labels, Object, ObjectKey, Pod, PodAddresses, Service, ServicePort};
 use super::selector::Selector;
 
 /// Which of the filters that a cluster was made with let an object through: bit `i` stands for filter `i`.
@@ -37,6 +37,10 @@ impl Visibility {
 pub struct Filter {
     /// Services, EndpointSlices and Pods must match; `None` lets all through.
     pub labels: Option<Selector>,
+    /// Namespaces must match; `None` lets all through.
+    pub namespace_labels: Option<Selector>,
+    /// No EndpointSlice is seen.
+    pub no_endpoints: bool,
 }
 
 impl Filter {
@@ -49,7 +53,7 @@ impl Filter {
 pub struct Dirty {
     /// Services (by their own key, whether they exist or not) whose own data, endpoints or existence changed.
     pub services: HashSet<ObjectKey>,
-    /// Namespaces that came or went.
+    /// Namespaces that came or went, for one of the filters at least.
     pub namespaces: HashSet<Arc<str>>,
     /// Pods that changed, and what they were.
     pub pods: HashMap<ObjectKey, PodBefore>,
@@ -60,14 +64,14 @@ pub struct Dirty {
 /// What a pod was that has changed since.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PodBefore {
-    address: Option<IpAddr>,
+    addresses: PodAddresses,
     visible: Visibility,
 }
 
 impl PodBefore {
-    /// The address that it had in a view.
-    pub fn address(self, filter: usize) -> Option<IpAddr> {
-        self.address.filter(|_| self.visible.contains(filter))
+    /// The addresses that it had in a view.
+    pub fn addresses(self, filter: usize) -> PodAddresses {
+        if self.visible.contains(filter) { self.addresses } else { PodAddresses::default() }
     }
 }
 
@@ -271,9 +275,9 @@ impl Cluster {
         !self.under_way.is_empty()
     }
 
-    /// Whether a namespace exists.
-    pub fn has_namespace(&self, name: &str) -> bool {
-        self.namespaces.live.contains_key(name)
+    /// Whether a namespace exists that a view's filter lets through.
+    pub fn has_namespace(&self, name: &str, filter: usize) -> bool {
+        self.namespaces.live.get(name).is_some_and(|live| live.visible.contains(filter))
     }
 
     /// The keys of the Services of some namespaces, and of those that slices name though they do not exist.
@@ -310,14 +314,16 @@ impl Cluster {
         keys: I,
         filter: usize,
     ) -> impl Iterator<Item = &'a EndpointSlice> + use<'a, I> {
+        let seen = self.filters.get(filter).is_some_and(|filter| !filter.no_endpoints);
         keys.filter_map(|key| self.slices.live.get(key))
-            .filter(move |live| live.visible.contains(filter))
+            .filter(move |live| seen && live.visible.contains(filter))
             .map(|live| &live.object)
     }
 
-    /// The address of a pod that a view's filter lets through.
-    pub fn pod_address(&self, key: &ObjectKey, filter: usize) -> Option<IpAddr> {
-        self.pods.live.get(key).filter(|live| live.visible.contains(filter))?.object.address
+    /// The addresses of a pod that a view's filter lets through.
+    pub fn pod_addresses(&self, key: &ObjectKey, filter: usize) -> PodAddresses {
+        let visible = self.pods.live.get(key).filter(|live| live.visible.contains(filter));
+        visible.map(|live| live.object.addresses).unwrap_or_default()
     }
 
     /// How many objects of a kind are held.
@@ -333,7 +339,8 @@ impl Cluster {
     fn apply(&mut self, object: Object) {
         match object {
             Object::Namespace(namespace) => {
-                if self.namespaces.put(&namespace.name, (), Visibility::default()).is_some() {
+                let visible = self.visibility(|filter| &filter.namespace_labels, &namespace.labels);
+                if self.namespaces.put(&namespace.name, (), visible).is_some() {
                     self.dirty.namespaces.insert(namespace.name);
                 }
             }
@@ -344,7 +351,7 @@ impl Cluster {
     }
 
     fn apply_service(&mut self, mut service: Service) {
-        let visible = self.visibility(&std::mem::take(&mut service.labels));
+        let visible = self.visibility(|filter| &filter.labels, &std::mem::take(&mut service.labels));
         self.texts.share(&mut service.key.namespace);
         self.service_ports.share(&mut service.ports);
         let key = service.key.clone();
@@ -354,7 +361,7 @@ impl Cluster {
     }
 
     fn apply_slice(&mut self, mut slice: EndpointSlice) {
-        let visible = self.visibility(&std::mem::take(&mut slice.labels));
+        let visible = self.visibility(|filter| &filter.labels, &std::mem::take(&mut slice.labels));
         self.texts.share(&mut slice.key.namespace);
         self.endpoint_ports.share(&mut slice.ports);
         let key = slice.key.clone();
@@ -384,7 +391,7 @@ impl Cluster {
             }
             return;
         }
-        let visible = self.visibility(&std::mem::take(&mut pod.labels));
+        let visible = self.visibility(|filter| &filter.labels, &std::mem::take(&mut pod.labels));
         self.texts.share(&mut pod.key.namespace);
         let key = pod.key.clone();
         if let Some(before) = self.pods.put(&key, pod, visible) {
@@ -394,7 +401,7 @@ impl Cluster {
 
     /// Notes what a pod was before its first change.
     fn pod_changed(&mut self, key: ObjectKey, before: Option<(Pod, Visibility)>) {
-        let before = before.map(|(pod, visible)| PodBefore { address: pod.address, visible });
+        let before = before.map(|(pod, visible)| PodBefore { addresses: pod.addresses, visible });
         self.dirty.pods.entry(key).or_insert_with(|| before.unwrap_or_default());
     }
 
@@ -466,10 +473,11 @@ impl Cluster {
         addresses.filter(|address| self.looked_for.contains(address)).collect()
     }
 
-    fn visibility(&self, labels: &Labels) -> Visibility {
+    /// Which filters let an object with these labels through, by the one of their selectors that is for its kind.
+    fn visibility(&self, selector: impl Fn(&Filter) -> &Option<Selector>, labels: &Labels) -> Visibility {
         let mut bits = 0;
         for (bit, filter) in self.filters.iter().take(Filter::MAX).enumerate() {
-            if filter.labels.as_ref().is_none_or(|selector| selector.matches(labels)) {
+            if selector(filter).as_ref().is_none_or(|selector| selector.matches(labels)) {
                 bits |= 1 << bit;
             }
         }

@@ -4,10 +4,11 @@
 //! their own takes ten times as much.
 //!
 //! ```text
-//! flags | number of addresses | addresses: 4 or 6 and the octets, or 0 and a text | hostname | target's name
+//! flags | number of addresses | addresses: 4 or 6 and the octets, or 0 and a text | hostname | target's name | zone
 //! ```
 //!
-//! A text stands behind its length; numbers have seven bits an octet, the lowest first, as in protobuf.
+//! A text stands behind its length; numbers have seven bits an octet, the lowest first, as in protobuf. Few zones have
+//! many endpoints: a zone is 0 and a text, or else where in the list that text stands already.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub struct Endpoint {
     pub serving: Option<bool>,
     /// `conditions.terminating`; `None` is to be read as not terminating.
     pub terminating: Option<bool>,
+    /// `zone`: the topology zone that it is in.
+    pub zone: Option<Box<str>>,
 }
 
 /// An endpoint's address.
@@ -60,21 +63,24 @@ impl Conditions {
         self.ready.unwrap_or(true)
     }
 
+    /// Three conditions of three values each: less than [`HAS_ZONE`].
     fn flags(self) -> u8 {
-        let bits = |condition: Option<bool>| condition.map_or(0, |is| 1 + u8::from(is));
-        bits(self.ready) | bits(self.serving) << 2 | bits(self.terminating) << 4
+        let value = |condition: Option<bool>| condition.map_or(0, |is| 1 + u8::from(is));
+        value(self.ready) + 3 * value(self.serving) + 9 * value(self.terminating)
     }
 
     fn of_flags(flags: u8) -> Self {
-        let condition = |bits: u8| match bits & 3 {
+        let values = flags & (HAS_ZONE - 1);
+        let condition = |value: u8| match value % 3 {
             1 => Some(false),
             2 => Some(true),
             _ => None,
         };
-        Self { ready: condition(flags), serving: condition(flags >> 2), terminating: condition(flags >> 4) }
+        Self { ready: condition(values), serving: condition(values / 3), terminating: condition(values / 9) }
     }
 }
 
+const HAS_ZONE: u8 = 1 << 5;
 const HAS_HOSTNAME: u8 = 1 << 6;
 const HAS_TARGET: u8 = 1 << 7;
 
@@ -87,6 +93,8 @@ pub struct EndpointRef<'a> {
     pub hostname: Option<&'a [u8]>,
     /// See [`Endpoint::target_name`].
     pub target_name: Option<&'a [u8]>,
+    /// See [`Endpoint::zone`].
+    pub zone: Option<&'a [u8]>,
     count: usize,
     addresses: &'a [u8],
 }
@@ -112,7 +120,7 @@ impl Endpoints {
     /// The endpoints.
     pub fn iter(&self) -> impl Iterator<Item = EndpointRef<'_>> {
         let mut rest = &*self.0;
-        std::iter::from_fn(move || take_endpoint(&mut rest))
+        std::iter::from_fn(move || take_endpoint(&self.0, &mut rest))
     }
 
     /// Whether these are the others, and not only equal to them.
@@ -145,7 +153,8 @@ impl FromIterator<Endpoint> for Endpoints {
             }
             let Endpoint { ready, serving, terminating, .. } = endpoint;
             let conditions = Conditions { ready, serving, terminating };
-            builder.end(conditions, endpoint.hostname.as_deref(), endpoint.target_name.as_deref());
+            let Endpoint { hostname, target_name, zone, .. } = &endpoint;
+            builder.end(conditions, hostname.as_deref(), target_name.as_deref(), zone.as_deref());
         }
         builder.finish()
     }
@@ -165,6 +174,8 @@ pub struct EndpointsBuilder {
     octets: Vec<u8>,
     addresses: Vec<u8>,
     count: usize,
+    /// Where the texts of zones stand.
+    zones: Vec<usize>,
 }
 
 impl EndpointsBuilder {
@@ -196,18 +207,41 @@ impl EndpointsBuilder {
         put_text(&mut self.addresses, name);
     }
 
-    /// Ends it. An empty name is none.
-    pub fn end(&mut self, conditions: Conditions, hostname: Option<&str>, target_name: Option<&str>) {
-        let hostname = hostname.filter(|name| !name.is_empty());
-        let target_name = target_name.filter(|name| !name.is_empty());
+    /// Ends it. An empty text is none.
+    pub fn end(
+        &mut self,
+        conditions: Conditions,
+        hostname: Option<&str>,
+        target_name: Option<&str>,
+        zone: Option<&str>,
+    ) {
+        let [hostname, target_name, zone] =
+            [hostname, target_name, zone].map(|text| text.filter(|text| !text.is_empty()));
         let flag = |is: bool, flag: u8| if is { flag } else { 0 };
-        let flags =
-            conditions.flags() | flag(hostname.is_some(), HAS_HOSTNAME) | flag(target_name.is_some(), HAS_TARGET);
-        self.octets.push(flags);
+        self.octets.push(
+            conditions.flags()
+                | flag(zone.is_some(), HAS_ZONE)
+                | flag(hostname.is_some(), HAS_HOSTNAME)
+                | flag(target_name.is_some(), HAS_TARGET),
+        );
         put_number(&mut self.octets, self.count);
         self.octets.extend_from_slice(&self.addresses);
         for text in [hostname, target_name].into_iter().flatten() {
             put_text(&mut self.octets, text);
+        }
+        if let Some(zone) = zone {
+            self.zone(zone);
+        }
+    }
+
+    fn zone(&mut self, zone: &str) {
+        let text_at = |at: usize| take_text(&mut self.octets.get(at..)?);
+        let known = self.zones.iter().copied().find(|at| text_at(*at) == Some(zone.as_bytes()));
+        // The first octet of a list is an endpoint's flags, so that no text stands at 0.
+        put_number(&mut self.octets, known.unwrap_or(0));
+        if known.is_none() {
+            self.zones.push(self.octets.len());
+            put_text(&mut self.octets, zone);
         }
     }
 
@@ -215,6 +249,7 @@ impl EndpointsBuilder {
     pub fn finish(&mut self) -> Endpoints {
         let endpoints = Endpoints(self.octets.as_slice().into());
         self.octets.clear();
+        self.zones.clear();
         endpoints
     }
 }
@@ -270,7 +305,16 @@ fn take_address<'a>(rest: &mut &'a [u8]) -> Option<AddressRef<'a>> {
     })
 }
 
-fn take_endpoint<'a>(rest: &mut &'a [u8]) -> Option<EndpointRef<'a>> {
+/// Takes a zone of the list `all`.
+fn take_zone<'a>(all: &'a [u8], rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    match take_number(rest)? {
+        0 => take_text(rest),
+        at => take_text(&mut all.get(at..)?),
+    }
+}
+
+/// Takes the next endpoint of the list `list`.
+fn take_endpoint<'a>(list: &'a [u8], rest: &mut &'a [u8]) -> Option<EndpointRef<'a>> {
     let (&flags, tail) = rest.split_first()?;
     *rest = tail;
     let count = take_number(rest)?;
@@ -281,7 +325,8 @@ fn take_endpoint<'a>(rest: &mut &'a [u8]) -> Option<EndpointRef<'a>> {
     let addresses = all.get(..all.len() - rest.len())?;
     let hostname = if flags & HAS_HOSTNAME == 0 { None } else { Some(take_text(rest)?) };
     let target_name = if flags & HAS_TARGET == 0 { None } else { Some(take_text(rest)?) };
-    Some(EndpointRef { conditions: Conditions::of_flags(flags), hostname, target_name, count, addresses })
+    let zone = if flags & HAS_ZONE == 0 { None } else { Some(take_zone(list, rest)?) };
+    Some(EndpointRef { conditions: Conditions::of_flags(flags), hostname, target_name, zone, count, addresses })
 }
 
 #[cfg(test)]
@@ -306,9 +351,10 @@ mod tests {
             ready: Option<bool>,
             serving: Option<bool>,
             terminating: Option<bool>,
+            zone in option::of(prop_oneof!["[ab]", ".{1,200}"]),
         ) -> Endpoint {
-            let [hostname, target_name] = [hostname, target_name].map(|name| name.map(String::into_boxed_str));
-            Endpoint { addresses, hostname, target_name, ready, serving, terminating }
+            let [hostname, target_name, zone] = [hostname, target_name, zone].map(|text| text.map(String::into_boxed_str));
+            Endpoint { addresses, hostname, target_name, ready, serving, terminating, zone }
         }
     }
 
@@ -327,6 +373,7 @@ mod tests {
             ready: endpoint.conditions.ready,
             serving: endpoint.conditions.serving,
             terminating: endpoint.conditions.terminating,
+            zone: endpoint.zone.map(text),
         }
     }
 

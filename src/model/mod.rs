@@ -14,6 +14,7 @@ pub use cluster::{Cluster, Dirty, Filter, Visibility};
 pub use endpoints::{AddressRef, Conditions, Endpoint, EndpointAddress, EndpointRef, Endpoints, EndpointsBuilder};
 pub use event::{Event, Kind};
 pub use objects::{
-    EndpointPort, EndpointSlice, Labels, Namespace, Object, ObjectKey, Pod, Service, ServiceKind, ServicePort,
+    EndpointPort, EndpointSlice, Labels, Namespace, Object, ObjectKey, Pod, PodAddresses, Service, ServiceKind,
+    ServicePort,
 };
 pub use selector::{Selector, SelectorError};

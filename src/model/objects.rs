@@ -4,7 +4,7 @@
 //! would mean once applied.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::endpoints::Endpoints;
@@ -139,8 +139,38 @@ pub struct Pod {
     pub key: ObjectKey,
     /// Its labels.
     pub labels: Labels,
-    /// `status.podIP`, if it has one.
-    pub address: Option<IpAddr>,
+    /// `status.podIPs`, or `status.podIP` where that list is empty.
+    pub addresses: PodAddresses,
     /// Whether `metadata.deletionTimestamp` is set.
     pub terminating: bool,
+}
+
+/// The addresses of a Pod: at most one of each family (`ValidatePodStatusUpdate` in `k8s.io/kubernetes`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct PodAddresses {
+    /// The IPv4 address.
+    pub v4: Option<Ipv4Addr>,
+    /// The IPv6 address.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl PodAddresses {
+    /// The addresses.
+    pub fn iter(self) -> impl Iterator<Item = IpAddr> {
+        self.v4.map(IpAddr::from).into_iter().chain(self.v6.map(IpAddr::from))
+    }
+}
+
+impl FromIterator<IpAddr> for PodAddresses {
+    /// The first of each family. IPv4-mapped IPv6 addresses are to be given as IPv4.
+    fn from_iter<I: IntoIterator<Item = IpAddr>>(addresses: I) -> Self {
+        let mut first = Self::default();
+        for address in addresses {
+            match address {
+                IpAddr::V4(address) => first.v4 = first.v4.or(Some(address)),
+                IpAddr::V6(address) => first.v6 = first.v6.or(Some(address)),
+            }
+        }
+        first
+    }
 }

@@ -16,8 +16,9 @@ use kube::{Client, Config};
 use super::abilities::Abilities;
 use super::connector;
 use super::decode::{Format, Status};
+use super::limits::Limits;
 use super::start::StartError;
-use crate::config::Source;
+use crate::config::{ApiLimits, Source};
 use crate::model::Kind;
 
 /// Where CoreDNS's Pod watch looks: pods in these phases have given their address back, or nobody knows.
@@ -70,14 +71,16 @@ pub(super) struct Api {
     client: Client,
     timeout: Duration,
     abilities: Arc<Abilities>,
+    limits: Arc<Limits>,
 }
 
 impl Api {
     /// Reads the configuration and prepares the client; no request is made yet.
-    pub(super) async fn new(source: Source, timeout: Duration) -> Result<Self, StartError> {
+    pub(super) async fn new(source: Source, limits: &ApiLimits, timeout: Duration) -> Result<Self, StartError> {
         let source = Arc::new(source);
         let client = connect(Arc::clone(&source)).await?;
-        Ok(Self { source, client, timeout, abilities: Arc::default() })
+        let limits = Arc::new(Limits::new(limits));
+        Ok(Self { source, client, timeout, abilities: Arc::default(), limits })
     }
 
     /// Builds the client anew, because what it was built of may have changed: kube reads certificates, kubeconfigs
@@ -90,6 +93,11 @@ impl Api {
     /// What the API server was found to be able to do; all clones of this know the same.
     pub(super) fn abilities(&self) -> &Abilities {
         &self.abilities
+    }
+
+    /// How hard it is asked; all clones of this share it. Whoever asks waits for a turn and for a place first.
+    pub(super) fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits)
     }
 
     /// Asks for `path`; the answer has a status of 2xx and a body yet to be read, in the format that is given with it.
@@ -319,7 +327,11 @@ mod tests {
             endpoint("http://a b"),
             Source::Kubeconfig { path: "/nonexistent/kubeconfig".into(), context: None },
         ] {
-            let error = Api::new(source.clone(), Duration::from_secs(1)).await.err().unwrap().to_string();
+            let error = Api::new(source.clone(), &ApiLimits::default(), Duration::from_secs(1))
+                .await
+                .err()
+                .unwrap()
+                .to_string();
             assert!(error.contains("ftp:") || error.contains('a'), "{source:?}: {error}");
         }
     }

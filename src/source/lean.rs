@@ -89,6 +89,7 @@ struct LeanEndpoint {
     hostname: Option<Box<str>>,
     target_ref: Option<TargetRef>,
     conditions: Option<Conditions>,
+    zone: Option<Box<str>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -122,6 +123,13 @@ struct PodStatus {
     phase: Option<Box<str>>,
     #[serde(rename = "podIP")]
     pod_ip: Option<Box<str>>,
+    #[serde(rename = "podIPs")]
+    pod_ips: Option<Vec<LeanPodIp>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LeanPodIp {
+    ip: Option<Box<str>>,
 }
 
 /// An object as it is written, before its meaning is taken.
@@ -255,19 +263,20 @@ impl LeanEndpoint {
         let Conditions { ready, serving, terminating } = self.conditions.unwrap_or_default();
         let target_name = self.target_ref.and_then(|target| target.name);
         let conditions = model::Conditions { ready, serving, terminating };
-        endpoints.end(conditions, self.hostname.as_deref(), target_name.as_deref());
+        endpoints.end(conditions, self.hostname.as_deref(), target_name.as_deref(), self.zone.as_deref());
     }
 }
 
 impl LeanPod {
     fn into_object(mut self, notes: &mut Vec<String>) -> Result<Object, Invalid> {
         let key = self.metadata.take_key()?;
-        let text = self.status.and_then(|status| status.pod_ip);
-        let address = meaning::pod_address(text.as_deref(), notes);
+        let (alone, all) = self.status.map(|status| (status.pod_ip, status.pod_ips)).unwrap_or_default();
+        let all = all.iter().flatten().filter_map(|of| of.ip.as_deref());
+        let addresses = meaning::pod_addresses(all, alone.as_deref(), notes);
         Ok(Object::Pod(Pod {
             key,
             labels: self.metadata.labels.unwrap_or_default(),
-            address,
+            addresses,
             terminating: self.metadata.deletion_timestamp.is_some(),
         }))
     }
@@ -370,14 +379,29 @@ mod tests {
     }
 
     #[test]
-    fn pods_have_an_address_and_an_end() {
-        let json = r#"{"metadata":{"name":"p","namespace":"n","deletionTimestamp":"2026-01-01T00:00:00Z"},
-            "status":{"phase":"Running","podIP":"10.1.2.3"}}"#;
-        let (object, _) = read(Kind::Pod, json);
-        let Ok(Object::Pod(pod)) = object else { panic!("{object:?}") };
-        assert_eq!((pod.address, pod.terminating), (Some("10.1.2.3".parse().unwrap()), true));
-        let (object, _) = read(Kind::Pod, r#"{"metadata":{"name":"p"},"status":{"podIP":""}}"#);
-        let Ok(Object::Pod(pod)) = object else { panic!("{object:?}") };
-        assert_eq!((pod.address, pod.terminating), (None, false));
+    fn pods_have_an_end() {
+        for (metadata, terminating) in [(r#","deletionTimestamp":"2026-01-01T00:00:00Z""#, true), ("", false)] {
+            let (object, _) = read(Kind::Pod, &format!(r#"{{"metadata":{{"name":"p"{metadata}}}}}"#));
+            let Ok(Object::Pod(pod)) = object else { panic!("{object:?}") };
+            assert_eq!(pod.terminating, terminating);
+        }
+    }
+
+    #[test]
+    fn pods_have_the_addresses_of_their_list_or_else_the_one() {
+        let table = [
+            (r#"{"podIP":"10.1.2.3"}"#, &["10.1.2.3"][..]),
+            (r#"{"podIP":""}"#, &[]),
+            (r#"{"podIP":"10.1.2.3","podIPs":[{"ip":"10.1.2.3"},{"ip":"fd00::3"}]}"#, &["10.1.2.3", "fd00::3"]),
+            (r#"{"podIP":"fd00::3","podIPs":[{"ip":"fd00::3"},{"ip":"10.1.2.3"}]}"#, &["10.1.2.3", "fd00::3"]),
+            (r#"{"podIP":"fd00::3","podIPs":[{"ip":"nonsense"},{"ip":"fd00::3"},{}]}"#, &["fd00::3"]),
+            (r#"{"podIP":"::ffff:10.1.2.3","podIPs":null}"#, &["10.1.2.3"]),
+        ];
+        for (status, expected) in table {
+            let (object, _) = read(Kind::Pod, &format!(r#"{{"metadata":{{"name":"p"}},"status":{status}}}"#));
+            let Ok(Object::Pod(pod)) = object else { panic!("{object:?}") };
+            let addresses: Vec<String> = pod.addresses.iter().map(|address| address.to_string()).collect();
+            assert_eq!(addresses, expected, "{status}");
+        }
     }
 }

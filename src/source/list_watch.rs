@@ -215,6 +215,9 @@ impl ListWatch {
             ("timeoutSeconds", &*seconds),
         ];
         let path = path(self.kind, self.selector.as_deref(), &query);
+        let limits = self.api.limits();
+        let _place = limits.place().await;
+        limits.turn().await;
         let (format, body) = self.api.get(&path, Wanted::Watch).await?;
         Ok(Stream::new(self.kind, format, body))
     }

@@ -51,11 +51,15 @@ pub(super) struct Listed {
 impl ListWatch {
     /// Lists the kind and sends it from `Begin` to `End`.
     pub(super) async fn list(&mut self) -> Result<Listed, Failure> {
+        let limits = self.api.limits();
+        let _place = limits.place().await;
         Progress::new(self.kind, &self.health, &self.timing).watch(self.list_in_the_best_way()).await
     }
 
     /// The same beside a watch.
     pub(super) async fn list_beside(&mut self) -> Result<Listed, Failure> {
+        let limits = self.api.limits();
+        let _place = limits.place().await;
         Progress::new(self.kind, &self.health, &self.timing).watch(self.list_in_pages()).await
     }
 
@@ -84,6 +88,7 @@ impl ListWatch {
             ("timeoutSeconds", seconds.as_str()),
         ];
         let path = path(self.kind, self.selector.as_deref(), &query);
+        self.api.limits().turn().await;
         // One that does not even begin to answer is as silent as one that begins and does not go on.
         let answer = tokio::time::timeout(self.timing.stream_silence, self.api.get(&path, Wanted::Watch)).await;
         let Ok(answer) = answer else {
@@ -182,6 +187,7 @@ impl ListWatch {
 
     /// Fetches one page and passes on its objects as they arrive; before the first one, the list begins.
     async fn page(&mut self, path: &str, first: bool, ledger: &mut Ledger) -> Result<ListEnd, Failure> {
+        self.api.limits().turn().await;
         let (format, mut body) = self.api.get(path, Wanted::List).await?;
         let deadline = tokio::time::Instant::now() + self.timing.request;
         let mut page = PageReader::new(self.kind, format);

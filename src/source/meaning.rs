@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::{EndpointsBuilder, Labels, ObjectKey, ServiceKind};
+use crate::model::{EndpointsBuilder, Labels, ObjectKey, PodAddresses, ServiceKind};
 
 /// The label that ties an EndpointSlice to its Service (`LabelServiceName` in `k8s.io/api/discovery/v1`).
 const LABEL_SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -82,14 +82,22 @@ pub(super) fn endpoint_address(text: &str, names: bool, endpoints: &mut Endpoint
     }
 }
 
-/// A pod's address, if it has one yet.
-pub(super) fn pod_address(text: Option<&str>, notes: &mut Vec<String>) -> Option<IpAddr> {
-    let text = text.filter(|text| !text.is_empty())?;
-    let address = parse_ip(text);
-    if address.is_none() {
-        notes.push(format!("pod IP {text:?} is not an IP address, it is left out"));
-    }
-    address
+/// A pod's addresses, as many as it has yet: `podIPs`, or `alone` of old API servers.
+pub(super) fn pod_addresses<'a>(
+    all: impl Iterator<Item = &'a str>,
+    alone: Option<&'a str>,
+    notes: &mut Vec<String>,
+) -> PodAddresses {
+    let mut all = all.filter(|text| !text.is_empty()).peekable();
+    let alone = alone.filter(|text| !text.is_empty() && all.peek().is_none());
+    let address = |text: &str| {
+        let address = parse_ip(text);
+        if address.is_none() {
+            notes.push(format!("pod IP {text:?} is not an IP address, it is left out"));
+        }
+        address
+    };
+    all.chain(alone).filter_map(address).collect()
 }
 
 /// The protocol of a port, or the API server's default.

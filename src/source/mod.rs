@@ -27,6 +27,7 @@ mod health;
 mod json;
 mod lean;
 mod ledger;
+mod limits;
 mod list_body;
 mod list_watch;
 mod listing;

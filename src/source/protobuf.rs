@@ -166,9 +166,12 @@ fn into_object(
         Kind::Pod => {
             let pod = wire::Pod::decode(object)?;
             let (key, labels, terminating) = head(pod.metadata)?;
-            let address = pod.status.unwrap_or_default().pod_ip;
-            let address = address.as_deref().map(String::from_utf8_lossy);
-            Object::Pod(Pod { key, labels, address: meaning::pod_address(address.as_deref(), notes), terminating })
+            let status = pod.status.unwrap_or_default();
+            let all = status.pod_ips.into_iter().filter_map(|of| of.ip);
+            let texts: Vec<_> = all.map(|text| String::from_utf8_lossy(&text).into_owned()).collect();
+            let alone = status.pod_ip.as_deref().map(String::from_utf8_lossy);
+            let addresses = meaning::pod_addresses(texts.iter().map(|text| &**text), alone.as_deref(), notes);
+            Object::Pod(Pod { key, labels, addresses, terminating })
         }
     })
 }
@@ -204,7 +207,8 @@ fn endpoints(wires: Vec<Bytes>, names: bool, notes: &mut Vec<String>) -> Result<
         let hostname = endpoint.hostname.as_deref().map(str::from_utf8).transpose()?;
         let target = endpoint.target_ref.as_ref().and_then(|target| target.name.as_deref());
         let target = target.map(str::from_utf8).transpose()?;
-        packed.end(Conditions { ready, serving, terminating }, hostname, target);
+        let zone = endpoint.zone.as_deref().map(str::from_utf8).transpose()?;
+        packed.end(Conditions { ready, serving, terminating }, hostname, target, zone);
     }
     Ok(packed.finish())
 }

@@ -11,7 +11,7 @@ use super::client::Api;
 use super::health::Health;
 use super::list_watch::ListWatch;
 use super::manifests;
-use crate::config::Source;
+use crate::config::{ApiLimits, Source};
 use crate::model::{Event, Kind};
 
 /// A configuration that cannot work. Conditions that may pass (an API server that is down, a missing right) are none:
@@ -125,7 +125,7 @@ impl Handle {
 ///
 /// `selector` is a label selector in the API's own form. The API server applies it to Services, EndpointSlices and
 /// Pods, so that less is sent; Namespaces are always complete. It only saves work: manifests are sent unselected, and
-/// a view still selects for itself.
+/// a view still selects for itself. `limits` are how hard the API server may be asked.
 ///
 /// A source of manifests has read its folder once, and found it readable, when this returns.
 ///
@@ -135,9 +135,10 @@ pub async fn start(
     config: &Source,
     kinds: &[Kind],
     selector: Option<&str>,
+    limits: &ApiLimits,
     events: mpsc::Sender<Event>,
 ) -> Result<Handle, StartError> {
-    start_with(config, kinds, selector, events, Timing::default()).await
+    start_with(config, kinds, selector, limits, events, Timing::default()).await
 }
 
 /// [`start`] with other times.
@@ -148,6 +149,7 @@ pub async fn start_with(
     config: &Source,
     kinds: &[Kind],
     selector: Option<&str>,
+    limits: &ApiLimits,
     events: mpsc::Sender<Event>,
     timing: Timing,
 ) -> Result<Handle, StartError> {
@@ -157,7 +159,7 @@ pub async fn start_with(
         let watcher = manifests::Watcher::open(folder.clone(), kinds.to_vec(), Arc::clone(&health)).await?;
         tasks.spawn(watcher.run(events, timing.poll));
     } else {
-        let api = Api::new(config.clone(), timing.request).await?;
+        let api = Api::new(config.clone(), limits, timing.request).await?;
         for kind in kinds {
             let task = ListWatch::new(
                 *kind,

@@ -169,6 +169,8 @@ pub(super) struct Endpoint {
     pub(super) hostname: Option<Bytes>,
     #[prost(message, optional, tag = "4")]
     pub(super) target_ref: Option<ObjectReference>,
+    #[prost(bytes = "bytes", optional, tag = "7")]
+    pub(super) zone: Option<Bytes>,
 }
 
 /// `EndpointConditions` of `discovery/v1`.
@@ -214,4 +216,13 @@ pub(super) struct Pod {
 pub(super) struct PodStatus {
     #[prost(bytes = "bytes", optional, tag = "6")]
     pub(super) pod_ip: Option<Bytes>,
+    #[prost(message, repeated, tag = "12")]
+    pub(super) pod_ips: Vec<PodIp>,
+}
+
+/// `PodIP` of `core/v1`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PodIp {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    pub(super) ip: Option<Bytes>,
 }

@@ -14,7 +14,8 @@ use super::pack::{Member, Parts, Target, pack, sort};
 use super::packed::fold_hash;
 use super::service::{Chunk, Chunked, Service, chunk_of};
 use super::shards::keyed_hash_of;
-use crate::model::{EndpointPort, EndpointSlice, Endpoints};
+use super::slice_part::{SlicePart, Zone};
+use crate::model::{EndpointPort, Endpoints};
 
 /// How many endpoints a chunk has at most on average.
 const CHUNK_ENDPOINTS: usize = 64;
@@ -49,6 +50,7 @@ pub(super) struct SlicePrint {
     /// What it was made of.
     endpoints: Endpoints,
     ports: Arc<[EndpointPort]>,
+    zone: Zone,
     /// Of each target the hash of its label, and that of all of it; zeros where it has no label.
     members: Vec<(u64, u64)>,
     count: usize,
@@ -61,8 +63,8 @@ impl SlicePrints {
     pub(super) fn renew(
         &mut self,
         flags: u8,
-        slices: &[&EndpointSlice],
-        mut print: impl FnMut(&EndpointSlice) -> SlicePrint,
+        slices: &[SlicePart<'_>],
+        mut print: impl FnMut(&SlicePart<'_>) -> SlicePrint,
     ) {
         if std::mem::replace(&mut self.flags, flags) != flags {
             self.slices.clear();
@@ -90,13 +92,15 @@ impl SlicePrints {
 }
 
 impl SlicePrint {
-    pub(super) fn new(slice: &EndpointSlice) -> Self {
+    pub(super) fn new(part: &SlicePart<'_>) -> Self {
+        let SlicePart { slice, zone } = part.clone();
         let (endpoints, ports) = (slice.endpoints.clone(), Arc::clone(&slice.ports));
-        Self { endpoints, ports, members: Vec::new(), count: 0, addresses: 0 }
+        Self { endpoints, ports, zone, members: Vec::new(), count: 0, addresses: 0 }
     }
 
-    fn is_of(&self, slice: &EndpointSlice) -> bool {
-        self.endpoints.is_same(&slice.endpoints) && Arc::ptr_eq(&self.ports, &slice.ports)
+    fn is_of(&self, part: &SlicePart<'_>) -> bool {
+        let SlicePart { slice, zone } = part;
+        self.endpoints.is_same(&slice.endpoints) && Arc::ptr_eq(&self.ports, &slice.ports) && self.zone == *zone
     }
 
     /// Adds a target under a list of ports, both hashed: of the hash of its label, or of none.

@@ -49,6 +49,16 @@ faults! {
     NoGlue = "no-glue",
     /// Glue holds IPv4 addresses only.
     GlueIpv4Only = "glue-ipv4-only",
+    /// A name of a topology zone selects all endpoints.
+    TopologyZoneUnchecked = "topology-zone-unchecked",
+    /// An empty topology zone is empty for `prefer` too.
+    PreferMeansPin = "prefer-means-pin",
+    /// `ignore empty_service` does nothing.
+    EmptyServiceShown = "empty-service-shown",
+    /// `noendpoints` does nothing.
+    EndpointsShown = "endpoints-shown",
+    /// `namespace_labels` does nothing.
+    NamespaceLabelsUnchecked = "namespace-labels-unchecked",
     /// A headless Service without endpoints exists.
     EmptyHeadlessExists = "empty-headless-exists",
     /// A Service's namespace need not exist.

@@ -22,8 +22,8 @@ mod schema;
 mod serial;
 pub mod service;
 pub mod shards;
+mod slice_part;
 mod snapshot;
-
 mod view;
 
 pub use delta::{Data, Delta, Record, Replaced};

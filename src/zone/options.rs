@@ -18,6 +18,10 @@ pub struct ViewOptions {
     pub namespaces: HashSet<Box<str>>,
     /// Endpoints without a hostname are named after their pod.
     pub endpoint_pod_names: bool,
+    /// Services with cluster IPs that have no ready endpoints do not exist.
+    pub ignore_empty_service: bool,
+    /// Headless Services have names for the endpoints of each topology zone.
+    pub zonal: bool,
     /// How names below `pod.` are answered.
     pub pods: Pods,
     /// Names at or below these that the view does not have are passed on.
@@ -39,6 +43,26 @@ pub enum Pods {
 }
 
 impl ViewOptions {
+    /// CoreDNS's TTL where nothing is said (`defaultTTL` in plugin/kubernetes/kubernetes.go).
+    pub const TTL_SECS_DEFAULT: u32 = 5;
+
+    /// The options of a view of these zones about which nothing else is said; `None` if there is no zone.
+    pub fn new(zones: Vec<Name>) -> Option<Self> {
+        let primary = zones.iter().find(|zone| !zone.is_reverse()).or_else(|| zones.first())?.clone();
+        Some(Self {
+            zones,
+            primary,
+            ttl_secs: Self::TTL_SECS_DEFAULT,
+            namespaces: HashSet::new(),
+            endpoint_pod_names: false,
+            ignore_empty_service: false,
+            zonal: false,
+            pods: Pods::Disabled,
+            fallthrough: Vec::new(),
+            local_addresses: Vec::new(),
+        })
+    }
+
     /// Whether a name (wire form, lower case) that the view does not have is passed on.
     pub fn passes_on(&self, name: &[u8]) -> bool {
         self.fallthrough.iter().any(|zone| is_at_or_below(name, zone.as_wire()))

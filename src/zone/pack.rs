@@ -25,6 +25,8 @@ pub(super) struct PortName {
 pub(super) struct List {
     /// Whether names of ports select from it. Those of a Service with cluster IPs select from its own ports alone.
     pub(super) is_selected: bool,
+    /// The topology zone of its endpoints, as labels in wire form, where names are given to zones.
+    pub(super) zone: Box<[u8]>,
     /// Its ports, sorted.
     pub(super) ports: Vec<PortName>,
 }
@@ -215,9 +217,12 @@ impl Packer<'_> {
         let mut at = self.octets.len() + 4 * lists.len();
         for list in lists {
             self.octets.extend_from_slice(&(at as u32).to_le_bytes());
-            at += 2 + PORT_OCTETS * list.ports.len();
+            at += 3 + list.zone.len() + PORT_OCTETS * list.ports.len();
         }
         for list in lists {
+            // Labels of a name are no more than 255 octets.
+            self.octets.push(list.zone.len() as u8);
+            self.octets.extend_from_slice(&list.zone);
             self.word(list.ports.len() as u16);
             for port in &list.ports {
                 self.word(port.number.unwrap_or_default());

@@ -6,7 +6,8 @@
 //! ```text
 //! head | key | addresses of the Service's own name: how many of each family, IPv4, IPv6
 //!      | sets: what a name of port and protocol selects, the first is the Service itself: lengths, pairs, texts
-//!      | where each list of ports begins | lists of ports: how many, numbers, the sets that each is in
+//!      | where each list of ports begins
+//!      | lists of ports: their endpoints' topology zone, how many, numbers, the sets that each is in
 //!      | table of endpoints' labels | items: label, list of ports, addresses
 //! ```
 //!
@@ -178,17 +179,30 @@ impl Packed {
 
     /// The ports of a list, by their numbers; those without one come first.
     pub fn ports(&self, list: u16) -> impl Iterator<Item = Port> + use<'_> {
-        let found = || {
-            let lists_at = long(&self.0, 12)? as usize;
-            let at = long(&self.0, lists_at + 4 * usize::from(list))? as usize;
-            let count = usize::from(word(&self.0, at)?);
-            self.0.get(at + 2..at + 2 + count * PORT_OCTETS)
-        };
-        let ports = if list < word(&self.0, 4).unwrap_or_default() { found() } else { None };
+        let ports = self.list(list).and_then(|(_, rest)| {
+            let (count, ports) = rest.split_first_chunk()?;
+            ports.get(..usize::from(u16::from_le_bytes(*count)) * PORT_OCTETS)
+        });
         ports.unwrap_or(&[]).chunks_exact(PORT_OCTETS).map(|port| {
             let set = |at: usize| word(port, at).unwrap_or_default();
             Port { number: (port[2] != 0).then(|| set(0)), sets: [set(3), set(5), set(7)] }
         })
+    }
+
+    /// The topology zone of a list's endpoints, as labels in wire form; empty if it has none, or none is asked for.
+    pub fn topology_zone(&self, list: u16) -> &[u8] {
+        self.list(list).map_or(&[], |(zone, _)| zone)
+    }
+
+    /// A list's zone, and what stands behind it.
+    fn list(&self, list: u16) -> Option<(&[u8], &[u8])> {
+        if list >= word(&self.0, 4)? {
+            return None;
+        }
+        let lists_at = long(&self.0, 12)? as usize;
+        let at = long(&self.0, lists_at + 4 * usize::from(list))? as usize;
+        let (&octets, rest) = self.0.get(at..)?.split_first()?;
+        rest.split_at_checked(usize::from(octets))
     }
 
     /// All items: the Service itself, if it has addresses of its own, and the endpoints.

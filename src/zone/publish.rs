@@ -158,7 +158,7 @@ impl Step<'_> {
     fn namespaces(&mut self, dirty: &Dirty) {
         for namespace in &dirty.namespaces {
             let Some(label) = Labels::parse(namespace).filter(|_| !namespace.contains('.')) else { continue };
-            let exists = self.cluster.has_namespace(namespace) && self.options.exposes(namespace);
+            let exists = self.cluster.has_namespace(namespace, self.filter) && self.options.exposes(namespace);
             if exists != self.next.has_namespace(label.as_wire()) {
                 self.next.set_namespace(&label, exists);
                 self.delta.namespaces.push((label, exists));
@@ -181,7 +181,7 @@ impl Step<'_> {
     fn service(&mut self, key: &ObjectKey, schema: &mut Schema) {
         let Some(labels) = service_key(&key.name, &key.namespace) else { return };
         let is_let_through = self.options.exposes(&key.namespace);
-        let has_namespace = self.cluster.has_namespace(&key.namespace);
+        let has_namespace = self.cluster.has_namespace(&key.namespace, self.filter);
         let is_named = is_let_through && (has_namespace || planted(Fault::NamespaceUnchecked));
         // A namespace must exist for PTR only where `namespaces` names some (plugin/kubernetes/reverse.go).
         let points_back = self.options.namespaces.is_empty() || is_let_through && has_namespace;
@@ -210,8 +210,8 @@ impl Step<'_> {
         }
         let mut changes: HashMap<(IpAddr, &Arc<str>), i64> = HashMap::default();
         for (key, before) in &dirty.pods {
-            let (old, new) = (before.address(self.filter), self.cluster.pod_address(key, self.filter));
-            for (address, change) in old.map(|old| (old, -1)).into_iter().chain(new.map(|new| (new, 1))) {
+            let (old, new) = (before.addresses(self.filter), self.cluster.pod_addresses(key, self.filter));
+            for (address, change) in old.iter().map(|old| (old, -1)).chain(new.iter().map(|new| (new, 1))) {
                 *changes.entry((address, &key.namespace)).or_default() += change;
             }
         }

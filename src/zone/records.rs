@@ -73,15 +73,32 @@ impl Service {
             Below::Port { port, protocol } => self.select_set(port, protocol),
             Below::Endpoint(label) => {
                 let (part, item) = self.endpoint(label)?;
-                Some(self.draw([(part, item)].into_iter(), |_, _| true))
+                Some(self.draw([(part, item)].into_iter(), |_, _, _| true))
             }
+            Below::Zone { labels, prefer } => self.is_headless().then(|| self.select_zone(labels, prefer)),
         }
+    }
+
+    /// The endpoints of a topology zone. There are such names for every zone, whether it has any or not
+    /// (plugin/kubernetes/kubernetes.go, func findServices).
+    fn select_zone(&self, labels: &[u8], prefer: bool) -> Selected<'_> {
+        let in_zone = self.draw(self.selected_items(), |part, list, _| {
+            part.topology_zone(list) == labels || planted(Fault::TopologyZoneUnchecked)
+        });
+        if prefer && in_zone.is_empty() && !planted(Fault::PreferMeansPin) {
+            self.draw(self.selected_items(), |_, _, _| true)
+        } else {
+            in_zone
+        }
+    }
+
+    fn selected_items(&self) -> impl Iterator<Item = (&Packed, Item<'_>)> {
+        self.selected().flat_map(|part| part.members().map(move |item| (part, item)))
     }
 
     fn select_set(&self, port: &[u8], protocol: &[u8]) -> Option<Selected<'_>> {
         let Set { index, .. } = self.set(port, protocol)?;
-        let items = self.selected().flat_map(|part| part.members().map(move |item| (part, item)));
-        Some(self.draw(items, |part, of| {
+        Some(self.draw(self.selected_items(), |part, _, of| {
             let any = planted(Fault::AnyPortMatches) || planted(Fault::AnyProtocolMatches);
             of.is_in(index) || any && matches_but_for_faults(part, of, port, protocol)
         }))
@@ -90,7 +107,7 @@ impl Service {
     fn draw<'a>(
         &'a self,
         items: impl Iterator<Item = (&'a Packed, Item<'a>)>,
-        is_selected: impl Fn(&Packed, &Port) -> bool,
+        is_selected: impl Fn(&Packed, u16, &Port) -> bool,
     ) -> Selected<'a> {
         let mut drawing = Drawing::default();
         let mut selected =
@@ -98,7 +115,7 @@ impl Service {
         for (target, (part, item)) in (0u32..).zip(items) {
             selected.targets.push(item.label);
             for (list, of_list) in item.targets() {
-                for port in part.ports(list).filter(|port| is_selected(part, port)) {
+                for port in part.ports(list).filter(|port| is_selected(part, list, port)) {
                     selected.add(&mut drawing, target, of_list, port.number);
                 }
                 // An alias has no ports of its own.

@@ -12,7 +12,8 @@ use super::pack::{List, Member, Parts, PortName, Sets, Target, pack, sort};
 use super::packed::{NAMES, OWN, ROOT};
 use super::service::{Service, WHOLE_MAX};
 use super::shards::keyed_hash_of;
-use crate::model::{self, AddressRef, Conditions, EndpointRef, EndpointSlice, ServiceKind};
+use super::slice_part::SlicePart;
+use crate::model::{self, AddressRef, EndpointRef, EndpointSlice, ServiceKind};
 
 /// Makes Services of views, one after the other; its room is used again.
 #[derive(Debug, Default)]
@@ -50,24 +51,33 @@ impl Schema {
         made_for: For<'_>,
         old: Option<&Service>,
     ) -> Option<Service> {
-        let slices: Vec<&EndpointSlice> =
-            slices.take(if planted(Fault::FirstSliceOnly) { 1 } else { usize::MAX }).collect();
+        let For { view, options, mut is_named } = made_for;
+        let slices = slices.take(if planted(Fault::FirstSliceOnly) { 1 } else { usize::MAX });
+        let parts: Vec<SlicePart<'_>> = if options.zonal {
+            slices.flat_map(SlicePart::by_zone).collect()
+        } else {
+            slices.map(SlicePart::all).collect()
+        };
+        let ignores_empty = options.ignore_empty_service && !planted(Fault::EmptyServiceShown);
+        if ignores_empty && service.is_some_and(has_cluster_ips) {
+            is_named &= parts.iter().flat_map(SlicePart::endpoints).any(|ready| ready.addresses().next().is_some());
+        }
         if !matches!(old, Some(Service::Chunked(_))) {
-            let flags = self.begin(service, made_for.is_named);
-            self.collect(&slices, made_for.options, flags);
+            let flags = self.begin(service, is_named);
+            self.collect(&parts, options, flags);
             if self.endpoints.len() <= WHOLE_MAX {
-                return self.whole(key, flags);
+                return self.whole(key, options, flags);
             }
         }
-        let flags = self.begin(service, made_for.is_named);
-        let mut prints = self.prints.take(made_for.view, key);
-        prints.renew(flags, &slices, |slice| self.print(slice, made_for.options, flags));
+        let flags = self.begin(service, is_named);
+        let mut prints = self.prints.take(view, key);
+        prints.renew(flags, &parts, |part| self.print(part, options, flags));
         if prints.members() <= WHOLE_MAX {
-            self.collect(&slices, made_for.options, flags);
-            return self.whole(key, flags);
+            self.collect(&parts, options, flags);
+            return self.whole(key, options, flags);
         }
-        let service = self.chunked(key, flags, &prints, &slices, made_for.options, old);
-        self.prints.keep(made_for.view, key, prints);
+        let service = self.chunked(key, flags, &prints, &parts, options, old);
+        self.prints.keep(view, key, prints);
         Some(service)
     }
 
@@ -98,11 +108,13 @@ impl Schema {
     }
 
     /// A Service whose members are all collected.
-    fn whole(&mut self, key: &Labels, mut flags: u8) -> Option<Service> {
+    fn whole(&mut self, key: &Labels, options: &ViewOptions, mut flags: u8) -> Option<Service> {
         if flags == NAMES && (!self.endpoints.is_empty() || planted(Fault::EmptyHeadlessExists)) {
             flags |= ROOT;
         }
-        if flags & ROOT == 0 && self.own.is_empty() && self.endpoints.is_empty() {
+        // Names of topology zones exist below a headless Service that is empty.
+        let has_zones = options.zonal && flags == NAMES;
+        if flags & ROOT == 0 && self.own.is_empty() && self.endpoints.is_empty() && !has_zones {
             return None;
         }
         let moved = self.sort_lists();
@@ -123,7 +135,7 @@ impl Schema {
         key: &Labels,
         mut flags: u8,
         prints: &SlicePrints,
-        slices: &[&EndpointSlice],
+        slices: &[SlicePart<'_>],
         options: &ViewOptions,
         old: Option<&Service>,
     ) -> Service {
@@ -176,14 +188,14 @@ impl Schema {
     }
 
     /// What a slice of a large Service adds to it.
-    fn print(&mut self, slice: &EndpointSlice, options: &ViewOptions, flags: u8) -> SlicePrint {
+    fn print(&mut self, part: &SlicePart<'_>, options: &ViewOptions, flags: u8) -> SlicePrint {
         let list = match flags & NAMES {
             0 => 0,
-            _ => keyed_hash_of(&List::of_slice(slice, flags)),
+            _ => keyed_hash_of(&List::of_part(part, flags)),
         };
-        let mut print = SlicePrint::new(slice);
+        let mut print = SlicePrint::new(part);
         let labels = &mut self.labels;
-        each_target(slice, flags, |endpoint, address, target| {
+        each_target(part, flags, |endpoint, address, target| {
             labels.clear();
             let is_member = push_endpoint_label(labels, endpoint, address, options);
             print.add(is_member.then(|| keyed_hash_of(&labels[..])), &target, list);
@@ -204,7 +216,7 @@ impl Schema {
     /// endpoints do not exist below an alias.
     fn alias(&mut self, target: &str) -> u8 {
         let Some(name) = Name::parse(target).filter(|_| target.parse::<IpAddr>().is_err()) else { return 0 };
-        self.lists.push(List { is_selected: true, ports: Vec::new() });
+        self.lists.push(List { is_selected: true, zone: Box::default(), ports: Vec::new() });
         self.add_own(Target::Alias(name.as_wire().into()));
         ROOT | OWN
     }
@@ -229,7 +241,7 @@ impl Schema {
 
     /// The endpoints of slices. Where they have no names, of a Service that does not exist or is an alias, they still are
     /// what their addresses point back to.
-    fn collect(&mut self, slices: &[&EndpointSlice], options: &ViewOptions, flags: u8) {
+    fn collect(&mut self, slices: &[SlicePart<'_>], options: &ViewOptions, flags: u8) {
         let own_lists = self.lists.len();
         for slice in slices {
             let mut list = None;
@@ -246,21 +258,25 @@ impl Schema {
     }
 
     /// The index of a slice's list of ports; where nothing has a name, of an empty one.
-    fn list(&mut self, own_lists: usize, slice: &EndpointSlice, flags: u8) -> u16 {
+    fn list(&mut self, own_lists: usize, part: &SlicePart<'_>, flags: u8) -> u16 {
         if flags & NAMES == 0 {
             if self.lists.len() == own_lists {
-                self.lists.push(List { is_selected: false, ports: Vec::new() });
+                self.lists.push(List { is_selected: false, zone: Box::default(), ports: Vec::new() });
             }
             return own_lists as u16;
         }
         // More lists than can be numbered share the last.
         let number = |index: usize| u16::try_from(index).unwrap_or(u16::MAX - 1);
-        let ports = &slice.ports;
-        if let Some(known) = self.sources.iter().position(|known| Arc::ptr_eq(known, ports) || known == ports) {
+        let ports = &part.slice.ports;
+        let is_known = |(known, list): (&Arc<[model::EndpointPort]>, &List)| {
+            (Arc::ptr_eq(known, ports) || known == ports) && *list.zone == *part.zone.labels()
+        };
+        let made = self.lists.get(own_lists..).unwrap_or(&[]);
+        if let Some(known) = self.sources.iter().zip(made).position(is_known) {
             return number(own_lists + known);
         }
         if self.lists.len() < usize::from(u16::MAX) {
-            self.lists.push(List::of_slice(slice, flags));
+            self.lists.push(List::of_part(part, flags));
             self.sources.push(Arc::clone(ports));
         }
         number(self.lists.len() - 1)
@@ -279,12 +295,8 @@ impl Schema {
 }
 
 /// What a slice's endpoints that belong into answers stand for, one after the other, with the address as it is written.
-fn each_target<'s>(
-    slice: &'s EndpointSlice,
-    flags: u8,
-    mut each: impl FnMut(&EndpointRef<'s>, AddressRef<'s>, Target),
-) {
-    for endpoint in slice.endpoints.iter().filter(|endpoint| answers(endpoint.conditions)) {
+fn each_target<'s>(part: &SlicePart<'s>, flags: u8, mut each: impl FnMut(&EndpointRef<'s>, AddressRef<'s>, Target)) {
+    for endpoint in part.endpoints() {
         for address in endpoint.addresses() {
             let target = match address {
                 AddressRef::Ip(address) => Target::from(address),
@@ -300,9 +312,9 @@ fn each_target<'s>(
 }
 
 impl List {
-    fn of_slice(slice: &EndpointSlice, flags: u8) -> Self {
-        let declared = slice.ports.iter().map(|port| (port.port, &*port.name, &*port.protocol));
-        Self::new(flags & OWN == 0, declared)
+    fn of_part(part: &SlicePart<'_>, flags: u8) -> Self {
+        let declared = part.slice.ports.iter().map(|port| (port.port, &*port.name, &*port.protocol));
+        Self { zone: part.zone.labels().into(), ..Self::new(flags & OWN == 0, declared) }
     }
 
     /// A list of ports: number, name and protocol. Without any it has one all the same, that no name selects: addresses
@@ -317,8 +329,13 @@ impl List {
             ports.push(PortName { number: None, name: Box::default(), protocol: Box::default() });
         }
         ports.sort_unstable();
-        Self { is_selected, ports }
+        Self { is_selected, zone: Box::default(), ports }
     }
+}
+
+/// Whether a Service is one that `ignore empty_service` is about.
+fn has_cluster_ips(service: &model::Service) -> bool {
+    matches!(service.kind, ServiceKind::ClusterIp(_))
 }
 
 /// The labels of Service and namespace, by which a view finds a Service.
@@ -373,17 +390,4 @@ fn push_dashed(labels: &mut Vec<u8>, address: AddressRef<'_>) -> bool {
             push_labels(labels, &label)
         }
     }
-}
-
-fn answers(conditions: Conditions) -> bool {
-    if planted(Fault::NotReadyAnswered) {
-        return true;
-    }
-    if planted(Fault::NilIsNotReady) {
-        return conditions.ready == Some(true);
-    }
-    if planted(Fault::TerminatingLeftOut) && conditions.terminating == Some(true) {
-        return false;
-    }
-    conditions.is_ready()
 }

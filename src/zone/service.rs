@@ -52,6 +52,13 @@ pub enum Below<'a> {
     Service,
     /// One label, in wire form: an endpoint.
     Endpoint(&'a [u8]),
+    /// The labels of a topology zone: the endpoints of it, or, if it has none and this is wanted, all.
+    Zone {
+        /// In wire form, lower case.
+        labels: &'a [u8],
+        /// All endpoints stand in for a zone without any.
+        prefer: bool,
+    },
     /// Two labels: port and protocol, their leading underscores taken off; empty stands for any.
     Port {
         /// Port name in lower case.
@@ -78,6 +85,11 @@ impl Service {
     /// their addresses point back to.
     pub fn has_names(&self) -> bool {
         self.head().has(ROOT) || self.head().has(NAMES)
+    }
+
+    /// Whether its own name selects endpoints, though there may be none.
+    pub fn is_headless(&self) -> bool {
+        self.head().has(NAMES) && !self.head().has(OWN)
     }
 
     /// Its packed parts: the head first, if it has one.
@@ -193,23 +205,14 @@ pub(super) fn chunk_of(hash: NonZeroU32, count: usize) -> usize {
 mod tests {
     use super::*;
     use crate::model::{self, Endpoint, EndpointAddress, EndpointPort, EndpointSlice, ObjectKey, ServiceKind};
+    use crate::zone::Name;
     use crate::zone::options::ViewOptions;
     use crate::zone::schema::{For, Schema, service_key};
-    use crate::zone::{Name, Pods};
     use std::net::Ipv4Addr;
 
     fn options() -> ViewOptions {
         let zone = Name::parse("cluster.local").expect("a name");
-        ViewOptions {
-            zones: vec![zone.clone()],
-            primary: zone,
-            ttl_secs: 5,
-            namespaces: Default::default(),
-            endpoint_pod_names: true,
-            pods: Pods::Disabled,
-            fallthrough: Vec::new(),
-            local_addresses: Vec::new(),
-        }
+        ViewOptions { endpoint_pod_names: true, ..ViewOptions::new(vec![zone]).expect("a zone") }
     }
 
     /// Slices of a headless Service, each of these pods, given by numbers.
@@ -242,6 +245,7 @@ mod tests {
             ready: None,
             serving: None,
             terminating: None,
+            zone: None,
         }
     }
 

@@ -81,6 +81,19 @@ pub(crate) struct Endpoint {
     pub(crate) terminating: Option<bool>,
 }
 
+impl Endpoint {
+    /// The topology zone that it is in: one for each address. CoreDNS keeps the last that a slice says of an address, so
+    /// that those which several endpoints may have are in none.
+    pub(crate) fn zone(&self) -> Option<&'static str> {
+        let shared = |it: &String| it.starts_with("10.77.") || it.starts_with("10.97.") || it.ends_with(".com");
+        if self.addresses.iter().any(shared) {
+            return None;
+        }
+        let number = self.addresses.first()?.bytes().map(usize::from).sum::<usize>();
+        (number % 5 != 0).then(|| TOPOLOGY_ZONES[number % TOPOLOGY_ZONES.len()])
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Pod {
     pub(crate) namespace: String,
@@ -93,6 +106,8 @@ pub(crate) struct Pod {
 /// The Services whose endpoints are names.
 pub(crate) const NAMED: &str = "named";
 
+/// Where endpoints may be.
+pub(crate) const TOPOLOGY_ZONES: [&str; 3] = ["eu-1a", "EU-1B", "rack.7"];
 const WORDS: [&str; 12] =
     ["web", "api", "db", "cache", "queue", "auth", "search", "mail", "dns", "ns", "svc", "grpc-frontend"];
 const PORT_NAMES: [&str; 8] = ["http", "https", "grpc", "metrics", "dns", "dns-tcp", "a", "quite-a-long-port"];
@@ -275,15 +290,16 @@ impl Cluster {
     }
 
     fn add_pods(&mut self, dice: &mut Dice) {
-        for namespace in self.namespaces.clone() {
+        for (index, namespace) in self.namespaces.clone().into_iter().enumerate() {
             for _ in 0..4 {
                 let v4 = IpAddr::V4(self.v4());
                 let v6: IpAddr = self.v6(dice).parse().expect("an address");
+                let [second_v4, second_v6] = second_addresses(index, self.next());
                 let addresses = match dice.below(6) {
                     0 => Vec::new(),
                     1 => vec![v6],
-                    2 => vec![v6, v4],
-                    3 => vec![v4, v6],
+                    2 => vec![v6, second_v4],
+                    3 => vec![v4, second_v6],
                     _ => vec![v4],
                 };
                 let phase = dice.weighted(&[(80, "Running"), (10, "Pending"), (5, "Succeeded"), (5, "Failed")]);
@@ -474,6 +490,31 @@ impl Markers {
             address: Ipv4Addr::new(10, 250, number, low),
         }
     }
+}
+
+/// Addresses that pods have beside their first. CoreDNS knows only the first; by these it is told which one is asked.
+fn second_addresses(namespace: usize, number: usize) -> [IpAddr; 2] {
+    let (index, [high, low]) = (namespace as u8, (number as u16).to_be_bytes());
+    [
+        Ipv4Addr::new(10, 220 + index, high, low).into(),
+        Ipv6Addr::from([0xfd02, index.into(), 0, 0, 0, 0, 1, number as u16]).into(),
+    ]
+}
+
+/// Whether a pod of this namespace may have the address beside its first.
+pub(crate) fn is_second_address(address: IpAddr, namespace: &str) -> bool {
+    let index = match address {
+        IpAddr::V4(address) => match address.octets() {
+            [10, index @ 220..=223, ..] => usize::from(index - 220),
+            _ => return false,
+        },
+        IpAddr::V6(address) => match address.segments() {
+            [0xfd02, index, ..] => usize::from(index),
+            _ => return false,
+        },
+    };
+    let of = ["prod-", "stage-", "default-2-"].iter().position(|word| namespace.starts_with(word));
+    of.unwrap_or(3) == index
 }
 
 fn port(name: &str, protocol: &'static str, number: u16) -> Port {

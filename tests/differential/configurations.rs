@@ -39,6 +39,11 @@ impl Configuration {
         self.text.contains("{outside}")
     }
 
+    /// What is said of the first zone.
+    fn first_view(&self) -> &str {
+        self.text.split("kubernetes").nth(1).unwrap_or_default()
+    }
+
     pub(crate) fn pick_zone(&self, dice: &mut Dice) -> &'static str {
         if dice.percent(70) { self.zones[0] } else { dice.pick::<&'static str>(self.zones) }
     }
@@ -46,10 +51,14 @@ impl Configuration {
     /// A name that has an address as soon as a server has seen the markers of its kind.
     pub(crate) fn marker_names(&self, markers: &Markers) -> Vec<String> {
         let (namespace, zone) = (&markers.namespace, self.zones[0]);
-        let mut names = vec![
-            format!("{}.{namespace}.svc.{zone}", markers.service),
-            format!("{}.{namespace}.svc.{zone}", markers.headless),
-        ];
+        let mut names = Vec::new();
+        // The one has no endpoints, the other nothing else.
+        if !self.first_view().contains("ignore empty_service") {
+            names.push(format!("{}.{namespace}.svc.{zone}", markers.service));
+        }
+        if !self.first_view().contains("noendpoints") {
+            names.push(format!("{}.{namespace}.svc.{zone}", markers.headless));
+        }
         if self.all_namespaces {
             names.push(format!("{}.svc.{zone}", markers.new_namespace));
         }
@@ -61,7 +70,7 @@ impl Configuration {
 }
 
 /// All of them; each cluster is served under four.
-pub(crate) const ALL: [Configuration; 10] = [
+pub(crate) const ALL: [Configuration; 12] = [
     // What kubeadm writes, with pod names. Listens everywhere: only so does CoreDNS know addresses for NS.
     Configuration {
         name: "kubeadm",
@@ -106,6 +115,7 @@ cluster.local:{port} in-addr.arpa:{port} ip6.arpa:{port} {
     kubernetes {
         {k}
         labels tier in (front)
+        namespace_labels kubernetes.io/metadata.name notin ({ns1})
         pods verified
         endpoint_pod_names
         ttl 0
@@ -126,6 +136,7 @@ cluster.local:{port} in-addr.arpa:{port} ip6.arpa:{port} {
     kubernetes 10.0.0.0/8 other.example Cluster.Local inner.cluster.local in-addr.arpa ip6.arpa {
         {k}
         endpoint_pod_names
+        zonal
         pods insecure
         ttl 3600
     }
@@ -155,6 +166,10 @@ other.example:{port} ip6.arpa:{port} {
         {k}
         pods insecure
         labels tier notin (back)
+        ignore empty_service
+        apiserver_qps 50
+        apiserver_burst 20
+        apiserver_max_inflight 2
     }
 }
 ",
@@ -272,6 +287,46 @@ cluster.local:{port} 10.in-addr.arpa:{port} {
 ",
         zones: &["cluster.local"],
         all_namespaces: true,
+        verifies_pods: true,
+        reverse: true,
+    },
+    Configuration {
+        name: "zonal, no empty Services",
+        text: "
+cluster.local:{port} in-addr.arpa:{port} ip6.arpa:{port} {
+    bind 127.0.0.1
+    kubernetes {
+        {k}
+        zonal
+        ignore empty_service
+        pods verified
+        namespaces {ns0} {ns1} nobody
+    }
+}
+",
+        zones: &["cluster.local"],
+        all_namespaces: false,
+        verifies_pods: true,
+        reverse: true,
+    },
+    Configuration {
+        name: "no endpoints",
+        text: "
+.:{port} {
+    loadbalance
+    kubernetes cluster.local other.example 10.96.0.0/11 ip6.arpa {
+        {k}
+        noendpoints
+        endpoint_pod_names
+        namespace_labels kubernetes.io/metadata.name in ({ns0}, {ns2}, nobody)
+        pods verified
+        fallthrough ip6.arpa other.example
+        ttl 12
+    }
+}
+",
+        zones: &["cluster.local", "other.example"],
+        all_namespaces: false,
         verifies_pods: true,
         reverse: true,
     },

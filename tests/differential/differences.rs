@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::ask::Outcome;
-use crate::cluster::NAMED;
+use crate::cluster::{self, NAMED};
 use crate::compare::{Aspect, Transport};
 use crate::configurations::Configuration;
 use crate::questions::Question;
@@ -172,11 +172,23 @@ fn kind_of_name(difference: &Difference<'_>) -> &'static str {
     match &*relative {
         "" => "apex",
         "ns.dns." => "ns.dns",
+        _ if is_second_address_of_a_pod(&relative) => "second address of a pod",
         _ if relative.contains(&format!("{NAMED}.")) => "of a service whose endpoints are names",
         _ if ours.iter().any(|it| it.owner.starts_with("ns.dns.")) => "alias of ns.dns",
         _ if zone.is_empty() && (relative.ends_with(".in-addr.arpa") || relative.ends_with(".ip6.arpa")) => "reverse",
         _ => "other",
     }
+}
+
+/// Whether a name below a zone is that of an address which a pod of its namespace has beside its first.
+fn is_second_address_of_a_pod(relative: &str) -> bool {
+    let mut labels = relative.trim_end_matches('.').rsplit('.');
+    let (Some("pod"), Some(namespace), Some(label)) = (labels.next(), labels.next(), labels.next()) else {
+        return false;
+    };
+    let separator = if label.matches('-').count() == 3 && !label.contains("--") { "." } else { ":" };
+    let address = label.replace('-', separator).parse();
+    address.is_ok_and(|address| cluster::is_second_address(address, namespace))
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ const QUESTIONS: usize = 2500;
 /// Fewer faults than this would say little about the test.
 const LEAST: usize = 20;
 /// Under these everything that a fault may touch can be seen: the first serves reverse zones, pods and pod names and
-/// has name servers, the others filter, verify and share an API among zones.
-const CONFIGURATIONS: [usize; 4] = [0, 2, 3, 5];
+/// has name servers, the others filter, verify, share an API among zones, and have names of topology zones or no endpoints.
+const CONFIGURATIONS: [usize; 6] = [0, 2, 3, 5, 10, 11];
 const THREADS: usize = 4;
 
 #[test]

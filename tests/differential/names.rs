@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::cluster::{Cluster, Family, Kind, Service, Slice};
+use crate::cluster::{Cluster, Family, Kind, Service, Slice, TOPOLOGY_ZONES};
 use crate::dice::Dice;
 
 /// What kind of name is asked. The run asserts that each was asked often enough.
@@ -19,6 +19,8 @@ pub(crate) enum Shape {
     PortVariant,
     /// `endpoint.service…`
     Endpoint,
+    /// `zone.pin._zone.service…`
+    TopologyZone,
     /// Under another Service, or of an endpoint that is not ready or not there.
     EndpointElsewhere,
     /// Port and protocol in front of an endpoint's name.
@@ -47,13 +49,14 @@ pub(crate) enum Shape {
 
 impl Shape {
     /// How often each is asked.
-    pub(crate) const WEIGHTS: [(u32, Self); 17] = [
-        (17, Self::Service),
+    pub(crate) const WEIGHTS: [(u32, Self); 18] = [
+        (15, Self::Service),
         (7, Self::External),
         (11, Self::Port),
         (6, Self::PortVariant),
-        (14, Self::Endpoint),
+        (12, Self::Endpoint),
         (3, Self::EndpointElsewhere),
+        (4, Self::TopologyZone),
         (2, Self::TooLong),
         (3, Self::Namespace),
         (3, Self::Structure),
@@ -161,6 +164,13 @@ impl Names {
         }
         for variant in ["_._", "_tcp", "_udp", "_http._sctp", "a.b"] {
             self.add(Shape::PortVariant, &base, format!("{variant}.{base}"));
+        }
+        for zone in TOPOLOGY_ZONES.into_iter().chain(["nowhere", "7", "x.rack.7"]) {
+            for directive in ["pin", "prefer"] {
+                self.add(Shape::TopologyZone, &base, format!("{zone}.{directive}._zone.{base}"));
+            }
+            self.add(Shape::TooLong, &base, format!("{zone}.only._zone.{base}"));
+            self.add(Shape::TooLong, &base, format!("{zone}.pin.zone.{base}"));
         }
     }
 

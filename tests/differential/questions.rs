@@ -71,7 +71,7 @@ impl Question {
             let rtype = if reverse && dice.percent(75) { dns::PTR } else { dice.weighted(&TYPES) };
             let rtype = match shape {
                 // Most types have no records anywhere: names that have some are asked for those rather.
-                Shape::Service | Shape::Endpoint if dice.percent(50) => {
+                Shape::Service | Shape::Endpoint | Shape::TopologyZone if dice.percent(50) => {
                     *dice.pick(&[dns::A, dns::A, dns::AAAA, dns::SRV, dns::SRV])
                 }
                 Shape::External if dice.percent(50) => *dice.pick(&[dns::A, dns::A, dns::AAAA, dns::CNAME]),

@@ -134,7 +134,7 @@ impl Tally {
         }
         for configuration in crate::configurations::ALL {
             let count = self.configurations.get(configuration.name).copied().unwrap_or(0);
-            need(configuration.name, count, questions / 12);
+            need(configuration.name, count, questions / 14);
         }
         assert!(missing.is_empty(), "the questions are not what they should be:{missing}");
     }

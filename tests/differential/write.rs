@@ -155,6 +155,9 @@ fn slice_object(slice: &Slice) -> Value {
             if let Some(hostname) = &it.hostname {
                 object["hostname"] = hostname.as_str().into();
             }
+            if let Some(zone) = it.zone() {
+                object["zone"] = zone.into();
+            }
             if let Some((kind, name)) = &it.target {
                 object["targetRef"] = json!({ "kind": kind, "name": name, "namespace": slice.namespace });
             }

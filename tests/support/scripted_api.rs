@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use podzone::config::Source;
+use podzone::config::{ApiLimits, Source};
 use podzone::model::{Event, Kind, Object};
 use podzone::source::{self, Handle, Timing};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -101,7 +101,10 @@ impl Server {
     pub(crate) async fn follow_with(&self, timing: Timing) -> (Handle, mpsc::Receiver<Event>) {
         let (sender, events) = mpsc::channel(16);
         let config = Source::Endpoint { url: self.url.clone(), tls: None };
-        let handle = source::start_with(&config, &[Kind::Service], Some("app=web"), sender, timing).await.unwrap();
+        let handle =
+            source::start_with(&config, &[Kind::Service], Some("app=web"), &ApiLimits::default(), sender, timing)
+                .await
+                .unwrap();
         (handle, events)
     }
 }

@@ -87,6 +87,7 @@ impl Slices {
             ready: Some(*ready),
             serving: None,
             terminating: None,
+            zone: None,
         };
         let slice = &self.slices[&number];
         Object::EndpointSlice(EndpointSlice {

@@ -124,6 +124,7 @@ prop_compose! {
             conditions: conditions.map(|[ready, serving, terminating]| wire::EndpointConditions { ready, serving, terminating }),
             hostname: hostname.as_deref().map(bytes),
             target_ref: target.map(|name| wire::ObjectReference { name: Some(bytes(&name)) }),
+            zone: Some(bytes("zone")),
         };
         (wire, json)
     }
@@ -151,9 +152,12 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn pod()((meta, meta_json) in meta(), ip in address()) -> Both {
-        let json = json!({"kind": "Pod", "metadata": meta_json, "status": {"phase": "Running", "podIP": ip}});
-        let wire = wire::Pod { metadata: Some(meta), status: Some(wire::PodStatus { pod_ip: Some(bytes(&ip)) }) };
+    fn pod()((meta, meta_json) in meta(), ip in address(), ips in prop::collection::vec(address(), 0..3)) -> Both {
+        let all: Vec<Value> = ips.iter().map(|ip| json!({"ip": ip})).collect();
+        let status = json!({"phase": "Running", "podIP": ip, "podIPs": all});
+        let json = json!({"kind": "Pod", "metadata": meta_json, "status": status});
+        let pod_ips = ips.iter().map(|ip| wire::PodIp { ip: Some(bytes(ip)) }).collect();
+        let wire = wire::Pod { metadata: Some(meta), status: Some(wire::PodStatus { pod_ip: Some(bytes(&ip)), pod_ips }) };
         Both { kind: Kind::Pod, wire: wire.encode_to_vec(), json }
     }
 }
