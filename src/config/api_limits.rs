@@ -19,6 +19,11 @@ pub struct ApiLimits {
 pub struct Qps(f32);
 
 impl Qps {
+    /// A rate; `None` where it would be no limit, or let nothing through.
+    pub fn new(per_second: f32) -> Option<Self> {
+        (per_second > 0.0 && per_second.is_finite()).then_some(Self(per_second))
+    }
+
     /// Requests a second.
     pub fn per_second(self) -> f32 {
         self.0
@@ -53,7 +58,7 @@ impl ApiLimits {
             if qps.is_nan() || qps < 0.0 {
                 return Err("apiserver_qps must be >= 0".into());
             }
-            self.qps = (qps > 0.0 && qps.is_finite()).then_some(Qps(qps));
+            self.qps = Qps::new(qps);
             return Ok(());
         }
         let number = number::parse(text).map_err(|error| format!("invalid {option} {text:?}: {error}"))?;

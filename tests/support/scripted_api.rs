@@ -99,12 +99,18 @@ impl Server {
     }
 
     pub(crate) async fn follow_with(&self, timing: Timing) -> (Handle, mpsc::Receiver<Event>) {
+        self.follow_within(&ApiLimits::default(), &[Kind::Service], timing).await
+    }
+
+    pub(crate) async fn follow_within(
+        &self,
+        limits: &ApiLimits,
+        kinds: &[Kind],
+        timing: Timing,
+    ) -> (Handle, mpsc::Receiver<Event>) {
         let (sender, events) = mpsc::channel(16);
         let config = Source::Endpoint { url: self.url.clone(), tls: None };
-        let handle =
-            source::start_with(&config, &[Kind::Service], Some("app=web"), &ApiLimits::default(), sender, timing)
-                .await
-                .unwrap();
+        let handle = source::start_with(&config, kinds, Some("app=web"), limits, sender, timing).await.unwrap();
         (handle, events)
     }
 }
