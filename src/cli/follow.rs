@@ -93,17 +93,15 @@ impl Following {
             match start.await {
                 Ok(handle) => {
                     let _ = started.send(Ok(handle.health()));
-                    let write = async {
+                    // A task like the others: what the runtime itself waits for would be looked at after one more look
+                    // at the sockets.
+                    tokio::spawn(async {
                         if let Ok(writer) = writer.await {
                             writer.write().await;
                         }
-                        std::future::pending().await
-                    };
-                    tokio::select! {
-                        // An error says that the sender is gone, which is the signal.
-                        _ = ended => {}
-                        () = write => {}
-                    }
+                    });
+                    // An error says that the sender is gone, which is the signal.
+                    let _ = ended.await;
                 }
                 Err(error) => drop(started.send(Err(error))),
             }

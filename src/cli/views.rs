@@ -88,7 +88,7 @@ fn source_plan(source: Source, limits: ApiLimits, group: Group<'_>) -> Result<So
     }
     let needs = |kind: Kind| match kind {
         Kind::Pod => group.iter().any(|(_, kubernetes)| kubernetes.pods == PodMode::Verified),
-        Kind::EndpointSlice => group.iter().any(|(_, kubernetes)| !kubernetes.no_endpoints),
+        Kind::EndpointSlice => group.iter().any(|(_, kubernetes)| !filter(kubernetes).no_endpoints),
         Kind::Namespace | Kind::Service => true,
     };
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| needs(*kind)).collect();

@@ -179,6 +179,11 @@ pub struct EndpointsBuilder {
 }
 
 impl EndpointsBuilder {
+    /// One that has room for so many octets.
+    pub fn with_capacity(octets: usize) -> Self {
+        Self { octets: Vec::with_capacity(octets), ..Self::default() }
+    }
+
     /// Begins an endpoint.
     pub fn begin(&mut self) {
         self.addresses.clear();

@@ -194,7 +194,8 @@ fn endpoint_port(port: wire::EndpointPort) -> Result<EndpointPort, Invalid> {
 
 /// Packs the endpoints of a slice, each read into the same message.
 fn endpoints(wires: Vec<Bytes>, names: bool, notes: &mut Vec<String>) -> Result<Endpoints, Unusable> {
-    let mut packed = EndpointsBuilder::default();
+    // As it came it is longer.
+    let mut packed = EndpointsBuilder::with_capacity(wires.iter().map(Bytes::len).sum());
     let mut endpoint = wire::Endpoint::default();
     for wire in wires {
         endpoint.clear();

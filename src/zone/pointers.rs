@@ -25,6 +25,8 @@ struct Pointer<A> {
 impl<A: AsRef<[u8]> + Clone + PartialEq> Entry for Pointer<A> {
     type Key = Self;
 
+    const SHARD_ENTRIES: usize = 256;
+
     fn hash_of(key: &Self) -> u32 {
         keyed_hash(key.address.as_ref())
     }

@@ -1,6 +1,6 @@
 //! A map in versions: readers look one version up while the writer makes the next, which shares all that did not change.
 //!
-//! Entries are spread over shards of some dozens by a keyed hash, and the shards over groups. A shard is one array in
+//! Entries are spread over shards by a keyed hash, and the shards over groups. A shard is one array in
 //! which an entry stands at the place that its hash says or soon after it, so that a look-up is a load of the group's
 //! place, one of the shard's and one of the entry's. To change an entry is to copy its shard, its group and the list of
 //! groups: some hundred references, whatever the size of the map up to hundreds of thousands. What no other version
@@ -15,8 +15,6 @@ use ahash::RandomState;
 /// Groups of shards, and the bits of a hash that choose one.
 const GROUPS: usize = 64;
 const GROUP_BITS: u32 = GROUPS.trailing_zeros();
-/// Entries of a shard, on average, with which each group gets twice as many.
-const SHARD_ENTRIES: usize = 32;
 /// Places of a shard with its first entry.
 const PLACES_MIN: usize = 4;
 
@@ -36,6 +34,11 @@ pub(super) fn keyed_hash_of<T: Hash + ?Sized>(value: &T) -> u64 {
 pub trait Entry: Clone {
     /// What it is looked up by.
     type Key: ?Sized;
+
+    /// Entries of a shard, on average, with which each group gets twice as many. To copy a group touches a count of
+    /// references of each of its shards, and to copy a shard those that its entries have: where they have none, shards are
+    /// to be large and few.
+    const SHARD_ENTRIES: usize = 32;
 
     /// The keyed hash of a key.
     fn hash_of(key: &Self::Key) -> u32;
@@ -146,7 +149,7 @@ impl<E: Entry> Shards<E> {
                 put(Arc::make_mut(&mut shard.places), hash, new);
                 shard.taken += 1;
                 self.len += 1;
-                if self.len > GROUPS * count * SHARD_ENTRIES {
+                if self.len > GROUPS * count * E::SHARD_ENTRIES {
                     self.spread(count * 2);
                 }
             }

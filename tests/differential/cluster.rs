@@ -184,6 +184,14 @@ impl Cluster {
             self.services.push(service);
         }
         self.add_named(dice);
+        let kind = Kind::ClusterIp(self.cluster_ips(dice));
+        self.services.push(Service {
+            namespace: namespace.clone(),
+            name: "vacant".into(),
+            tier: Some("front"),
+            kind,
+            ports: vec![port("http", "TCP", 80)],
+        });
         // The same port name over TCP and UDP needs two slices; and the endpoints of both are the same.
         let kind = Kind::Headless;
         let ports = vec![port("dns", "UDP", 53), port("dns-tcp", "TCP", 53)];
