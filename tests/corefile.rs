@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use podzone::config::{self, ApiLimits, COMMON_FORMAT, Config, Forward, LogClasses, Machine, Monitor, Multisocket};
 use podzone::config::{PodMode, Policy, Source};
+use podzone::corefile::Files;
 use proptest::prelude::*;
 
 const PORT: u16 = 53;
@@ -30,6 +31,14 @@ const PORT: u16 = 53;
 struct Case {
     name: String,
     sections: BTreeMap<String, (String, String)>,
+    /// What may be imported, by path.
+    files: BTreeMap<String, String>,
+}
+
+/// What of a case is being read.
+enum Section {
+    Named(String),
+    File(String),
 }
 
 impl Case {
@@ -40,13 +49,22 @@ impl Case {
         for line in text.split_inclusive('\n') {
             if let Some(header) = line.strip_prefix("--- ") {
                 let (name, argument) = header.trim_end().split_once(' ').unwrap_or_else(|| (header.trim_end(), ""));
+                if name == "file" {
+                    case.files.insert(argument.to_owned(), String::new());
+                    current = Some(Section::File(argument.to_owned()));
+                    continue;
+                }
                 let known = ["corefile", "env", "interfaces", "error", "shown", "config", "warnings", "coredns"]
                     .contains(&name);
                 assert!(known, "{}: unknown section {name}", case.name);
                 case.sections.insert(name.to_owned(), (argument.to_owned(), String::new()));
-                current = Some(name.to_owned());
-            } else if let Some(name) = &current {
-                case.sections.get_mut(name).unwrap().1.push_str(line);
+                current = Some(Section::Named(name.to_owned()));
+            } else {
+                match &current {
+                    Some(Section::Named(name)) => case.sections.get_mut(name).unwrap().1.push_str(line),
+                    Some(Section::File(path)) => case.files.get_mut(path).unwrap().push_str(line),
+                    None => {}
+                }
             }
         }
         case
@@ -73,6 +91,18 @@ impl Case {
 
     fn load(&self) -> Result<config::Loaded, config::ConfigError> {
         config::parse_for(self, "Corefile", &self.corefile(), PORT)
+    }
+}
+
+impl Files for Case {
+    fn matching(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
+        let pattern = glob::Pattern::new(pattern).map_err(|error| error.to_string())?;
+        Ok(self.files.keys().filter(|path| pattern.matches(path)).map(PathBuf::from).collect())
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let text = self.files.get(path.to_str().unwrap()).ok_or(io::ErrorKind::NotFound)?;
+        Ok(text.clone().into_bytes())
     }
 }
 
@@ -273,6 +303,11 @@ fn same_words_as_coredns() {
     let mut compared = 0;
     for case in cases().iter().filter(|case| case.sections.contains_key("coredns")) {
         std::fs::write(folder.path().join("Corefile"), case.corefile()).unwrap();
+        for (path, text) in &case.files {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
         let mut command = std::process::Command::new(&binary);
         command.current_dir(folder.path()).args(["-conf", "Corefile"]);
         for (name, value) in case.lines("env").filter_map(|line| line.split_once('=')) {
@@ -366,7 +401,9 @@ fn nearly_a_corefile() -> impl Strategy<Value = String> {
         "reload",
         "forward",
         "import",
+        "import s\n",
         "(s)",
+        "(s) {\n",
         "endpoint",
         "tls",
         "kubeconfig",
@@ -407,6 +444,17 @@ fn nearly_a_corefile() -> impl Strategy<Value = String> {
 }
 
 struct NoMachine;
+
+/// A file that imports itself, whatever it is called.
+impl Files for NoMachine {
+    fn matching(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
+        Ok(vec![pattern.into()])
+    }
+
+    fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
+        Ok(b"errors\nimport s\nlog {\nimport s\n".into())
+    }
+}
 
 impl Machine for NoMachine {
     fn variable(&self, name: &str) -> Option<String> {

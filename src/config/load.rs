@@ -9,10 +9,7 @@ use super::error::ConfigError;
 use super::known::DIRECTIVES;
 use super::machine::{Machine, ThisMachine};
 use super::report::Report;
-use crate::corefile::{self, Diagnostic, Place, Source};
-
-/// The largest Corefile that is read, in bytes: four times what a ConfigMap can hold.
-const BYTES_MAX: u64 = 4 * 1024 * 1024;
+use crate::corefile::{self, BYTES_MAX, Diagnostic, Files as _, Place, Source};
 
 /// A configuration, and what the operator should be told about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +58,7 @@ pub fn parse_for(machine: &dyn Machine, file_name: &str, text: &str, default_por
     if let Some(at) = source.text().find('\0') {
         return Err(refuse_binary(&source, at, "a NUL byte"));
     }
-    let parsed = match corefile::parse(&source, &DIRECTIVES, &|name| machine.variable(name)) {
+    let parsed = match corefile::parse(&source, &DIRECTIVES, &|name| machine.variable(name), machine) {
         Ok(parsed) => parsed,
         Err(errors) => {
             // The parser never fails without an error.
@@ -81,15 +78,14 @@ pub fn parse_for(machine: &dyn Machine, file_name: &str, text: &str, default_por
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if path == Path::new("stdin") {
-        if io::stdin().is_terminal() {
-            return Err(io::Error::other("it is a terminal"));
-        }
-        io::stdin().lock().take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    } else {
-        std::fs::File::open(path)?.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if path != Path::new("stdin") {
+        return ThisMachine.read(path);
     }
+    if io::stdin().is_terminal() {
+        return Err(io::Error::other("it is a terminal"));
+    }
+    let mut bytes = Vec::new();
+    io::stdin().lock().take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -1,10 +1,13 @@
 //! What a Corefile's meaning depends on beside its text.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
-/// The environment and the interfaces of the machine that a Corefile is read for.
-pub trait Machine {
+use crate::corefile::{BYTES_MAX, Files};
+
+/// The environment, the interfaces and the files of the machine that a Corefile is read for.
+pub trait Machine: Files {
     /// The value of an environment variable.
     fn variable(&self, name: &str) -> Option<String>;
 
@@ -18,6 +21,20 @@ pub trait Machine {
 /// The machine that this process runs on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ThisMachine;
+
+impl Files for ThisMachine {
+    fn matching(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
+        let paths = glob::glob(pattern).map_err(|error| error.msg.to_owned())?;
+        // A folder that may not be looked into has no files, as in Go's `filepath.Glob`.
+        Ok(paths.filter_map(Result::ok).collect())
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)?.take(BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
 
 impl Machine for ThisMachine {
     fn variable(&self, name: &str) -> Option<String> {

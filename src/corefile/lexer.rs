@@ -14,12 +14,14 @@ pub struct Token {
     pub place: Place,
     /// The line that it ends on; only quoted words span lines.
     pub end_line: u32,
+    /// Whether it begins a line whatever stands before it: the first of what is imported does.
+    pub begins_line: bool,
 }
 
 impl Token {
     /// Whether `next` goes on the line that this word ends on.
     pub fn continues(&self, next: &Self) -> bool {
-        self.place.source == next.place.source && self.end_line == next.place.line
+        !next.begins_line && self.place.source == next.place.source && self.end_line == next.place.line
     }
 }
 
@@ -107,7 +109,7 @@ impl Lexer<'_> {
     fn end_word(&mut self, end: usize) {
         if let Some(Word { text, start, line, column, .. }) = self.word.take() {
             let place = Place { source: Arc::clone(self.source), start, end, line, column };
-            self.tokens.push(Token { text, place, end_line: self.line });
+            self.tokens.push(Token { text, place, end_line: self.line, begins_line: false });
         }
     }
 

@@ -6,6 +6,7 @@
 //! what they mean. Nothing here knows what a directive does.
 
 mod diagnostic;
+mod import;
 mod lexer;
 mod parser;
 mod source;
@@ -13,6 +14,7 @@ mod suggest;
 mod variables;
 
 pub use diagnostic::Diagnostic;
+pub use import::{BYTES_MAX, Files};
 pub use lexer::{Token, lex};
 pub use parser::{Directive, Parsed, ServerBlock, parse};
 pub use source::{Place, Source};
