@@ -187,6 +187,9 @@ fn summary(config: &Config) -> String {
                 Source::Manifests(folder) => writeln!(text, "    manifests {}", folder.display()),
             }
             .unwrap();
+            if !view.multicluster.is_empty() {
+                writeln!(text, "    multicluster {}", view.multicluster.join(" ")).unwrap();
+            }
             let ApiLimits { qps, burst, max_inflight } = view.api_limits;
             let limits = [
                 ("qps", qps.map(|qps| qps.per_second().to_string())),
@@ -409,6 +412,7 @@ fn nearly_a_corefile() -> impl Strategy<Value = String> {
         "kubeconfig",
         "manifests",
         "namespaces",
+        "multicluster",
         "labels",
         "a in (b,",
         "!",

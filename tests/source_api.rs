@@ -9,6 +9,7 @@ mod scripted_api;
 
 use std::time::Duration;
 
+use podzone::config::ApiLimits;
 use podzone::model::Kind;
 use podzone::source::{Handle, Timing};
 use scripted_api::{Answer, Server, bookmark, end_of_list, event, expect, item, page, refusal, requests, timing};
@@ -319,4 +320,39 @@ async fn a_silent_watch_that_a_check_proves_wrong_is_made_again_from_the_list() 
     assert!(server.asked(4).await[3].contains("resourceversion=9&"));
     assert_eq!(checked(&handle).await, (1, 1));
     assert_eq!(handle.health().status(Kind::Service).unwrap().silences, 1);
+}
+
+#[tokio::test]
+async fn a_custom_resource_is_asked_for_in_json_and_waited_for_where_it_is_not_installed() {
+    let server = Server::streaming(vec![
+        Answer::full(404, "404 page not found\n"),
+        Answer::full(404, refusal(404, "NotFound")),
+        Answer::full(200, [event("ADDED", "a", 1), end_of_list(9)].concat()),
+        Answer::hang(""),
+    ])
+    .await;
+    let (handle, mut events) = server.follow_within(&ApiLimits::default(), &[Kind::ServiceImport], timing()).await;
+    expect(&mut events, &["unknown", "unknown", "begin", "apply n/a", "end"]).await;
+    let asked = server.asked(3).await;
+    let path = "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports?";
+    assert!(
+        asked.iter().all(|asked| asked.starts_with(path) && asked.contains("labelselector=app%3dweb")),
+        "{asked:?}"
+    );
+    let requests = requests(&server.requests, 3).await;
+    assert!(requests.iter().all(|request| request.contains("accept: application/json\r\n")), "{requests:?}");
+    let status = handle.health().status(Kind::ServiceImport).unwrap();
+    assert_eq!((status.listings, status.failures), (1, 2));
+}
+
+#[tokio::test]
+async fn what_every_api_server_has_is_never_unknown() {
+    let server = Server::start(vec![
+        Answer::full(404, refusal(404, "NotFound")),
+        page(5, "", &[item("a")]),
+        Answer::hang(String::new()),
+    ])
+    .await;
+    let (_handle, mut events) = server.follow().await;
+    expect(&mut events, &["begin", "apply n/a", "end"]).await;
 }

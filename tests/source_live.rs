@@ -11,6 +11,7 @@ use podzone::config::{ApiLimits, Source};
 use podzone::model::{Cluster, Event, Kind, Object, ObjectKey};
 use podzone::source::{self, read_list, read_watch};
 use support::kube::{ControlPlane, Options};
+use support::mcs;
 use tokio::sync::mpsc;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -67,6 +68,11 @@ apiVersion: v1
 kind: Pod
 metadata: {name: pod, namespace: default, labels: {app: web}}
 spec: {containers: [{name: c, image: i}]}
+---
+apiVersion: multicluster.x-k8s.io/v1alpha1
+kind: ServiceImport
+metadata: {name: web, namespace: default}
+spec: {type: ClusterSetIP, ips: [10.42.0.1], ports: [{name: http, port: 80, protocol: TCP}]}
 ";
 
 const PATHS: [(Kind, &str); 4] = [
@@ -154,6 +160,7 @@ fn a_list_comes_as_a_stream_and_goes_on_as_the_watch() {
         let mut cluster = Cluster::default();
         seen.into_iter().for_each(|event| cluster.handle(event));
         assert!(cluster.is_synced(&Kind::ALL) && cluster.count(Kind::Service) >= 3);
+        assert_eq!(cluster.count(Kind::ServiceImport), 1, "custom resources come in JSON");
 
         plane.kubectl(&["delete", "service", "alias"], "");
         let event = tokio::time::timeout(LIMIT, events.recv()).await.expect("the change in time").unwrap();
@@ -200,6 +207,7 @@ fn plane() -> ControlPlane {
 
 fn start(api_arguments: Vec<String>) -> ControlPlane {
     let plane = ControlPlane::start(Options { api_arguments, ..Options::default() });
+    mcs::install(&plane);
     plane.apply(OBJECTS);
     plane
 }

@@ -20,6 +20,7 @@ fn key(object: &Object) -> ObjectKey {
         Object::Service(object) => object.key.clone(),
         Object::EndpointSlice(object) => object.key.clone(),
         Object::Pod(object) => object.key.clone(),
+        Object::ServiceImport(object) => object.key.clone(),
     }
 }
 
@@ -42,7 +43,7 @@ async fn listings(events: &mut mpsc::Receiver<Event>, count: usize) -> Vec<Strin
             Event::Apply(object) => objects.push(format!("{} {}", object.kind(), key(&object))),
             Event::End(_) => ends += 1,
             Event::Begin(_) => {}
-            Event::Delete(..) => panic!("manifests are always listed"),
+            Event::Delete(..) | Event::Unknown(_) => panic!("manifests are always listed"),
         }
     }
     objects
@@ -88,7 +89,7 @@ async fn every_case_means_what_it_expects() {
         fs::copy(&file, folder.path().join(name)).unwrap();
         let expected = fs::read_to_string(file.with_file_name(format!("{name}.expect"))).unwrap();
         let (handle, mut events) = start(folder.path()).await;
-        let objects = listings(&mut events, 4).await;
+        let objects = listings(&mut events, Kind::ALL.len()).await;
         let failing = handle.health().status(Kind::Service).unwrap().failing.map(|failing| failing.cause);
         match expected.strip_prefix("error: ") {
             None => {
@@ -107,7 +108,7 @@ async fn every_case_means_what_it_expects() {
 #[tokio::test]
 async fn the_sample_cluster_is_taken_whole() {
     let (handle, mut events) = start(&Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/sample")).await;
-    let objects: BTreeSet<String> = listings(&mut events, 4).await.into_iter().collect();
+    let objects: BTreeSet<String> = listings(&mut events, Kind::ALL.len()).await.into_iter().collect();
     for name in
         ["Namespace shop", "Service default/beam", "EndpointSlice shop/postgres-n4b7k", "Service kube-system/kube-dns"]
     {
@@ -125,7 +126,7 @@ async fn changes_are_followed_and_mistakes_change_nothing() {
     let a = folder.path().join("a.yaml");
     write(&a, &service("one"));
     let (handle, mut events) = start(folder.path()).await;
-    assert_eq!(listings(&mut events, 4).await, ["Namespace default", "Service default/one"]);
+    assert_eq!(listings(&mut events, Kind::ALL.len()).await, ["Namespace default", "Service default/one"]);
     assert!(is_quiet(&mut events).await);
 
     // Only the kind that changed is listed again, and of two of the same name the first file's counts.
@@ -168,7 +169,7 @@ async fn a_mounted_config_map_swaps_as_one() {
     link("..1", "..data");
     link("..data/web.yaml", "web.yaml");
     let (_handle, mut events) = start(folder.path()).await;
-    assert_eq!(listings(&mut events, 4).await, ["Namespace default", "Service default/one"]);
+    assert_eq!(listings(&mut events, Kind::ALL.len()).await, ["Namespace default", "Service default/one"]);
     link("..2", "..data_tmp");
     fs::rename(folder.path().join("..data_tmp"), folder.path().join("..data")).unwrap();
     assert_eq!(listings(&mut events, 1).await, ["Service default/two"]);
@@ -180,7 +181,7 @@ async fn what_is_no_file_is_refused_by_name() {
     write(&folder.path().join("good.yaml"), &service("one"));
     fs::create_dir(folder.path().join("folder.yaml")).unwrap();
     let (handle, mut events) = start(folder.path()).await;
-    assert_eq!(listings(&mut events, 4).await, ["Namespace default", "Service default/one"]);
+    assert_eq!(listings(&mut events, Kind::ALL.len()).await, ["Namespace default", "Service default/one"]);
     complains(&handle, "folder.yaml: not a file").await;
     fs::remove_dir(folder.path().join("folder.yaml")).unwrap();
 
@@ -188,7 +189,7 @@ async fn what_is_no_file_is_refused_by_name() {
     let pipe = folder.path().join("pipe.yml");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let (handle, mut events) = start(folder.path()).await;
-    assert_eq!(listings(&mut events, 4).await.len(), 2);
+    assert_eq!(listings(&mut events, Kind::ALL.len()).await.len(), 2);
     complains(&handle, "pipe.yml: not a file").await;
     fs::remove_file(pipe).unwrap();
     complains(&handle, "socket.json: not a file").await;

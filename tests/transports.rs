@@ -50,6 +50,7 @@ fn slice(service: &str, count: u16) -> Event {
         key: ObjectKey::new("a", format!("{service}-1")),
         labels: Labels::new(),
         service: Some(service.into()),
+        import: None,
         endpoints: (0..count).map(endpoint).collect(),
         ports,
     }))

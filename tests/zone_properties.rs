@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex};
 
 use podzone::answer::{Block, Responder, Transport};
 use podzone::model::{
-    Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Event, Filter, Kind, Labels as Metadata, Namespace, Object,
-    ObjectKey, Pod, Selector, Service, ServiceKind, ServicePort,
+    Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Event, Filter, Import, Kind, Labels as Metadata, Namespace,
+    Object, ObjectKey, Pod, Selector, Service, ServiceKind, ServicePort,
 };
 use podzone::zone::delta::service_records;
 use podzone::zone::name_servers::NameServers;
@@ -97,6 +97,32 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
     )
 }
 
+/// A Service of other clusters.
+fn service_import() -> impl Strategy<Value = Object> {
+    let kind = prop_oneof![
+        2 => proptest::collection::vec(address(), 0..3).prop_map(ServiceKind::ClusterIp),
+        3 => Just(ServiceKind::Headless),
+    ];
+    (key(&SERVICES), metadata(), kind, proptest::collection::vec(port(), 0..3)).prop_map(
+        |(key, labels, kind, ports)| {
+            let port = |(name, protocol, port): (&str, &str, u16)| ServicePort {
+                name: name.into(),
+                protocol: protocol.into(),
+                port,
+            };
+            Object::ServiceImport(Service { key, labels, kind, ports: ports.into_iter().map(port).collect() })
+        },
+    )
+}
+
+/// What an imported slice says of where it belongs. Nobody should leave out the cluster, and somebody will.
+fn import() -> impl Strategy<Value = Option<Box<Import>>> {
+    let import = (select(&["web", "beam", "beam", "gone"][..]), select(&["east", "west", "We.st", ""][..]));
+    let import =
+        import.prop_map(|(service, cluster)| Box::new(Import { service: service.into(), cluster: cluster.into() }));
+    proptest::option::of(import)
+}
+
 fn slice() -> impl Strategy<Value = Object> {
     let service = select(&[None, Some("web"), Some("beam"), Some("beam"), Some("gone")][..]);
     let port = (port(), any::<bool>()).prop_map(|((name, protocol, port), numbered)| EndpointPort {
@@ -105,15 +131,18 @@ fn slice() -> impl Strategy<Value = Object> {
         port: numbered.then_some(port),
     });
     let contents = (proptest::collection::vec(endpoint(), 0..4), proptest::collection::vec(port, 0..3));
-    (key(&["s0", "s1", "s2"]), metadata(), service, contents).prop_map(|(key, labels, service, (endpoints, ports))| {
-        Object::EndpointSlice(EndpointSlice {
-            key,
-            labels,
-            service: service.map(Into::into),
-            endpoints: endpoints.into(),
-            ports: ports.into(),
-        })
-    })
+    (key(&["s0", "s1", "s2"]), metadata(), service, import(), contents).prop_map(
+        |(key, labels, service, import, (endpoints, ports))| {
+            Object::EndpointSlice(EndpointSlice {
+                key,
+                labels,
+                service: service.map(Into::into),
+                import,
+                endpoints: endpoints.into(),
+                ports: ports.into(),
+            })
+        },
+    )
 }
 
 /// Pods that are going are left out: what is known of them depends on what came before, see the last test.
@@ -131,7 +160,7 @@ fn namespace() -> impl Strategy<Value = Object> {
 }
 
 fn object() -> impl Strategy<Value = Object> {
-    prop_oneof![2 => namespace(), 4 => service(), 6 => slice(), 2 => pod()]
+    prop_oneof![2 => namespace(), 4 => service(), 6 => slice(), 2 => pod(), 3 => service_import()]
 }
 
 fn key_of(object: &Object) -> ObjectKey {
@@ -140,6 +169,7 @@ fn key_of(object: &Object) -> ObjectKey {
         Object::Service(service) => service.key.clone(),
         Object::EndpointSlice(slice) => slice.key.clone(),
         Object::Pod(pod) => pod.key.clone(),
+        Object::ServiceImport(import) => import.key.clone(),
     }
 }
 
@@ -369,18 +399,23 @@ impl Bench {
             local_addresses: local.iter().map(|text| text.parse().unwrap()).collect(),
             ..ViewOptions::new(["cluster.local", "in-addr.arpa"].map(|zone| Name::parse(zone).unwrap()).into()).unwrap()
         };
+        let of_imports = |options| ViewOptions { multicluster: true, ..options };
         let selector = || Some(Selector::parse("tier=front").unwrap());
         let front = Filter { labels: selector(), ..Filter::default() };
         let of_front = Filter { namespace_labels: selector(), ..Filter::default() };
         let blind = Filter { no_endpoints: true, ..Filter::default() };
         let zonal = ViewOptions { zonal: true, ignore_empty_service: true, ..options(&[], true, Pods::Disabled, &[]) };
+        let busy = ViewOptions { ignore_empty_service: true, ..options(&[], false, Pods::Disabled, &["10.0.0.1"]) };
         let views = [
             (options(&[], false, Pods::Insecure, &[]), Filter::default()),
             (options(&[], true, Pods::Verified, &["10.0.0.1", "fd00::1"]), Filter::default()),
             (options(&["a"], true, Pods::Disabled, &["10.0.0.2"]), Filter::default()),
-            (options(&[], false, Pods::Verified, &[]), front),
+            (options(&[], false, Pods::Verified, &[]), front.clone()),
             (zonal, of_front),
-            (options(&[], false, Pods::Disabled, &["10.0.0.1"]), blind),
+            (options(&[], false, Pods::Disabled, &["10.0.0.1"]), blind.clone()),
+            (of_imports(options(&[], true, Pods::Verified, &["10.0.0.1"])), Filter::default()),
+            (of_imports(options(&["a"], false, Pods::Disabled, &[])), front),
+            (of_imports(busy), blind),
         ];
         let views: Vec<(Arc<View>, Filter)> =
             views.into_iter().map(|(options, filter)| (Arc::new(View::new(options, FIRST_SERIAL)), filter)).collect();
@@ -409,8 +444,10 @@ impl Bench {
         self.publisher.publish();
         for (view, (followed, responder)) in self.views.iter().zip(self.followed.iter().zip(&self.responders)) {
             let followed = followed.lock().unwrap();
+            let is_of_imports = view.options().multicluster;
             let view = &*view.current();
-            assert_eq!(view.is_synced(), Kind::ALL.into_iter().all(|kind| source.listed(kind)));
+            let is_needed = |kind: &Kind| *kind != Kind::ServiceImport || is_of_imports;
+            assert_eq!(view.is_synced(), Kind::ALL.into_iter().filter(is_needed).all(|kind| source.listed(kind)));
             assert_eq!((view.version(), view.serial()), (followed.version, followed.serial));
             assert_view_is(view, &followed.content);
             let records: Vec<Record> = followed.content.records();
@@ -466,8 +503,17 @@ fn versions(view: &View) -> (u64, u32) {
 /// is synced, Services' addresses and SRV records are prepared but for aliases and endpoints' own SRV records.
 fn assert_paths_agree(responder: &Responder, records: &[Record], is_synced: bool) {
     let zone = Name::parse("cluster.local").unwrap();
-    let fixed =
-        ["web.a.svc", "gone.a.svc", "gone.beam.a.svc", "_http.beam.b.svc", "_._tcp.beam.a.svc", "http.tcp.beam.b.svc"];
+    let fixed = [
+        "web.a.svc",
+        "gone.a.svc",
+        "gone.beam.a.svc",
+        "_http.beam.b.svc",
+        "_._tcp.beam.a.svc",
+        "http.tcp.beam.b.svc",
+        "_http.tcp.beam.b.svc",
+        "pod-0.east.beam.a.svc",
+        "po.d.beam.a.svc",
+    ];
     let fixed = fixed.map(|text| Labels::parse(text).unwrap());
     let owners: BTreeSet<&Labels> = records.iter().map(|record| &record.owner).chain(&fixed).collect();
     let names = owners.into_iter().filter_map(|owner| Name::join(owner, &zone));
@@ -493,7 +539,8 @@ fn query(name: &Name, rtype: u16) -> Vec<u8> {
     [&header[..], name.as_wire(), &rtype.to_be_bytes(), &[0, 1]].concat()
 }
 
-/// A name is never advertised before it resolves. Only a dotted pod name never does: it has a label too many.
+/// A name is never advertised before it resolves. Only with a dotted pod name or cluster's id it never does: it has a label
+/// too many.
 fn assert_targets_resolve(responder: &Responder, records: &[Record]) {
     let zone = Name::parse("cluster.local").unwrap();
     let targets: BTreeSet<&Labels> = records
@@ -502,7 +549,7 @@ fn assert_targets_resolve(responder: &Responder, records: &[Record]) {
             Data::Srv { target, .. } => Some(target),
             _ => None,
         })
-        .filter(|target| !target.to_string().starts_with("po.d."))
+        .filter(|target| !target.to_string().starts_with("po.d.") && !target.to_string().contains(".we.st."))
         .collect();
     for target in targets {
         let name = Name::join(target, &zone).unwrap();
@@ -604,4 +651,33 @@ fn without_a_service_in_front_the_own_addresses_serve_the_zone() {
         vec![(Labels::parse("ns.dns").unwrap(), vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()])];
     assert_eq!(*bench.views[1].current().name_servers(), NameServers(expected));
     assert_eq!(*bench.views[0].current().name_servers(), NameServers::default());
+}
+
+/// What an API server does not have is not waited for, takes nothing from the cluster's own names, and comes when it has.
+#[test]
+fn without_service_imports_only_their_view_waits() {
+    let mut bench = Bench::new();
+    let (mut source, [own, of_imports]) = (Source::default(), [0, 6]);
+    let state = |bench: &Bench, view: usize| {
+        let content = bench.views[view].current();
+        (content.is_synced(), content.is_unknown(), content.is_awaited())
+    };
+    bench.take(vec![Event::Unknown(Kind::ServiceImport)]);
+    bench.publisher.publish();
+    assert_eq!([own, of_imports].map(|view| state(&bench, view)), [(false, false, true); 2], "others may come yet");
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::ServiceImport) {
+        bench.take(source.begin(kind));
+        bench.take(source.go(kind, usize::MAX));
+    }
+    bench.publisher.publish();
+    assert!(bench.publisher.is_synced());
+    assert_eq!(state(&bench, own), (true, false, false));
+    assert_eq!(state(&bench, of_imports), (false, true, false));
+    bench.take(source.begin(Kind::ServiceImport));
+    bench.publisher.publish();
+    assert_eq!(state(&bench, of_imports), (false, false, true), "now it is there");
+    bench.take(source.go(Kind::ServiceImport, usize::MAX));
+    bench.take(vec![Event::Unknown(Kind::ServiceImport)]);
+    bench.publisher.publish();
+    assert_eq!(state(&bench, of_imports), (true, false, false), "what was there once is kept");
 }

@@ -67,6 +67,7 @@ fn slice<'p>(service: &Service, name: &str, pods: impl Iterator<Item = &'p Pod>)
         key: ObjectKey::new(&*service.namespace, name),
         labels: Labels::new(),
         service: Some(service.name.as_str().into()),
+        import: None,
         endpoints: pods.map(endpoint).collect(),
         ports: [EndpointPort { name: "http".into(), protocol: "TCP".into(), port: Some(8080) }].into(),
     }

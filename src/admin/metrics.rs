@@ -39,7 +39,7 @@ pub struct Enabled {
 pub struct ServedView {
     /// The label of the first server of the block.
     pub server: String,
-    /// The first zone of the block.
+    /// The first zone of the block, or of the view where that is of multicluster zones.
     pub zone: String,
     /// The view.
     pub view: Arc<View>,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::sources::FollowedSource;
+use crate::model::Kind;
 use crate::zone::View;
 
 /// What readiness is made of; shared by all endpoints that tell it.
@@ -29,7 +30,8 @@ pub enum State {
 }
 
 impl Readiness {
-    /// Ready when all `views` are synced; `sources` say why they are not.
+    /// Ready when all `views` are synced; `sources` say why they are not. A view that misses only what its API server does
+    /// not have keeps nobody from the others.
     pub fn new(views: Vec<Arc<View>>, sources: Vec<Arc<FollowedSource>>) -> Self {
         Self { views, sources, since: Instant::now(), is_ending: AtomicBool::new(false) }
     }
@@ -48,7 +50,7 @@ impl Readiness {
             return State::Ready;
         }
         // Views are all that can be waited for.
-        if self.views.iter().any(|view| !view.current().is_synced()) {
+        if self.views.iter().any(|view| view.current().is_awaited()) {
             return State::Waiting("kubernetes".to_owned());
         }
         if let Some(latch) = latch {
@@ -57,14 +59,24 @@ impl Readiness {
         State::Ready
     }
 
+    /// The multicluster zones that are not served, since their API server does not have ServiceImports: a line for each.
+    pub fn lacking(&self) -> String {
+        let lacking = self.views.iter().filter(|view| view.current().is_unknown());
+        let zones = lacking.flat_map(|view| &view.options().zones);
+        zones.map(|zone| format!("{zone}: not served, the API server has no ServiceImports\n")).collect()
+    }
+
     /// Why it is not ready, a line for each kind of object that is not listed yet.
     pub fn reasons(&self) -> String {
-        let mut text = String::new();
+        let mut text = self.lacking();
         for source in &self.sources {
             for kind in source.health.kinds() {
                 let Some(status) = source.health.status(kind).filter(|status| !status.listed) else { continue };
                 // Writing to a string cannot fail.
                 let _ = write!(text, "{}: {kind}: not listed for {}", source.name, seconds(self.since.elapsed()));
+                if kind == Kind::ServiceImport {
+                    let _ = write!(text, ", which {} are made of", self.multicluster_zones());
+                }
                 if let Some(listing) = status.listing {
                     let _ =
                         write!(text, ", {} objects in {} so far", listing.objects, seconds(listing.begun.elapsed()));
@@ -82,6 +94,12 @@ impl Readiness {
             text.push_str("everything is listed and about to be published\n");
         }
         text
+    }
+
+    fn multicluster_zones(&self) -> String {
+        let views = self.views.iter().filter(|view| view.options().multicluster);
+        let zones = views.flat_map(|view| &view.options().zones);
+        zones.map(ToString::to_string).collect::<Vec<_>>().join(" ")
     }
 }
 

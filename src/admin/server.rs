@@ -69,7 +69,10 @@ impl Page {
             Self::Ready { readiness, monitor, latch } => {
                 let latch = (*monitor == Monitor::UntilReady).then_some(latch);
                 match readiness.state(latch) {
-                    State::Ready => response(StatusCode::OK, TEXT, "OK"),
+                    State::Ready => match readiness.lacking() {
+                        lacking if lacking.is_empty() => response(StatusCode::OK, TEXT, "OK"),
+                        lacking => response(StatusCode::OK, TEXT, format!("OK\n{lacking}")),
+                    },
                     State::Ending => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "Shutting down"),
                     State::Waiting(names) => {
                         tracing::info!(target: "plugin/ready", "Plugins not ready: {names:?}");

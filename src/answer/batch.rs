@@ -9,9 +9,9 @@ use std::hint::black_box;
 use super::chance;
 use super::folded::Folded;
 use super::kubernetes::Verdict;
-use super::prepared;
+use super::prepared::{self, Spot};
 use super::responder::{Accepted, Outcome, Received, Responder, Transport, answered};
-use crate::zone::{Current, Snapshot, View};
+use crate::zone::{Current, Snapshot};
 
 /// Views of a listener that a batch holds one version of; of others each query takes the version that stands.
 const VIEWS_HELD: usize = 4;
@@ -78,25 +78,25 @@ impl<'r> Batch<'r> {
         transport: Transport,
         out: &mut Vec<u8>,
     ) -> Option<Outcome<'p>> {
-        let view = received.block.view.as_deref()?;
+        let spot = received.spot.as_ref()?;
         match self.contents.get(received.view?) {
-            Some(Some(content)) => self.prepared_from(view, content, received, transport, out),
-            _ => self.prepared_from(view, &view.current(), received, transport, out),
+            Some(Some(content)) => self.prepared_from(spot, content, received, transport, out),
+            _ => self.prepared_from(spot, &spot.fall().view.current(), received, transport, out),
         }
     }
 
     fn prepared_from<'p>(
         &self,
-        view: &View,
+        spot: &Spot<'_>,
         content: &Snapshot,
         received: &Received<'p, '_>,
         transport: Transport,
         out: &mut Vec<u8>,
     ) -> Option<Outcome<'p>> {
-        let Received { query, question, name, block, spot, .. } = received;
+        let Received { query, question, name, block, .. } = received;
         let mut message = self.responder.begin(query, block, transport, out);
         let turn = block.rotates.then(chance::next);
-        match prepared::answer(view, content, spot.as_ref()?, question, name, turn, &mut message)? {
+        match prepared::answer(content, spot, question, name, turn, &mut message)? {
             Verdict::Answered(rcode) => {
                 let flags = self.responder.finish(message, query, rcode, block.bufsize);
                 Some(Outcome::Answered(answered(*query, Some(block.id), rcode, flags)))

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use super::alias;
+use super::fall::Fall;
 use super::folded::Folded;
 use super::locate::{Located, Pod, locate, locate_in_cluster, reverse_address};
 use super::message::{Message, Owner, Section, address_type};
@@ -14,9 +15,12 @@ use crate::zone::faults::{Fault, planted};
 use crate::zone::records::{Entry, Selected, weight};
 use crate::zone::{Labels, Name, Snapshot, View};
 
-/// The version of the schema that the names follow (Kubernetes DNS-Based Service Discovery, section 2.2), and the TTL
-/// of its record in seconds.
-const SCHEMA_VERSION: (&[u8], u32) = (b"1.1.0", 28_800);
+/// The version of the schema that the names follow (Kubernetes DNS-Based Service Discovery, section 2.2),
+const SCHEMA_VERSION: &[u8] = b"1.1.0";
+/// that of the schema of multicluster zones (Kubernetes DNS-Based Multicluster Service Discovery, section 2.2),
+const MULTICLUSTER_SCHEMA_VERSION: &[u8] = b"1.0.0";
+/// and the TTL of their records.
+const SCHEMA_VERSION_TTL_SECS: u32 = 28_800;
 
 /// A view's question: the zone that it falls into, and where.
 pub(super) struct Asked<'a> {
@@ -53,22 +57,16 @@ pub(super) enum Verdict {
     Elsewhere(Vec<alias::Record>),
 }
 
-/// The longest of a view's zones that a name is in, and where it begins in the name.
-pub(super) fn zone_of<'v>(view: &'v View, name: &Folded) -> Option<(&'v Name, usize)> {
-    let zones = view.options().zones.iter().filter_map(|zone| Some((zone, name.within(zone.as_wire())?)));
-    zones.min_by_key(|(_, at)| *at)
-}
-
-/// Answers a question from a view. Names outside its zones are passed on, and so are those below the zones that
-/// `fallthrough` names which do not exist.
+/// Answers a question from a view that its name falls into. Names that do not exist are passed on below the zones that
+/// `fallthrough` names.
 pub(super) fn answer(
     responder: &Responder,
-    view: &View,
+    fall: Fall<'_>,
     question: &Question<'_>,
     name: &Folded,
     message: &mut Message<'_>,
 ) -> Verdict {
-    let Some((zone, zone_at)) = zone_of(view, name) else { return Verdict::PassedOn };
+    let Fall { view, zone, zone_at } = fall;
     let content = &*view.current();
     let asked = Asked { view, content, zone, zone_at, question, name: name.as_wire() };
     let ending = match question.qtype {
@@ -292,8 +290,11 @@ impl Asked<'_> {
     fn txt(&self, message: &mut Message<'_>) -> Ending {
         let name = self.name;
         if &name[..self.zone_at] == b"\x0bdns-version" {
-            let (version, ttl) = SCHEMA_VERSION;
-            message.record(Section::Answer, Owner::QUESTION, rtype::TXT, ttl, |message| {
+            let version = match self.view.options().multicluster {
+                true => MULTICLUSTER_SCHEMA_VERSION,
+                false => SCHEMA_VERSION,
+            };
+            message.record(Section::Answer, Owner::QUESTION, rtype::TXT, SCHEMA_VERSION_TTL_SECS, |message| {
                 message.octets(&[u8::try_from(version.len()).unwrap_or_default()]);
                 message.octets(version);
             });

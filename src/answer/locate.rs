@@ -121,7 +121,7 @@ pub(super) fn locate_in_cluster<'n>(view: &View, content: &'n Snapshot, name: &'
         Kind::Pod => locate_pod(view, content, &labels),
         Kind::Service if labels.count == 2 && planted(Fault::NamespaceNodeMissing) => Located::Missing,
         Kind::Service if labels.count == 2 => Located::Empty,
-        Kind::Service => match locate_service(content, &labels, below) {
+        Kind::Service => match locate_service(view, content, &labels, below) {
             Some(selected) if below.is_some() && selected.is_empty() => Located::Drained,
             Some(selected) => Located::Service(selected),
             None => Located::Missing,
@@ -145,19 +145,34 @@ enum Kind {
     Pod,
 }
 
-fn locate_service<'n>(content: &'n Snapshot, labels: &Labels<'n>, zone: Option<Below<'n>>) -> Option<Selected<'n>> {
+fn locate_service<'n>(
+    view: &View,
+    content: &'n Snapshot,
+    labels: &Labels<'n>,
+    zone: Option<Below<'n>>,
+) -> Option<Selected<'n>> {
     let service = content.service(labels.run(3, 1)?)?;
     let below = match (zone, labels.count) {
         (Some(zone), _) => zone,
         (None, 3) => Below::Service,
         (None, 4) => Below::Endpoint(labels.run(4, 3)?),
-        (None, _) => Below::Port { port: stripped(labels.text(5)?)?, protocol: stripped(labels.text(4)?)? },
+        (None, _) => two_labels(view, labels.run(5, 3)?, labels.text(5)?, labels.text(4)?)?,
     };
     service.select(below)
 }
 
+/// What two labels before a Service's name mean: port and protocol, or, where Services come from many clusters, an
+/// endpoint and its cluster, if neither begins with an underscore.
+pub(super) fn two_labels<'n>(view: &View, wire: &'n [u8], first: &'n [u8], second: &'n [u8]) -> Option<Below<'n>> {
+    let has_clusters = view.options().multicluster && !planted(Fault::ClusterIsProtocol);
+    if has_clusters && ![first, second].iter().any(|label| label.starts_with(b"_")) {
+        return Some(Below::Endpoint(wire));
+    }
+    Some(Below::Port { port: stripped(first)?, protocol: stripped(second)? })
+}
+
 /// A port's or protocol's label without its underscore, which may be missing.
-pub(super) fn stripped(label: &[u8]) -> Option<&[u8]> {
+fn stripped(label: &[u8]) -> Option<&[u8]> {
     match label.strip_prefix(b"_") {
         Some(rest) => Some(rest),
         None if planted(Fault::UnderscoreRequired) => None,

@@ -16,6 +16,7 @@ mod batch;
 mod chance;
 mod edns;
 mod elsewhere;
+mod fall;
 mod folded;
 mod kubernetes;
 mod locate;

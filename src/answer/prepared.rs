@@ -4,9 +4,10 @@
 //! property test and a fuzz target hold that. What is not here is composed: the names above Services, pods' addresses,
 //! aliases, endpoints that several slices hold, and types that only the zone itself has.
 
+use super::fall::Fall;
 use super::folded::Folded;
-use super::kubernetes::{Asked, Verdict, zone_of};
-use super::locate::{reverse_address, stripped};
+use super::kubernetes::{Asked, Verdict};
+use super::locate::{reverse_address, two_labels};
 use super::message::{Family, Message, Owner, Section};
 use super::query::{Question, bits, rtype};
 use super::rcode::Rcode;
@@ -14,7 +15,7 @@ use super::service::{Found, Wanted, Writer};
 use crate::zone::faults::any_planted;
 use crate::zone::name::NAME_OCTETS_MAX;
 use crate::zone::shards::keyed_hash;
-use crate::zone::{Below, Name, Snapshot, View, name_servers};
+use crate::zone::{Below, Snapshot, View, name_servers};
 
 /// Labels of a name that exists below its zone, at most and at least: `port.protocol.service.namespace.svc`, and
 /// without the first two.
@@ -24,8 +25,7 @@ const LABELS_MIN: usize = 3;
 /// Where in a view a name leads: found once, and used by all passes over a batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spot<'v> {
-    zone: &'v Name,
-    zone_at: usize,
+    fall: Fall<'v>,
     place: Place,
 }
 
@@ -46,17 +46,21 @@ enum Place {
 }
 
 impl<'v> Spot<'v> {
-    /// Finds a name; `None` if it is in none of the view's zones.
-    pub(super) fn find(view: &'v View, name: &Folded) -> Option<Self> {
-        let (zone, zone_at) = zone_of(view, name)?;
-        let place = match Place::of(name, zone_at) {
-            _ if zone.is_reverse() => Place::Reverse,
+    /// Finds a name that falls into a zone.
+    pub(super) fn find(fall: Fall<'v>, name: &Folded) -> Self {
+        let place = match Place::of(name, fall.zone_at) {
+            _ if fall.zone.is_reverse() => Place::Reverse,
             // Names of topology zones are longer than others that exist.
-            Some(Place::TooLong) if !view.options().zonal => Place::Missing,
+            Some(Place::TooLong) if !fall.view.options().zonal => Place::Missing,
             Some(Place::TooLong) | None => Place::Composed,
             Some(place) => place,
         };
-        Some(Self { zone, zone_at, place })
+        Self { fall, place }
+    }
+
+    /// Where it falls.
+    pub(super) fn fall(&self) -> Fall<'v> {
+        self.fall
     }
 
     /// The keyed hash of the Service that will be looked up.
@@ -72,7 +76,6 @@ impl<'v> Spot<'v> {
 ///
 /// `turn` is where the addresses of a set begin, for those who want them to rotate.
 pub(super) fn answer(
-    view: &View,
     content: &Snapshot,
     spot: &Spot<'_>,
     question: &Question<'_>,
@@ -83,7 +86,7 @@ pub(super) fn answer(
     if any_planted() || !content.is_synced() {
         return None;
     }
-    let Spot { zone, zone_at, place } = *spot;
+    let Spot { fall: Fall { view, zone, zone_at }, place } = *spot;
     let asked = &Asked { view, content, zone, zone_at, question, name: name.as_wire() };
     let wanted = match question.qtype {
         rtype::A => Wanted::Addresses(Family::V4),
@@ -98,7 +101,7 @@ pub(super) fn answer(
         Place::Missing => Found::Missing,
         Place::Service { key_at, key_end, hash, labels } => {
             let service = content.service_hashed(hash, asked.name.get(key_at..key_end)?);
-            match (service, below(asked.name, name, labels, key_at)?) {
+            match (service, below(view, asked.name, name, labels, key_at)?) {
                 (Some(service), Some(below)) => {
                     let writer = Writer {
                         message,
@@ -153,14 +156,11 @@ impl Place {
 
 /// What stands before Service and namespace in a name of so many labels before its zone; `Some(None)` if there is no such
 /// name.
-fn below<'n>(wire: &'n [u8], name: &'n Folded, labels: usize, key_at: usize) -> Option<Option<Below<'n>>> {
+fn below<'n>(view: &View, wire: &'n [u8], name: &'n Folded, labels: usize, key_at: usize) -> Option<Option<Below<'n>>> {
     Some(match labels {
         3 => Some(Below::Service),
         4 => Some(Below::Endpoint(wire.get(..key_at)?)),
-        _ => match (stripped(name.label(0)?), stripped(name.label(1)?)) {
-            (Some(port), Some(protocol)) => Some(Below::Port { port, protocol }),
-            _ => None,
-        },
+        _ => two_labels(view, wire.get(..key_at)?, name.label(0)?, name.label(1)?),
     })
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::alias;
 use super::edns;
 use super::elsewhere::{self, Deferred};
+use super::fall::{self, Fall};
 use super::folded::Folded;
 use super::kubernetes::{self, Verdict};
 use super::message::Message;
@@ -32,6 +33,8 @@ pub enum Transport {
 pub struct Block {
     /// The view that it answers from, if it has one.
     pub view: Option<Arc<View>>,
+    /// The view that its multicluster zones are answered from, if it has such.
+    pub multicluster: Option<Arc<View>>,
     /// `bufsize`, in octets.
     pub bufsize: Option<u16>,
     /// `forward`: which names go to its upstreams.
@@ -54,6 +57,16 @@ pub struct Forwarded {
 }
 
 impl Block {
+    /// Its views.
+    pub(super) fn views(&self) -> impl Iterator<Item = &Arc<View>> + Clone {
+        self.view.iter().chain(&self.multicluster)
+    }
+
+    /// Where a name falls in them, and the number of the view.
+    fn fall(&self, name: &Folded) -> Option<(usize, Fall<'_>)> {
+        fall::find(self.views().map(|view| &**view), name)
+    }
+
     /// Whether a name (wire form, lower case) goes to the block's upstreams.
     fn forwards(&self, name: &[u8]) -> bool {
         self.forward.as_ref().is_some_and(|forward| {
@@ -91,7 +104,7 @@ pub(super) struct Received<'p, 'n> {
     pub(super) question: Question<'p>,
     pub(super) name: &'n Folded,
     pub(super) block: &'n Block,
-    /// The block's view, as an index into [`Routes::views`].
+    /// The block's view that the name falls into, as an index into [`Routes::views`].
     pub(super) view: Option<usize>,
     /// Where in the view the name leads.
     pub(super) spot: Option<Spot<'n>>,
@@ -207,8 +220,10 @@ impl Responder {
         let name = &*name;
         match self.routes.find(name, question.qtype).filter(|route| route.block.handles) {
             Some(route) => {
-                let spot = route.block.view.as_deref().and_then(|view| Spot::find(view, name));
-                Accepted::Query(Received { query, question, name, block: &route.block, view: route.view, spot })
+                let fall = route.block.fall(name);
+                let view = fall.and_then(|(number, _)| route.view(number));
+                let spot = fall.map(|(_, fall)| Spot::find(fall, name));
+                Accepted::Query(Received { query, question, name, block: &route.block, view, spot })
             }
             None => Accepted::Answered(self.fail(query, None, Rcode::REFUSED, None, transport, out)),
         }
@@ -222,10 +237,10 @@ impl Responder {
         transport: Transport,
         out: &mut Vec<u8>,
     ) -> Outcome<'p> {
-        let &Received { query, question, name, block, .. } = received;
-        if let Some(view) = block.view.as_deref() {
+        let &Received { query, question, name, block, spot, .. } = received;
+        if let Some(spot) = spot {
             let mut message = self.begin(&query, block, transport, out);
-            match kubernetes::answer(self, view, &question, name, &mut message) {
+            match kubernetes::answer(self, spot.fall(), &question, name, &mut message) {
                 Verdict::Answered(rcode) => {
                     let flags = self.finish(message, &query, rcode, block.bufsize);
                     rotate::if_wanted(block, out);
@@ -302,8 +317,7 @@ impl Responder {
         let Some(block) = self.routes.find(&folded, qtype).map(|route| &*route.block) else {
             return Vec::new();
         };
-        let zone = block.view.as_deref().and_then(|view| Some((view, kubernetes::zone_of(view, &folded)?.0)));
-        if let Some((view, zone)) = zone {
+        if let Some((_, Fall { view, zone, .. })) = block.fall(&folded) {
             let found = alias::resolve(self, view, zone, name, qtype, trail);
             if found.is_some() || !view.options().passes_on(wire) {
                 return found.unwrap_or_default();

@@ -13,8 +13,15 @@ use crate::zone::{Name, View};
 pub(super) struct Route {
     zone: Name,
     pub(super) block: Arc<Block>,
-    /// The block's view, as an index into [`Routes::views`].
-    pub(super) view: Option<usize>,
+    /// The block's views in their order, as indices into [`Routes::views`].
+    views: [Option<usize>; 2],
+}
+
+impl Route {
+    /// The index of the block's view of this number.
+    pub(super) fn view(&self, number: usize) -> Option<usize> {
+        self.views.get(number).copied().flatten()
+    }
 }
 
 /// The zones of a listener.
@@ -36,8 +43,11 @@ impl Routes {
             if let Some(word) = routes.lengths.get_mut(length / 64) {
                 *word |= 1 << (length % 64);
             }
-            let view = block.view.as_ref().map(|view| routes.index_of(view));
-            routes.by_zone.insert(zone.clone(), Route { zone, block, view });
+            let mut views = [None; 2];
+            for (index, view) in views.iter_mut().zip(block.views()) {
+                *index = Some(routes.index_of(view));
+            }
+            routes.by_zone.insert(zone.clone(), Route { zone, block, views });
         }
         routes
     }

@@ -25,12 +25,19 @@ pub(super) async fn start(
     sources: &[Arc<FollowedSource>],
     counters: Option<Arc<Counters>>,
 ) -> anyhow::Result<Admin> {
-    let all = views.iter().flatten().map(|plan| Arc::clone(&plan.view)).collect();
+    let all = views.iter().flatten().flat_map(ViewPlan::views).cloned().collect();
     let readiness = Arc::new(Readiness::new(all, sources.to_vec()));
     let served = config.blocks.iter().zip(views).filter_map(|(block, plan)| {
         let (server, zone) = labels(block).into_iter().next()?;
-        Some(ServedView { server, zone, view: Arc::clone(&plan.as_ref()?.view) })
+        let served = plan.as_ref()?.views().map(move |view| {
+            // Two views of one directive are told apart by their zones.
+            let own = view.options().zones.first().filter(|_| view.options().multicluster);
+            let zone = own.map_or_else(|| zone.clone(), ToString::to_string);
+            ServedView { server: server.clone(), zone, view: Arc::clone(view) }
+        });
+        Some(served)
     });
+    let served = served.flatten();
     let metrics =
         Arc::new(Metrics::new(counters.unwrap_or_default(), enabled(config), served.collect(), sources.to_vec()));
 

@@ -83,10 +83,11 @@ pub(super) fn open(
         .zip(views)
         .enumerate()
         .map(|(id, (block, plan))| {
-            let view = plan.as_ref().map(|plan| Arc::clone(&plan.view));
+            let (view, multicluster) =
+                plan.as_ref().map_or((None, None), |plan| (plan.view.clone(), plan.multicluster.clone()));
             let forward = block.forward.as_ref().and_then(forwarded);
             let (bufsize, rotates) = (block.bufsize, block.loadbalance);
-            Arc::new(Block { view, forward, bufsize, rotates, handles: !handlers(block).is_empty(), id })
+            Arc::new(Block { view, multicluster, forward, bufsize, rotates, handles: !handlers(block).is_empty(), id })
         })
         .collect();
     let forwarders = config.blocks.iter().map(|block| block.forward.clone().map(Forwarder::new)).collect();

@@ -154,12 +154,12 @@ async fn start(args: &Args, config: &Config, plan: Plan) -> Result<Running, Fail
     Ok(Running { serving, admin, _sources: sources, _pid_file: pid_file })
 }
 
-/// Waits until every view has seen everything once, or has waited its `startup_timeout`.
+/// Waits until every view has seen everything once that there is to see, or has waited its `startup_timeout`.
 async fn wait_for_sync(views: &[&ViewPlan]) {
     let begun = Instant::now();
     let mut said = begun;
     loop {
-        let mut waiting = views.iter().filter(|plan| !plan.view.current().is_synced()).peekable();
+        let mut waiting = views.iter().filter(|plan| plan.views().any(|view| view.current().is_awaited())).peekable();
         if waiting.peek().is_none() {
             return;
         }

@@ -24,13 +24,22 @@ pub(super) struct SourcePlan {
     pub(super) publisher: Publisher,
 }
 
-/// A view, and how long the sockets wait for it.
+/// The views of a directive, and how long the sockets wait for them.
 #[derive(Clone)]
 pub(super) struct ViewPlan {
-    /// The view.
-    pub(super) view: Arc<View>,
+    /// That of the cluster's own Services; none where all zones are multicluster ones.
+    pub(super) view: Option<Arc<View>>,
+    /// That of the multicluster zones, if there are such.
+    pub(super) multicluster: Option<Arc<View>>,
     /// `startup_timeout`
     pub(super) startup_timeout: Duration,
+}
+
+impl ViewPlan {
+    /// Both.
+    pub(super) fn views(&self) -> impl Iterator<Item = &Arc<View>> {
+        self.view.iter().chain(&self.multicluster)
+    }
 }
 
 /// Everything that answers come from.
@@ -48,7 +57,7 @@ pub(super) enum PlanError {
     #[error("{0} is not a domain name")]
     Zone(String),
     /// More views of one cluster than can be told apart.
-    #[error("{0} kubernetes directives share one cluster, and {max} are the most", max = Filter::MAX)]
+    #[error("{0} views share one cluster, and {max} are the most", max = Filter::MAX)]
     TooManyViews(usize),
 }
 
@@ -65,13 +74,15 @@ pub(super) fn plan(config: &Config) -> Result<Plan, PlanError> {
             views.push(None);
             continue;
         };
-        let view = Arc::new(View::new(view_options(kubernetes, &block.bind)?, unix_now()));
+        let [view, multicluster] = view_options(kubernetes, &block.bind)?
+            .map(|options| options.map(|options| Arc::new(View::new(options, unix_now()))));
         let source = (kubernetes.source.clone(), kubernetes.api_limits);
         if !groups.contains_key(&source) {
             order.push(source.clone());
         }
-        groups.entry(source).or_default().push((Arc::clone(&view), kubernetes));
-        views.push(Some(ViewPlan { view, startup_timeout: kubernetes.startup_timeout }));
+        let plan = ViewPlan { view, multicluster, startup_timeout: kubernetes.startup_timeout };
+        groups.entry(source).or_default().extend(plan.views().map(|view| (Arc::clone(view), kubernetes)));
+        views.push(Some(plan));
     }
     let mut sources = Vec::new();
     for source in order {
@@ -88,7 +99,11 @@ fn source_plan(source: Source, limits: ApiLimits, group: Group<'_>) -> Result<So
     }
     let needs = |kind: Kind| match kind {
         Kind::Pod => group.iter().any(|(_, kubernetes)| kubernetes.pods == PodMode::Verified),
-        Kind::EndpointSlice => group.iter().any(|(_, kubernetes)| !filter(kubernetes).no_endpoints),
+        // Those of other clusters are shown all the same.
+        Kind::EndpointSlice => {
+            group.iter().any(|(view, kubernetes)| !filter(kubernetes).no_endpoints || view.options().multicluster)
+        }
+        Kind::ServiceImport => group.iter().any(|(view, _)| view.options().multicluster),
         Kind::Namespace | Kind::Service => true,
     };
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| needs(*kind)).collect();
@@ -108,7 +123,29 @@ fn filter(kubernetes: &Kubernetes) -> Filter {
     }
 }
 
-fn view_options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions, PlanError> {
+/// The options of both views of a directive: that of the cluster's own Services, which has the reverse zones, and that of
+/// its multicluster zones. What lies below one of those is one too (plugin/kubernetes/kubernetes.go, func
+/// isMultiClusterZone). The cluster's own is left out only where no name of an address can come to it either.
+fn view_options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<[Option<ViewOptions>; 2], PlanError> {
+    let all = options(kubernetes, bind)?;
+    let shared: Vec<Name> = kubernetes.multicluster.iter().filter_map(|zone| Name::parse(zone)).collect();
+    let is_shared = |zone: &Name| !zone.is_reverse() && shared.iter().any(|shared| zone.is_within(shared));
+    let (multicluster, own): (Vec<Name>, Vec<Name>) = all.zones.iter().cloned().partition(is_shared);
+    let has_addresses =
+        |zone: &Name| REVERSE_ROOTS.iter().filter_map(|root| Name::parse(root)).any(|root| root.is_within(zone));
+    let own =
+        (!own.is_empty() || multicluster.iter().any(has_addresses)).then(|| ViewOptions { zones: own, ..all.clone() });
+    let multicluster =
+        // They have no topology zones (plugin/kubernetes/parse.go, func parseRequest).
+        (!multicluster.is_empty())
+            .then(|| ViewOptions { zones: multicluster, multicluster: true, zonal: false, ..all });
+    Ok([own, multicluster])
+}
+
+/// The roots of the trees of addresses.
+const REVERSE_ROOTS: [&str; 2] = ["in-addr.arpa", "ip6.arpa"];
+
+fn options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions, PlanError> {
     let name = |zone: &String| Name::parse(zone).ok_or_else(|| PlanError::Zone(zone.clone()));
     let zones: Vec<Name> = kubernetes.zones.iter().map(name).collect::<Result<_, _>>()?;
     let nothing_said = ViewOptions::new(zones).ok_or_else(|| PlanError::Zone(String::new()))?;

@@ -64,8 +64,8 @@ pub(super) const DIRECTIVES: [&str; 60] = [
     "nomad",
 ];
 
-/// Options of `kubernetes` that podzone serves, its own `manifests` among them.
-pub(super) const KUBERNETES_SERVED: [&str; 18] = [
+/// Options of `kubernetes`: CoreDNS's (`plugin/kubernetes/setup.go`), and podzone's own `manifests`.
+pub(super) const KUBERNETES_OPTIONS: [&str; 19] = [
     "endpoint",
     "tls",
     "kubeconfig",
@@ -82,12 +82,10 @@ pub(super) const KUBERNETES_SERVED: [&str; 18] = [
     "noendpoints",
     "fallthrough",
     "ignore",
+    "multicluster",
     "zonal",
     "startup_timeout",
 ];
-
-/// Options of `kubernetes` that only CoreDNS serves (`plugin/kubernetes/setup.go`).
-pub(super) const KUBERNETES_NOT_SERVED: [&str; 1] = ["multicluster"];
 
 /// Schemes of keys that only CoreDNS serves (`plugin/pkg/transport`).
 pub(super) const SCHEMES_NOT_SERVED: [&str; 6] = ["tls", "quic", "grpc", "https3", "https", "unix"];

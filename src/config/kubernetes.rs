@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::api_limits::ApiLimits;
-use super::known::{KUBERNETES_NOT_SERVED, KUBERNETES_SERVED};
+use super::known::KUBERNETES_OPTIONS;
 use super::reader::{ONCE, Reader};
 use super::report::Report;
 use super::zone::{self, ZoneError};
@@ -40,8 +40,10 @@ fn check_stanza(reader: &mut Reader<'_>, keys: &[ZoneKey], report: &mut Report) 
     }
     options.check_conflicts(reader, report);
     let source = options.source(reader, report);
+    check_multicluster(&options.multicluster, &zones, reader, report);
     Kubernetes {
         zones,
+        multicluster: options.multicluster.into_iter().map(|(_, zone)| zone).collect(),
         source,
         api_limits: options.api_limits,
         namespaces: options.namespaces,
@@ -103,6 +105,19 @@ fn check_zones(reader: &mut Reader<'_>, directive: &Token, keys: &[ZoneKey], rep
     zones
 }
 
+/// Zones must be the directive's own to be made of ServiceImports. CoreDNS sees that at the directive's end, and names
+/// the first that is not.
+fn check_multicluster(zones: &[(&Token, String)], own: &[String], reader: &Reader<'_>, report: &mut Report) {
+    for (word, zone) in zones.iter().filter(|(_, zone)| !own.contains(zone)) {
+        let message = format_args!(
+            "is not authoritative for the multicluster zone {zone} (authoritative zones: [{}])",
+            own.join(" ")
+        );
+        let error = reader.error_at(word, message);
+        report.error(error.hint("the zones of multicluster are among those behind 'kubernetes'"));
+    }
+}
+
 #[derive(Default)]
 struct Options<'a> {
     endpoint: Option<&'a Token>,
@@ -120,20 +135,17 @@ struct Options<'a> {
     zonal: Option<&'a Token>,
     ttl_secs: Option<u32>,
     fallthrough: Vec<String>,
+    /// The zones of the last line, each with the word that it came from.
+    multicluster: Vec<(&'a Token, String)>,
     startup_timeout: Option<Duration>,
 }
 
 impl<'a> Options<'a> {
     fn check(&mut self, option: &'a Token, reader: &mut Reader<'a>, report: &mut Report) {
         let name = option.text.as_str();
-        if KUBERNETES_NOT_SERVED.contains(&name) {
-            reader.remaining_args();
-            report.not_served(option, format_args!("option '{name}' of kubernetes"));
-            return;
-        }
-        if !KUBERNETES_SERVED.contains(&name) {
+        if !KUBERNETES_OPTIONS.contains(&name) {
             let mut error = reader.error(format_args!("unknown property '{name}'"));
-            if let Some(known) = did_you_mean(name, KUBERNETES_SERVED.into_iter().chain(KUBERNETES_NOT_SERVED)) {
+            if let Some(known) = did_you_mean(name, KUBERNETES_OPTIONS) {
                 error = error.hint(format!("did you mean '{known}'?"));
             }
             report.error(error);
@@ -184,6 +196,7 @@ impl<'a> Options<'a> {
                 warn_of_more(more, report);
             }
             ("fallthrough", words) => self.check_fallthrough(words, reader, report),
+            ("multicluster", words) => self.check_multicluster(option, words, reader, report),
             ("startup_timeout", [text, more @ ..]) => {
                 match duration::parse(&text.text) {
                     Ok(duration) => self.startup_timeout = Some(duration),
@@ -228,6 +241,25 @@ impl<'a> Options<'a> {
                 Err(ZoneError::Scheme(scheme)) => {
                     report
                         .error(reader.error_at(word, format_args!("a zone of fallthrough has no scheme: {scheme}://")));
+                }
+            }
+        }
+    }
+
+    /// The last line counts. Without zones, none is a multicluster one, as in CoreDNS.
+    fn check_multicluster(&mut self, option: &Token, words: &'a [Token], reader: &Reader<'_>, report: &mut Report) {
+        self.multicluster.clear();
+        if words.is_empty() {
+            report.warn(option, "multicluster has no effect without zones");
+        }
+        for word in words {
+            match zone::parse(&word.text) {
+                Ok(written) => self.multicluster.extend(written.zones.into_iter().map(|zone| (word, zone))),
+                Err(ZoneError::Invalid(message, _)) => report.error(reader.bare_error(word, message)),
+                Err(ZoneError::Scheme(scheme)) => {
+                    report.error(
+                        reader.error_at(word, format_args!("a zone of multicluster has no scheme: {scheme}://")),
+                    );
                 }
             }
         }

@@ -193,6 +193,8 @@ pub struct LogClasses {
 pub struct Kubernetes {
     /// The zones that the view is authoritative for: lower case, trailing dot, at least one not reverse.
     pub zones: Vec<String>,
+    /// `multicluster`: those of the zones whose names are of ServiceImports.
+    pub multicluster: Vec<String>,
     /// Where the cluster's objects come from.
     pub source: Source,
     /// `apiserver_qps`, `apiserver_burst`, `apiserver_max_inflight`
@@ -201,7 +203,7 @@ pub struct Kubernetes {
     pub namespaces: Vec<String>,
     /// `namespace_labels`: only Namespaces that it selects are exposed.
     pub namespace_labels: Option<Selector>,
-    /// `labels`: only Services, EndpointSlices and Pods that it selects are seen.
+    /// `labels`: only Services, ServiceImports, EndpointSlices and Pods that it selects are seen.
     pub labels: Option<Selector>,
     /// `pods`
     pub pods: PodMode,

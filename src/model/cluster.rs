@@ -35,11 +35,12 @@ impl Visibility {
 /// What of a cluster one view sees, as far as labels decide it.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Filter {
-    /// Services, EndpointSlices and Pods must match; `None` lets all through.
+    /// Services, ServiceImports, EndpointSlices and Pods must match; `None` lets all through.
     pub labels: Option<Selector>,
     /// Namespaces must match; `None` lets all through.
     pub namespace_labels: Option<Selector>,
-    /// No EndpointSlice is seen.
+    /// No EndpointSlice is seen, but for those of ServiceImports: CoreDNS keeps them apart from the cluster's own
+    /// (plugin/kubernetes/controller.go, func newdnsController).
     pub no_endpoints: bool,
 }
 
@@ -53,11 +54,13 @@ impl Filter {
 pub struct Dirty {
     /// Services (by their own key, whether they exist or not) whose own data, endpoints or existence changed.
     pub services: HashSet<ObjectKey>,
+    /// The same of ServiceImports.
+    pub imports: HashSet<ObjectKey>,
     /// Namespaces that came or went, for one of the filters at least.
     pub namespaces: HashSet<Arc<str>>,
     /// Pods that changed, and what they were.
     pub pods: HashMap<ObjectKey, PodBefore>,
-    /// A kind was listed in full for the first time.
+    /// A kind was listed in full for the first time, or it came out that there is none such.
     pub synced: bool,
 }
 
@@ -78,7 +81,11 @@ impl PodBefore {
 impl Dirty {
     /// Whether there is nothing to look at.
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.namespaces.is_empty() && self.pods.is_empty() && !self.synced
+        self.services.is_empty()
+            && self.imports.is_empty()
+            && self.namespaces.is_empty()
+            && self.pods.is_empty()
+            && !self.synced
     }
 }
 
@@ -222,13 +229,19 @@ pub struct Cluster {
     services: Table<ObjectKey, Service>,
     slices: Table<ObjectKey, EndpointSlice>,
     pods: Table<ObjectKey, Pod>,
+    imports: Table<ObjectKey, Service>,
+    /// Whether anybody asks for imports: where nobody does, slices do not keep what they belong to.
+    has_imports: bool,
     slices_by_service: Join<ObjectKey>,
+    slices_by_import: Join<ObjectKey>,
     /// Slices that hold one of the addresses that are looked for.
     slices_by_address: Join<IpAddr>,
     looked_for: Vec<IpAddr>,
     listed: HashSet<Kind>,
     /// Kinds that are being listed.
     under_way: HashSet<Kind>,
+    /// Kinds that the API server does not know.
+    unknown: HashSet<Kind>,
     dirty: Dirty,
     texts: Interned<str>,
     service_ports: Interned<[ServicePort]>,
@@ -242,6 +255,11 @@ impl Cluster {
         Self { filters, looked_for, ..Self::default() }
     }
 
+    /// The same cluster, with ServiceImports and their slices.
+    pub fn with_imports(self) -> Self {
+        Self { has_imports: true, ..self }
+    }
+
     /// Takes one event in.
     pub fn handle(&mut self, event: Event) {
         match event {
@@ -252,11 +270,17 @@ impl Cluster {
                     Kind::Service => self.services.begin(),
                     Kind::EndpointSlice => self.slices.begin(),
                     Kind::Pod => self.pods.begin(),
+                    Kind::ServiceImport => self.imports.begin(),
                 }
+                self.dirty.synced |= self.unknown.remove(&kind);
             }
             Event::Apply(object) => self.apply(object),
             Event::Delete(kind, key) => self.delete(kind, &key),
             Event::End(kind) => self.end(kind),
+            Event::Unknown(kind) => {
+                self.under_way.remove(&kind);
+                self.dirty.synced |= self.unknown.insert(kind);
+            }
         }
     }
 
@@ -268,6 +292,11 @@ impl Cluster {
     /// Whether every one of these kinds has been listed in full.
     pub fn is_synced(&self, kinds: &[Kind]) -> bool {
         kinds.iter().all(|kind| self.listed.contains(kind))
+    }
+
+    /// Whether one of these kinds is not known to the API server, so that it is not listed any time soon.
+    pub fn is_unknown(&self, kinds: &[Kind]) -> bool {
+        kinds.iter().any(|kind| self.unknown.contains(kind))
     }
 
     /// Whether a kind is being listed. Its objects are then of two moments, some as they were and some as they are.
@@ -286,9 +315,19 @@ impl Cluster {
         keys.filter(|key| namespaces.contains(&key.namespace))
     }
 
+    /// The same of ServiceImports.
+    pub fn import_keys(&self, namespaces: &HashSet<Arc<str>>) -> impl Iterator<Item = &ObjectKey> {
+        self.imports.live.keys().filter(|key| namespaces.contains(&key.namespace))
+    }
+
     /// The Service of a key, if a view's filter lets it through.
     pub fn service(&self, key: &ObjectKey, filter: usize) -> Option<&Service> {
         self.services.live.get(key).filter(|live| live.visible.contains(filter)).map(|live| &live.object)
+    }
+
+    /// The ServiceImport of a key, if a view's filter lets it through.
+    pub fn import(&self, key: &ObjectKey, filter: usize) -> Option<&Service> {
+        self.imports.live.get(key).filter(|live| live.visible.contains(filter)).map(|live| &live.object)
     }
 
     /// The slices that carry a Service's name, by their own names' order.
@@ -298,6 +337,16 @@ impl Cluster {
         filter: usize,
     ) -> impl Iterator<Item = &'a EndpointSlice> + use<'a> {
         self.visible_slices(self.slices_by_service.get(service), filter)
+    }
+
+    /// The slices that carry a ServiceImport's name, by their own names' order.
+    pub fn slices_of_import<'a>(
+        &'a self,
+        import: &ObjectKey,
+        filter: usize,
+    ) -> impl Iterator<Item = &'a EndpointSlice> + use<'a> {
+        let slices = self.slices_by_import.get(import).filter_map(|key| self.slices.live.get(key));
+        slices.filter(move |live| live.visible.contains(filter)).map(|live| &live.object)
     }
 
     /// The slices that hold an address in a ready endpoint, if it is one of those that are looked for.
@@ -333,6 +382,7 @@ impl Cluster {
             Kind::Service => self.services.live.len(),
             Kind::EndpointSlice => self.slices.live.len(),
             Kind::Pod => self.pods.live.len(),
+            Kind::ServiceImport => self.imports.live.len(),
         }
     }
 
@@ -347,6 +397,7 @@ impl Cluster {
             Object::Service(service) => self.apply_service(service),
             Object::EndpointSlice(slice) => self.apply_slice(slice),
             Object::Pod(pod) => self.apply_pod(pod),
+            Object::ServiceImport(import) => self.apply_import(import),
         }
     }
 
@@ -360,17 +411,31 @@ impl Cluster {
         }
     }
 
+    fn apply_import(&mut self, mut import: Service) {
+        let visible = self.visibility(|filter| &filter.labels, &std::mem::take(&mut import.labels));
+        self.texts.share(&mut import.key.namespace);
+        self.service_ports.share(&mut import.ports);
+        let key = import.key.clone();
+        if self.imports.put(&key, import, visible).is_some() {
+            self.dirty.imports.insert(key);
+        }
+    }
+
     fn apply_slice(&mut self, mut slice: EndpointSlice) {
         let visible = self.visibility(|filter| &filter.labels, &std::mem::take(&mut slice.labels));
         self.texts.share(&mut slice.key.namespace);
         self.endpoint_ports.share(&mut slice.ports);
+        slice.import = slice.import.filter(|_| self.has_imports);
+        if let Some(import) = &mut slice.import {
+            self.texts.share(&mut import.cluster);
+        }
         let key = slice.key.clone();
-        let owner = owner(&slice);
+        let (owner, importer) = (owner(&slice), importer(&slice));
         let addresses = self.found_in(&slice);
         let Some(before) = self.slices.put(&key, slice, visible) else { return };
         // What stays joined is not taken apart: to a Service of many slices it is a search less for each.
         if let Some((before, _)) = before {
-            self.unlink_slice(&before, owner.as_ref());
+            self.unlink_slice(&before, owner.as_ref(), importer.as_ref());
         }
         for address in addresses {
             self.slices_by_address.add(address, &key);
@@ -378,6 +443,10 @@ impl Cluster {
         if let Some(owner) = owner {
             self.slices_by_service.add(owner.clone(), &key);
             self.dirty.services.insert(owner);
+        }
+        if let Some(importer) = importer {
+            self.slices_by_import.add(importer.clone(), &key);
+            self.dirty.imports.insert(importer);
         }
     }
 
@@ -419,12 +488,17 @@ impl Cluster {
             }
             Kind::EndpointSlice => {
                 if let Some((_, slice, _)) = self.slices.remove(key) {
-                    self.unlink_slice(&slice, None);
+                    self.unlink_slice(&slice, None, None);
                 }
             }
             Kind::Pod => {
                 if let Some((key, pod, visible)) = self.pods.remove(key) {
                     self.pod_changed(key, Some((pod, visible)));
+                }
+            }
+            Kind::ServiceImport => {
+                if let Some((key, ..)) = self.imports.remove(key) {
+                    self.dirty.imports.insert(key);
                 }
             }
         }
@@ -436,6 +510,7 @@ impl Cluster {
             Kind::Service => self.services.stale(),
             Kind::EndpointSlice => self.slices.stale(),
             Kind::Pod => self.pods.stale(),
+            Kind::ServiceImport => self.imports.stale(),
         };
         for key in stale {
             self.delete(kind, &key);
@@ -444,11 +519,16 @@ impl Cluster {
         self.texts.tidy();
         self.service_ports.tidy();
         self.endpoint_ports.tidy();
-        self.dirty.synced |= self.listed.insert(kind);
+        self.dirty.synced |= self.listed.insert(kind) | self.unknown.remove(&kind);
     }
 
-    /// Takes a slice out of its joins, but for that to a Service to which it will still belong.
-    fn unlink_slice(&mut self, slice: &EndpointSlice, owner_from_now: Option<&ObjectKey>) {
+    /// Takes a slice out of its joins, but for those to a Service and a ServiceImport to which it will still belong.
+    fn unlink_slice(
+        &mut self,
+        slice: &EndpointSlice,
+        owner_from_now: Option<&ObjectKey>,
+        importer_from_now: Option<&ObjectKey>,
+    ) {
         for address in self.found_in(slice) {
             self.slices_by_address.drop_member(&address, &slice.key);
         }
@@ -457,6 +537,12 @@ impl Cluster {
                 self.slices_by_service.drop_member(&owner, &slice.key);
             }
             self.dirty.services.insert(owner);
+        }
+        if let Some(importer) = importer(slice) {
+            if importer_from_now != Some(&importer) {
+                self.slices_by_import.drop_member(&importer, &slice.key);
+            }
+            self.dirty.imports.insert(importer);
         }
     }
 
@@ -488,4 +574,10 @@ impl Cluster {
 /// The Service that a slice belongs to, by its label; a slice without one belongs to none.
 fn owner(slice: &EndpointSlice) -> Option<ObjectKey> {
     slice.service.as_ref().map(|service| ObjectKey::new(Arc::clone(&slice.key.namespace), Arc::clone(service)))
+}
+
+/// The ServiceImport that a slice belongs to, in the same way.
+fn importer(slice: &EndpointSlice) -> Option<ObjectKey> {
+    let import = slice.import.as_ref()?;
+    Some(ObjectKey::new(Arc::clone(&slice.key.namespace), Arc::clone(&import.service)))
 }

@@ -13,11 +13,14 @@ pub enum Kind {
     EndpointSlice,
     /// `v1` Pod; only where a view has `pods verified`.
     Pod,
+    /// `multicluster.x-k8s.io/v1alpha1` ServiceImport; only where a view is of other clusters' Services. It is a custom
+    /// resource: an API server may not have it.
+    ServiceImport,
 }
 
 impl Kind {
     /// Every kind, in the order in which a source should begin to list them.
-    pub const ALL: [Self; 4] = [Self::Namespace, Self::Service, Self::EndpointSlice, Self::Pod];
+    pub const ALL: [Self; 5] = [Self::Namespace, Self::Service, Self::EndpointSlice, Self::Pod, Self::ServiceImport];
 }
 
 impl std::fmt::Display for Kind {
@@ -27,6 +30,7 @@ impl std::fmt::Display for Kind {
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::Pod => "Pod",
+            Self::ServiceImport => "ServiceImport",
         })
     }
 }
@@ -46,4 +50,6 @@ pub enum Event {
     Delete(Kind, ObjectKey),
     /// The listing is complete: what it did not name is gone.
     End(Kind),
+    /// Whoever is asked does not know of this kind. What was known of it stays; a listing ends this.
+    Unknown(Kind),
 }

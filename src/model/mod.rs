@@ -1,4 +1,4 @@
-//! The cluster as plain data: what DNS needs of Services, EndpointSlices, Namespaces and Pods.
+//! The cluster as plain data: what DNS needs of Services, EndpointSlices, Namespaces, Pods and ServiceImports.
 //!
 //! Nothing here knows Kubernetes clients, DNS messages or tokio. Sources (see `source`) turn what they read into
 //! [`Event`]s; [`Cluster`] keeps the live objects and their joins; `zone` makes records of them.
@@ -14,7 +14,7 @@ pub use cluster::{Cluster, Dirty, Filter, Visibility};
 pub use endpoints::{AddressRef, Conditions, Endpoint, EndpointAddress, EndpointRef, Endpoints, EndpointsBuilder};
 pub use event::{Event, Kind};
 pub use objects::{
-    EndpointPort, EndpointSlice, Labels, Namespace, Object, ObjectKey, Pod, PodAddresses, Service, ServiceKind,
+    EndpointPort, EndpointSlice, Import, Labels, Namespace, Object, ObjectKey, Pod, PodAddresses, Service, ServiceKind,
     ServicePort,
 };
 pub use selector::{Selector, SelectorError};

@@ -46,6 +46,8 @@ pub enum Object {
     EndpointSlice(EndpointSlice),
     /// A Pod.
     Pod(Pod),
+    /// A ServiceImport, which is to DNS what a Service is: one of cluster set IPs, or a headless one.
+    ServiceImport(Service),
 }
 
 impl Object {
@@ -56,6 +58,7 @@ impl Object {
             Self::Service(_) => Kind::Service,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Pod(_) => Kind::Pod,
+            Self::ServiceImport(_) => Kind::ServiceImport,
         }
     }
 }
@@ -69,7 +72,7 @@ pub struct Namespace {
     pub labels: Labels,
 }
 
-/// A Service.
+/// A Service, of this cluster or imported from others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     /// Namespace and name.
@@ -85,10 +88,10 @@ pub struct Service {
 /// How a Service's name resolves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServiceKind {
-    /// `spec.clusterIPs` (or `spec.clusterIP` where that list is empty): one or two addresses, or none where the
-    /// API server has not given any.
+    /// `spec.clusterIPs` (or `spec.clusterIP` where that list is empty), of a ServiceImport `spec.ips`: one or two
+    /// addresses, or none where nobody has given any.
     ClusterIp(Vec<IpAddr>),
-    /// `spec.clusterIP: None`: the endpoints' own addresses.
+    /// `spec.clusterIP: None`, of a ServiceImport `spec.type: Headless`: the endpoints' own addresses.
     Headless,
     /// `spec.type: ExternalName`: an alias, as written.
     ExternalName(Box<str>),
@@ -115,10 +118,21 @@ pub struct EndpointSlice {
     /// The value of the label `kubernetes.io/service-name`: the Service, in the slice's namespace; `None` (or
     /// empty) for a slice that belongs to none.
     pub service: Option<Arc<str>>,
+    /// The ServiceImport that it belongs to, if it does.
+    pub import: Option<Box<Import>>,
     /// The endpoints, ready or not.
     pub endpoints: Endpoints,
     /// The ports of all of them; empty means none are declared.
     pub ports: Arc<[EndpointPort]>,
+}
+
+/// Where an EndpointSlice of another cluster's endpoints belongs (KEP-1645, EndpointSlice).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// The value of the label `multicluster.kubernetes.io/service-name`: the ServiceImport, in the slice's namespace.
+    pub service: Arc<str>,
+    /// The value of the label `multicluster.kubernetes.io/source-cluster`: the cluster's id; empty where it has none.
+    pub cluster: Arc<str>,
 }
 
 /// A port of an EndpointSlice.

@@ -100,9 +100,10 @@ impl Api {
         Arc::clone(&self.limits)
     }
 
-    /// Asks for `path`; the answer has a status of 2xx and a body yet to be read, in the format that is given with it.
-    pub(super) async fn get(&self, path: &str, wanted: Wanted) -> Result<(Format, Body), RequestError> {
-        let offered = self.abilities.protobuf();
+    /// Asks for `path`, which is about `kind`; the answer has a status of 2xx and a body yet to be read, in the format that
+    /// is given with it.
+    pub(super) async fn get(&self, kind: Kind, path: &str, wanted: Wanted) -> Result<(Format, Body), RequestError> {
+        let offered = !is_custom(kind) && self.abilities.protobuf();
         let mut response = self.request(path, wanted.accept(offered)).await?;
         if offered && matches!(response.status().as_u16(), 406 | 415) {
             self.abilities.refuses_protobuf();
@@ -112,7 +113,7 @@ impl Api {
             return Err(RequestError::Status(self.refusal(response).await));
         }
         let format = format(response.headers());
-        if format == Format::Json {
+        if format == Format::Json && !is_custom(kind) {
             self.abilities.answers_in_json();
         }
         Ok((format, response.into_body()))
@@ -156,6 +157,12 @@ fn format(headers: &HeaderMap) -> Format {
     Format::of(headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default())
 }
 
+/// Whether a kind is a custom resource: an API server may not have it, and has only JSON for it, which says nothing about
+/// what else it can do.
+pub(super) fn is_custom(kind: Kind) -> bool {
+    kind == Kind::ServiceImport
+}
+
 /// The collection of `kind` across all namespaces.
 pub(super) fn collection(kind: Kind) -> &'static str {
     match kind {
@@ -163,6 +170,7 @@ pub(super) fn collection(kind: Kind) -> &'static str {
         Kind::Service => "/api/v1/services",
         Kind::EndpointSlice => "/apis/discovery.k8s.io/v1/endpointslices",
         Kind::Pod => "/api/v1/pods",
+        Kind::ServiceImport => "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports",
     }
 }
 
@@ -173,6 +181,7 @@ pub(super) fn resource(kind: Kind) -> &'static str {
         Kind::Service => "services",
         Kind::EndpointSlice => "endpointslices.discovery.k8s.io",
         Kind::Pod => "pods",
+        Kind::ServiceImport => "serviceimports.multicluster.x-k8s.io",
     }
 }
 

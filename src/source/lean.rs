@@ -7,6 +7,7 @@
 //! an EndpointSlice), which serde's `default` alone does not take.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
@@ -70,6 +71,22 @@ struct LeanServicePort {
     name: Option<Box<str>>,
     protocol: Option<Box<str>>,
     port: u16,
+}
+
+/// ServiceImport of `multicluster.x-k8s.io/v1alpha1`.
+#[derive(Debug, Deserialize)]
+struct LeanImport {
+    #[serde(default)]
+    metadata: Meta,
+    spec: Option<ImportSpec>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ImportSpec {
+    r#type: Option<Box<str>>,
+    ips: Option<Vec<Box<str>>>,
+    ports: Option<Vec<LeanServicePort>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -142,6 +159,7 @@ enum Shape {
     Service(LeanService),
     EndpointSlice(LeanSlice),
     Pod(LeanPod),
+    ServiceImport(LeanImport),
 }
 
 impl Lean {
@@ -152,6 +170,7 @@ impl Lean {
             Kind::Service => Shape::Service(LeanService::deserialize(from)?),
             Kind::EndpointSlice => Shape::EndpointSlice(LeanSlice::deserialize(from)?),
             Kind::Pod => Shape::Pod(LeanPod::deserialize(from)?),
+            Kind::ServiceImport => Shape::ServiceImport(LeanImport::deserialize(from)?),
         }))
     }
 
@@ -162,6 +181,7 @@ impl Lean {
             Shape::Service(object) => &object.metadata,
             Shape::EndpointSlice(object) => &object.metadata,
             Shape::Pod(object) => &object.metadata,
+            Shape::ServiceImport(object) => &object.metadata,
         }
     }
 
@@ -172,6 +192,7 @@ impl Lean {
             Shape::Service(object) => &mut object.metadata,
             Shape::EndpointSlice(object) => &mut object.metadata,
             Shape::Pod(object) => &mut object.metadata,
+            Shape::ServiceImport(object) => &mut object.metadata,
         };
         if meta.namespace.as_deref().is_none_or(str::is_empty) {
             meta.namespace = Some("default".into());
@@ -197,6 +218,7 @@ impl Lean {
             Shape::Service(service) => service.into_object(notes),
             Shape::EndpointSlice(slice) => slice.into_object(notes),
             Shape::Pod(pod) => pod.into_object(notes),
+            Shape::ServiceImport(import) => import.into_object(notes),
         }
     }
 }
@@ -205,20 +227,30 @@ impl LeanService {
     fn into_object(mut self, notes: &mut Vec<String>) -> Result<Object, Invalid> {
         let key = self.metadata.take_key()?;
         let mut spec = self.spec.unwrap_or_default();
-        let ports = spec
-            .ports
-            .take()
-            .unwrap_or_default()
-            .into_iter()
-            .map(|port| ServicePort {
-                name: port.name.unwrap_or_default(),
-                protocol: meaning::protocol(port.protocol),
-                port: port.port,
-            })
-            .collect();
+        let ports = service_ports(spec.ports.take());
         let kind = spec.into_kind(notes)?;
         Ok(Object::Service(Service { key, labels: self.metadata.labels.unwrap_or_default(), kind, ports }))
     }
+}
+
+impl LeanImport {
+    fn into_object(mut self, notes: &mut Vec<String>) -> Result<Object, Invalid> {
+        let key = self.metadata.take_key()?;
+        let spec = self.spec.unwrap_or_default();
+        let ips = spec.ips.iter().flatten().map(|text| &**text);
+        let kind = meaning::import_kind(spec.r#type.as_deref(), ips, notes);
+        let labels = self.metadata.labels.unwrap_or_default();
+        Ok(Object::ServiceImport(Service { key, labels, kind, ports: service_ports(spec.ports) }))
+    }
+}
+
+fn service_ports(ports: Option<Vec<LeanServicePort>>) -> Arc<[ServicePort]> {
+    let port = |port: LeanServicePort| ServicePort {
+        name: port.name.unwrap_or_default(),
+        protocol: meaning::protocol(port.protocol),
+        port: port.port,
+    };
+    ports.into_iter().flatten().map(port).collect()
 }
 
 impl ServiceSpec {
@@ -238,7 +270,7 @@ impl LeanSlice {
     fn into_object(mut self, notes: &mut Vec<String>) -> Result<Object, Invalid> {
         let key = self.metadata.take_key()?;
         let labels = self.metadata.labels.unwrap_or_default();
-        let service = meaning::service_name(&labels);
+        let (service, import) = (meaning::service_name(&labels), meaning::import(&labels));
         let names = meaning::holds_names(self.address_type.as_deref())?;
         let mut endpoints = EndpointsBuilder::default();
         for endpoint in self.endpoints.unwrap_or_default() {
@@ -250,7 +282,8 @@ impl LeanSlice {
             protocol: meaning::protocol(port.protocol),
             port: port.port,
         });
-        Ok(Object::EndpointSlice(EndpointSlice { key, labels, service, endpoints, ports: ports.collect() }))
+        let ports = ports.collect();
+        Ok(Object::EndpointSlice(EndpointSlice { key, labels, service, import, endpoints, ports }))
     }
 }
 
@@ -289,6 +322,7 @@ pub(super) fn key_of(object: &Object) -> Cow<'_, ObjectKey> {
         Object::Service(object) => Cow::Borrowed(&object.key),
         Object::EndpointSlice(object) => Cow::Borrowed(&object.key),
         Object::Pod(object) => Cow::Borrowed(&object.key),
+        Object::ServiceImport(object) => Cow::Borrowed(&object.key),
     }
 }
 
@@ -367,6 +401,50 @@ mod tests {
         );
         let Ok(Object::EndpointSlice(slice)) = object else { panic!("{object:?}") };
         assert!(slice.endpoints.is_empty() && slice.ports.is_empty());
+    }
+
+    #[test]
+    fn service_imports_are_what_their_type_says() {
+        let import = |spec: &str| {
+            let json = format!(r#"{{"metadata":{{"name":"a","namespace":"n"}},"spec":{spec}}}"#);
+            let (object, notes) = read(Kind::ServiceImport, &json);
+            let Ok(Object::ServiceImport(import)) = object else { panic!("{object:?}") };
+            (import.kind, import.ports.len(), notes.len())
+        };
+        let ips = |texts: &[&str]| ServiceKind::ClusterIp(texts.iter().map(|text| text.parse().unwrap()).collect());
+        let table = [
+            (
+                r#"{"type":"ClusterSetIP","ips":["10.0.0.1","fd00::1"],"ports":[{"port":80}]}"#,
+                ips(&["10.0.0.1", "fd00::1"]),
+                1,
+                0,
+            ),
+            (r#"{"type":"Headless","ips":["10.0.0.1"],"ports":[]}"#, ServiceKind::Headless, 0, 0),
+            (r#"{"type":"ClusterSetIP","ips":["soon"],"ports":null}"#, ips(&[]), 0, 1),
+            (r#"{"ports":[{"name":"a","port":1,"appProtocol":"x"}]}"#, ips(&[]), 1, 0),
+            ("null", ips(&[]), 0, 0),
+        ];
+        for (spec, kind, ports, notes) in table {
+            assert_eq!(import(spec), (kind, ports, notes), "{spec}");
+        }
+    }
+
+    #[test]
+    fn slices_of_other_clusters_say_so() {
+        let import = |labels: &str| {
+            let json = format!(r#"{{"metadata":{{"name":"w","labels":{{{labels}}}}},"addressType":"IPv4"}}"#);
+            let (object, _) = read(Kind::EndpointSlice, &json);
+            let Ok(Object::EndpointSlice(slice)) = object else { panic!("{object:?}") };
+            slice.import.map(|import| format!("{} {}", import.service, import.cluster))
+        };
+        let (name, cluster) = (
+            r#""multicluster.kubernetes.io/service-name":"web""#,
+            r#""multicluster.kubernetes.io/source-cluster":"a""#,
+        );
+        assert_eq!(import(&format!("{name},{cluster}")).as_deref(), Some("web a"));
+        assert_eq!(import(name).as_deref(), Some("web "));
+        assert_eq!(import(cluster), None);
+        assert_eq!(import(r#""multicluster.kubernetes.io/service-name":"""#), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::backoff::{Backoff, random_fraction};
-use super::client::{Api, RequestError, Wanted, path, resource};
+use super::client::{Api, RequestError, Wanted, is_custom, path, resource};
 use super::complaint::{Complaint, Remarks};
 use super::decode::{Change, Frame, Item, Remark};
 use super::failure::Failure;
@@ -218,7 +218,7 @@ impl ListWatch {
         let limits = self.api.limits();
         let _place = limits.place().await;
         limits.turn().await;
-        let (format, body) = self.api.get(&path, Wanted::Watch).await?;
+        let (format, body) = self.api.get(self.kind, &path, Wanted::Watch).await?;
         Ok(Stream::new(self.kind, format, body))
     }
 
@@ -359,8 +359,19 @@ impl ListWatch {
             return ControlFlow::Break(());
         }
         let cause = format!("cannot {verb} {}: {failure}", resource(self.kind));
+        let before = self.health.status(self.kind).unwrap_or_default();
         self.health.failed(self.kind, &cause);
-        if self.complaint.is_due(&cause, Instant::now()) {
+        if is_custom(self.kind) && failure.status().is_some_and(|status| status.code == 404) {
+            // That may last for as long as the cluster does: it is said once.
+            if before.failing.is_none_or(|failing| failing.cause != cause) {
+                let rest =
+                    if before.listed { "what is known is still served" } else { "their zones wait until it has" };
+                tracing::warn!("{cause}; the API server has no such resource, {rest}");
+            }
+            if self.send(Event::Unknown(self.kind)).await.is_err() {
+                return ControlFlow::Break(());
+            }
+        } else if self.complaint.is_due(&cause, Instant::now()) {
             tracing::warn!("{cause}; retrying, what is known is still served");
         }
         let asked = failure.status().and_then(|status| status.retry_after_secs).map(Duration::from_secs);

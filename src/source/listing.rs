@@ -90,7 +90,8 @@ impl ListWatch {
         let path = path(self.kind, self.selector.as_deref(), &query);
         self.api.limits().turn().await;
         // One that does not even begin to answer is as silent as one that begins and does not go on.
-        let answer = tokio::time::timeout(self.timing.stream_silence, self.api.get(&path, Wanted::Watch)).await;
+        let answer =
+            tokio::time::timeout(self.timing.stream_silence, self.api.get(self.kind, &path, Wanted::Watch)).await;
         let Ok(answer) = answer else {
             tracing::warn!("the API server does not begin its list of {}, fetching it in pages", resource(self.kind));
             return Ok(None);
@@ -188,7 +189,7 @@ impl ListWatch {
     /// Fetches one page and passes on its objects as they arrive; before the first one, the list begins.
     async fn page(&mut self, path: &str, first: bool, ledger: &mut Ledger) -> Result<ListEnd, Failure> {
         self.api.limits().turn().await;
-        let (format, mut body) = self.api.get(path, Wanted::List).await?;
+        let (format, mut body) = self.api.get(self.kind, path, Wanted::List).await?;
         let deadline = tokio::time::Instant::now() + self.timing.request;
         let mut page = PageReader::new(self.kind, format);
         let mut begun = !first;

@@ -159,11 +159,18 @@ fn wanted(api_version: &str, kind: &str) -> Wanted {
         ("v1", "Service") => Wanted::Object(Kind::Service),
         ("v1", "Pod") => Wanted::Object(Kind::Pod),
         ("discovery.k8s.io/v1", "EndpointSlice") => Wanted::Object(Kind::EndpointSlice),
+        // Both versions have the same fields.
+        ("multicluster.x-k8s.io/v1alpha1" | "multicluster.x-k8s.io/v1beta1", "ServiceImport") => {
+            Wanted::Object(Kind::ServiceImport)
+        }
         ("v1", "List") => Wanted::List,
         ("v1", "NamespaceList") => Wanted::ListOf(Kind::Namespace),
         ("v1", "ServiceList") => Wanted::ListOf(Kind::Service),
         ("v1", "PodList") => Wanted::ListOf(Kind::Pod),
         ("discovery.k8s.io/v1", "EndpointSliceList") => Wanted::ListOf(Kind::EndpointSlice),
+        ("multicluster.x-k8s.io/v1alpha1" | "multicluster.x-k8s.io/v1beta1", "ServiceImportList") => {
+            Wanted::ListOf(Kind::ServiceImport)
+        }
         _ => Wanted::No,
     }
 }
@@ -385,6 +392,7 @@ mod tests {
             Object::Service(object) => object.key.to_string(),
             Object::EndpointSlice(object) => object.key.to_string(),
             Object::Pod(object) => object.key.to_string(),
+            Object::ServiceImport(object) => object.key.to_string(),
         }
     }
 

@@ -3,10 +3,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::model::{EndpointsBuilder, Labels, ObjectKey, PodAddresses, ServiceKind};
+use crate::model::{EndpointsBuilder, Import, Labels, ObjectKey, PodAddresses, ServiceKind};
 
 /// The label that ties an EndpointSlice to its Service (`LabelServiceName` in `k8s.io/api/discovery/v1`).
 const LABEL_SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// The labels that tie an EndpointSlice to its ServiceImport, and say which cluster its endpoints are in
+/// (`LabelServiceName` and `LabelSourceCluster` in `sigs.k8s.io/mcs-api/pkg/apis/v1alpha1`).
+const LABEL_IMPORT_NAME: &str = "multicluster.kubernetes.io/service-name";
+const LABEL_SOURCE_CLUSTER: &str = "multicluster.kubernetes.io/source-cluster";
 
 /// Why an object cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -62,6 +67,32 @@ pub(super) fn service_kind<'a>(
 /// The Service that an EndpointSlice belongs to.
 pub(super) fn service_name(labels: &Labels) -> Option<Arc<str>> {
     labels.get(LABEL_SERVICE_NAME).filter(|name| !name.is_empty()).map(|name| name.as_str().into())
+}
+
+/// The ServiceImport that an EndpointSlice belongs to, and the cluster that it comes from.
+pub(super) fn import(labels: &Labels) -> Option<Box<Import>> {
+    let service = labels.get(LABEL_IMPORT_NAME).filter(|name| !name.is_empty())?;
+    let cluster = labels.get(LABEL_SOURCE_CLUSTER).map_or("", String::as_str);
+    Some(Box::new(Import { service: service.as_str().into(), cluster: cluster.into() }))
+}
+
+/// How a ServiceImport's name resolves. What is not `Headless` has addresses of its own.
+pub(super) fn import_kind<'a>(
+    import_type: Option<&str>,
+    ips: impl Iterator<Item = &'a str>,
+    notes: &mut Vec<String>,
+) -> ServiceKind {
+    if import_type == Some("Headless") {
+        return ServiceKind::Headless;
+    }
+    let mut addresses = Vec::new();
+    for text in ips {
+        match parse_ip(text) {
+            Some(address) => addresses.push(address),
+            None => notes.push(format!("clusterset IP {text:?} is not an IP address, it is left out")),
+        }
+    }
+    ServiceKind::ClusterIp(addresses)
 }
 
 /// Whether the addresses of a slice of this type are names.

@@ -26,6 +26,8 @@ enum Unusable {
     Text(#[from] std::str::Utf8Error),
     #[error("{0}")]
     Invalid(#[from] Invalid),
+    #[error("custom resources have no protobuf")]
+    Custom,
 }
 
 /// What stands in an envelope.
@@ -157,11 +159,11 @@ fn into_object(
         Kind::EndpointSlice => {
             let slice = wire::EndpointSlice::decode(object)?;
             let (key, labels, _) = head(slice.metadata)?;
-            let service = meaning::service_name(&labels);
+            let (service, import) = (meaning::service_name(&labels), meaning::import(&labels));
             let names = meaning::holds_names(slice.address_type.as_deref().map(String::from_utf8_lossy).as_deref())?;
             let endpoints = endpoints(slice.endpoints, names, notes)?;
             let ports = slice.ports.into_iter().map(endpoint_port).collect::<Result<_, _>>()?;
-            Object::EndpointSlice(EndpointSlice { key, labels, service, endpoints, ports })
+            Object::EndpointSlice(EndpointSlice { key, labels, service, import, endpoints, ports })
         }
         Kind::Pod => {
             let pod = wire::Pod::decode(object)?;
@@ -173,6 +175,7 @@ fn into_object(
             let addresses = meaning::pod_addresses(texts.iter().map(|text| &**text), alone.as_deref(), notes);
             Object::Pod(Pod { key, labels, addresses, terminating })
         }
+        Kind::ServiceImport => return Err(Unusable::Custom),
     })
 }
 

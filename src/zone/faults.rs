@@ -19,6 +19,12 @@ macro_rules! faults {
 }
 
 faults! {
+    /// Endpoints of other clusters have no cluster's id in their names.
+    ClusterIdIgnored = "cluster-id-ignored",
+    /// Multicluster zones name the cluster's own Services.
+    ImportsAreServices = "imports-are-services",
+    /// An endpoint and its cluster are read as a port and its protocol.
+    ClusterIsProtocol = "cluster-is-protocol",
     /// `hostname` is not looked at.
     HostnameIgnored = "hostname-ignored",
     /// `endpoint_pod_names` means its opposite.

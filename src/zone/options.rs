@@ -10,6 +10,9 @@ use super::name::{Name, is_at_or_below};
 pub struct ViewOptions {
     /// The zones that it is authoritative for.
     pub zones: Vec<Name>,
+    /// What it names are the ServiceImports, with the endpoints of all clusters of the set (KEP-1645), and not the
+    /// cluster's own Services. Nothing points back into it.
+    pub multicluster: bool,
     /// The zone that PTR records point into: the first that is not a reverse zone.
     pub primary: Name,
     /// TTL of its records, in seconds.
@@ -51,6 +54,7 @@ impl ViewOptions {
         let primary = zones.iter().find(|zone| !zone.is_reverse()).or_else(|| zones.first())?.clone();
         Some(Self {
             zones,
+            multicluster: false,
             primary,
             ttl_secs: Self::TTL_SECS_DEFAULT,
             namespaces: HashSet::new(),

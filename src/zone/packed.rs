@@ -50,8 +50,8 @@ pub struct Packed(pub(super) Arc<[u8]>);
 /// An endpoint, or the Service itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Item<'a> {
-    /// Its labels in wire form: one, or several of a dotted pod name, which no query of one label finds. The Service
-    /// itself has none.
+    /// Its labels in wire form: one, below an import two with its cluster's, or more of a dotted pod name or cluster's id,
+    /// which no query finds. The Service itself has none.
     pub label: &'a [u8],
     body: Body<'a>,
 }

@@ -17,6 +17,7 @@ use super::name_servers::name_servers;
 use super::options::{Pods, ViewOptions};
 use super::schema::{For, Schema, service_key};
 use super::serial::next_serial;
+use super::service::Service;
 use super::snapshot::Snapshot;
 use super::view::View;
 use crate::model::{Cluster, Dirty, Event, Filter, Kind, ObjectKey};
@@ -42,17 +43,19 @@ struct Published {
 }
 
 impl Publisher {
-    /// Views of one cluster, with the filter that each sees it through; synced when all of `kinds` were listed.
+    /// Views of one cluster, with the filter that each sees it through; a view is synced when all of `kinds` were listed
+    /// that it is made of.
     pub fn new(views: Vec<(Arc<View>, Filter)>, kinds: Vec<Kind>) -> Self {
         let mut looked_for: Vec<IpAddr> =
             views.iter().flat_map(|(view, _)| view.options().local_addresses.iter().copied()).collect();
         looked_for.sort_unstable();
         looked_for.dedup();
-        let (views, filters) = views
-            .into_iter()
-            .map(|(view, filter)| (Published { view, followers: Vec::new(), is_prepared: false }, filter))
-            .unzip();
-        let cluster = Cluster::new(filters, looked_for);
+        let mut cluster = Cluster::new(views.iter().map(|(_, filter)| filter.clone()).collect(), looked_for);
+        if views.iter().any(|(view, _)| view.options().multicluster) {
+            cluster = cluster.with_imports();
+        }
+        let views = views.into_iter().map(|(view, _)| Published { view, followers: Vec::new(), is_prepared: false });
+        let views = views.collect();
         Self { cluster, kinds, views, schema: Schema::default(), pod_namespaces: HashMap::default() }
     }
 
@@ -73,9 +76,14 @@ impl Publisher {
         self.cluster.handle(event);
     }
 
-    /// Whether everything was listed once.
+    /// Whether everything was listed once, but for what other clusters give, which an API server may never have.
     pub fn is_synced(&self) -> bool {
-        self.cluster.is_synced(&self.kinds)
+        self.cluster.is_synced(&self.own_kinds())
+    }
+
+    /// The kinds that views of the cluster's own Services are made of.
+    fn own_kinds(&self) -> Vec<Kind> {
+        self.kinds.iter().copied().filter(|kind| *kind != Kind::ServiceImport).collect()
     }
 
     /// Whether what would be published is of two moments: something is being listed again. An endpoint that moved from
@@ -102,7 +110,7 @@ impl Publisher {
         if dirty.is_empty() {
             return;
         }
-        let is_listed = self.is_synced();
+        let own_kinds = self.own_kinds();
         for (filter, Published { view, followers, is_prepared }) in self.views.iter_mut().enumerate() {
             let mut next = view.next();
             let before = (!followers.is_empty()).then(|| next.clone());
@@ -115,15 +123,21 @@ impl Publisher {
                 touched: before.is_some().then(HashSet::default),
             };
             step.namespaces(&dirty);
-            step.services(&dirty, &mut self.schema);
+            if view.options().multicluster && !planted(Fault::ImportsAreServices) {
+                step.imports(&dirty, &mut self.schema);
+            } else {
+                step.services(&dirty, &mut self.schema);
+            }
             step.pods(&dirty, &mut self.pod_namespaces);
             step.name_servers();
             let Step { mut delta, touched, .. } = step;
-            let is_synced = next.is_synced || is_listed;
-            if delta.is_empty() && is_synced == next.is_synced {
+            let kinds = if view.options().multicluster { &self.kinds } else { &own_kinds };
+            let is_synced = next.is_synced || self.cluster.is_synced(kinds);
+            let is_unknown = !is_synced && self.cluster.is_synced(&own_kinds) && self.cluster.is_unknown(kinds);
+            if delta.is_empty() && (is_synced, is_unknown) == (next.is_synced, next.is_unknown) {
                 continue;
             }
-            next.is_synced = is_synced;
+            (next.is_synced, next.is_unknown) = (is_synced, is_unknown);
             if !delta.is_empty() {
                 next.version += 1;
                 next.serial = next_serial(next.serial, unix_now());
@@ -178,6 +192,37 @@ impl Step<'_> {
         }
     }
 
+    fn imports(&mut self, dirty: &Dirty, schema: &mut Schema) {
+        for key in &dirty.imports {
+            self.import(key, schema);
+        }
+        if !self.delta.namespaces.is_empty() {
+            for key in self.cluster.import_keys(&dirty.namespaces) {
+                self.import(key, schema);
+            }
+        }
+    }
+
+    /// A ServiceImport has names where its namespace exists and is exposed, and nothing points back to it.
+    fn import(&mut self, key: &ObjectKey, schema: &mut Schema) {
+        let Some(labels) = service_key(&key.name, &key.namespace) else { return };
+        let has_namespace = self.cluster.has_namespace(&key.namespace, self.filter);
+        let is_named = self.options.exposes(&key.namespace) && has_namespace;
+        let old = self.next.service(labels.as_wire()).cloned();
+        let new = match self.cluster.import(key, self.filter).filter(|_| is_named) {
+            Some(import) => {
+                let slices = self.cluster.slices_of_import(key, self.filter);
+                let made_for = For { view: self.filter, options: self.options, is_named };
+                schema.service(&labels, Some(import), slices, made_for, old.as_ref())
+            }
+            None => {
+                schema.forget(self.filter, &labels);
+                None
+            }
+        };
+        self.replace(labels, old, new);
+    }
+
     fn service(&mut self, key: &ObjectKey, schema: &mut Schema) {
         let Some(labels) = service_key(&key.name, &key.namespace) else { return };
         let is_let_through = self.options.exposes(&key.namespace);
@@ -195,8 +240,13 @@ impl Step<'_> {
             schema.forget(self.filter, &labels);
             None
         };
+        self.replace(labels, old, new);
+    }
+
+    fn replace(&mut self, labels: Labels, old: Option<Service>, new: Option<Service>) {
         if old != new {
-            let touched = self.next.set_service(labels.as_wire(), old.as_ref(), new.clone());
+            let points_back = !self.options.multicluster;
+            let touched = self.next.set_service(labels.as_wire(), old.as_ref(), new.clone(), points_back);
             if let Some(all) = &mut self.touched {
                 all.extend(touched);
             }

@@ -1,12 +1,13 @@
 //! Where records are born: Services and EndpointSlices to names, after the Kubernetes DNS specification as CoreDNS
-//! reads it (plugin/kubernetes/kubernetes.go, func findServices).
+//! reads it (plugin/kubernetes/kubernetes.go, func findServices), and ServiceImports with theirs in the same way
+//! (func findMultiClusterServices; KEP-1645, specification.md).
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::chunks::{ChunkPlan, Prints, SlicePrint, SlicePrints};
 use super::faults::{Fault, planted};
-use super::name::{LABEL_OCTETS_MAX, Labels, Name, push_labels};
+use super::name::{LABEL_OCTETS_MAX, Labels, NAME_OCTETS_MAX, Name, push_labels, suffixes};
 use super::options::ViewOptions;
 use super::pack::{List, Member, Parts, PortName, Sets, Target, pack, sort};
 use super::packed::{NAMES, OWN, ROOT};
@@ -38,6 +39,21 @@ pub(super) struct For<'o> {
     pub(super) is_named: bool,
 }
 
+/// What decides how endpoints of a Service are named.
+#[derive(Clone, Copy)]
+struct Naming<'o> {
+    options: &'o ViewOptions,
+    /// How many octets there are for labels before the Service's name, in the longest of the view's zones.
+    room: usize,
+}
+
+impl<'o> Naming<'o> {
+    fn new(key: &Labels, options: &'o ViewOptions) -> Self {
+        let zone = options.zones.iter().map(|zone| zone.as_wire().len()).max().unwrap_or_default();
+        Self { options, room: NAME_OCTETS_MAX.saturating_sub(key.as_wire().len() + b"\x03svc".len() + zone) }
+    }
+}
+
 impl Schema {
     /// What stands at and below a Service's name, and what its endpoints' addresses point back to; `None` if nothing.
     ///
@@ -52,6 +68,7 @@ impl Schema {
         old: Option<&Service>,
     ) -> Option<Service> {
         let For { view, options, mut is_named } = made_for;
+        let naming = Naming::new(key, options);
         let slices = slices.take(if planted(Fault::FirstSliceOnly) { 1 } else { usize::MAX });
         let parts: Vec<SlicePart<'_>> = if options.zonal {
             slices.flat_map(SlicePart::by_zone).collect()
@@ -63,20 +80,20 @@ impl Schema {
             is_named &= parts.iter().flat_map(SlicePart::endpoints).any(|ready| ready.addresses().next().is_some());
         }
         if !matches!(old, Some(Service::Chunked(_))) {
-            let flags = self.begin(service, is_named);
-            self.collect(&parts, options, flags);
+            let flags = self.begin(service, is_named, options);
+            self.collect(&parts, naming, flags);
             if self.endpoints.len() <= WHOLE_MAX {
                 return self.whole(key, options, flags);
             }
         }
-        let flags = self.begin(service, is_named);
+        let flags = self.begin(service, is_named, options);
         let mut prints = self.prints.take(view, key);
-        prints.renew(flags, &parts, |part| self.print(part, options, flags));
+        prints.renew(flags, &parts, |part| self.print(part, naming, flags));
         if prints.members() <= WHOLE_MAX {
-            self.collect(&parts, options, flags);
+            self.collect(&parts, naming, flags);
             return self.whole(key, options, flags);
         }
-        let service = self.chunked(key, flags, &prints, &parts, options, old);
+        let service = self.chunked(key, flags, &prints, &parts, naming, old);
         self.prints.keep(view, key, prints);
         Some(service)
     }
@@ -87,14 +104,17 @@ impl Schema {
     }
 
     /// Begins with the Service itself; what there is of names.
-    fn begin(&mut self, service: Option<&model::Service>, is_named: bool) -> u8 {
+    fn begin(&mut self, service: Option<&model::Service>, is_named: bool, options: &ViewOptions) -> u8 {
         self.clear();
         match service {
             None => 0,
             Some(service) => match &service.kind {
                 ServiceKind::ClusterIp(addresses) if is_named => {
                     self.cluster_ips(&service.ports, addresses);
-                    ROOT | NAMES | OWN
+                    // CoreDNS goes by the ports, which every Service of the API has, and an import may not. Its endpoints
+                    // have names all the same (plugin/kubernetes/kubernetes.go, func findMultiClusterServices).
+                    let has_root = !options.multicluster || !service.ports.is_empty();
+                    if has_root { ROOT | NAMES | OWN } else { NAMES | OWN }
                 }
                 ServiceKind::ClusterIp(addresses) => {
                     self.cluster_ips(&[], addresses);
@@ -136,7 +156,7 @@ impl Schema {
         mut flags: u8,
         prints: &SlicePrints,
         slices: &[SlicePart<'_>],
-        options: &ViewOptions,
+        naming: Naming<'_>,
         old: Option<&Service>,
     ) -> Service {
         if flags == NAMES {
@@ -166,7 +186,7 @@ impl Schema {
                 each_target(slice, flags, |endpoint, address, target| {
                     let Some(hash) = printed.next().flatten().filter(|hash| plan.is_wanted(*hash)) else { return };
                     let at = labels.len();
-                    if push_endpoint_label(labels, endpoint, address, options) {
+                    if push_labels_of(labels, slice.slice, endpoint, address, naming) {
                         let label = (at as u32, (labels.len() - at) as u8);
                         endpoints.push(Member { label, hash, list, target });
                     }
@@ -188,7 +208,7 @@ impl Schema {
     }
 
     /// What a slice of a large Service adds to it.
-    fn print(&mut self, part: &SlicePart<'_>, options: &ViewOptions, flags: u8) -> SlicePrint {
+    fn print(&mut self, part: &SlicePart<'_>, naming: Naming<'_>, flags: u8) -> SlicePrint {
         let list = match flags & NAMES {
             0 => 0,
             _ => keyed_hash_of(&List::of_part(part, flags)),
@@ -197,7 +217,7 @@ impl Schema {
         let labels = &mut self.labels;
         each_target(part, flags, |endpoint, address, target| {
             labels.clear();
-            let is_member = push_endpoint_label(labels, endpoint, address, options);
+            let is_member = push_labels_of(labels, part.slice, endpoint, address, naming);
             print.add(is_member.then(|| keyed_hash_of(&labels[..])), &target, list);
         });
         labels.clear();
@@ -241,13 +261,13 @@ impl Schema {
 
     /// The endpoints of slices. Where they have no names, of a Service that does not exist or is an alias, they still are
     /// what their addresses point back to.
-    fn collect(&mut self, slices: &[SlicePart<'_>], options: &ViewOptions, flags: u8) {
+    fn collect(&mut self, slices: &[SlicePart<'_>], naming: Naming<'_>, flags: u8) {
         let own_lists = self.lists.len();
         for slice in slices {
             let mut list = None;
             each_target(slice, flags, |endpoint, address, target| {
                 let at = self.labels.len();
-                if push_endpoint_label(&mut self.labels, endpoint, address, options) {
+                if push_labels_of(&mut self.labels, slice.slice, endpoint, address, naming) {
                     let list = *list.get_or_insert_with(|| self.list(own_lists, slice, flags));
                     let label = (at as u32, (self.labels.len() - at) as u8);
                     let hash = keyed_hash_of(&self.labels[at..]);
@@ -347,6 +367,38 @@ pub(super) fn service_key(service: &str, namespace: &str) -> Option<Labels> {
         && push_labels(&mut key, service.as_bytes())
         && push_labels(&mut key, namespace.as_bytes());
     is_key.then(|| Labels::from_wire(key))
+}
+
+/// Appends what an endpoint's name has before that of its Service: its label, and below an import its cluster's id.
+/// `false`, and nothing appended, where nothing gives a name.
+fn push_labels_of(
+    labels: &mut Vec<u8>,
+    slice: &EndpointSlice,
+    endpoint: &EndpointRef<'_>,
+    address: AddressRef<'_>,
+    naming: Naming<'_>,
+) -> bool {
+    if !naming.options.multicluster {
+        return push_endpoint_label(labels, endpoint, address, naming.options);
+    }
+    let at = labels.len();
+    let import = slice.import.as_ref().filter(|_| !planted(Fault::ClusterIdIgnored));
+    let cluster = import.map_or(&b""[..], |import| import.cluster.as_bytes());
+    let push_cluster = |labels: &mut Vec<u8>| match cluster {
+        // Whoever imports must say from where. Without that, it is one label: two are an endpoint and its cluster.
+        b"" => suffixes(&labels[at..]).nth(1).is_none(),
+        cluster => push_labels(labels, cluster) && labels.len() - at <= naming.room,
+    };
+    if push_endpoint_label(labels, endpoint, address, naming.options) && push_cluster(labels) {
+        return true;
+    }
+    // Four labels may be too long for a name. That of the address is short.
+    labels.truncate(at);
+    let is_name = push_dashed(labels, address) && push_cluster(labels);
+    if !is_name {
+        labels.truncate(at);
+    }
+    is_name
 }
 
 /// Appends the label of an endpoint: its hostname, else its pod's name where the view wants that, else its address with

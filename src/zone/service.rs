@@ -50,7 +50,7 @@ impl PartialEq for Chunk {
 pub enum Below<'a> {
     /// The Service itself.
     Service,
-    /// One label, in wire form: an endpoint.
+    /// One label, in wire form: an endpoint. Below an import two, with its cluster's.
     Endpoint(&'a [u8]),
     /// The labels of a topology zone: the endpoints of it, or, if it has none and this is wanted, all.
     Zone {
@@ -221,6 +221,7 @@ mod tests {
             key: ObjectKey::new("a", format!("web-{index}")),
             labels: Default::default(),
             service: Some("web".into()),
+            import: None,
             endpoints: pods.iter().map(|pod| endpoint(*pod)).collect(),
             ports: [EndpointPort { name: "http".into(), protocol: "TCP".into(), port: Some(80) }].into(),
         };

@@ -72,6 +72,7 @@ pub struct Snapshot {
     pods: Shards<PodsOfAddress>,
     name_servers: Arc<NameServers>,
     pub(super) is_synced: bool,
+    pub(super) is_unknown: bool,
     pub(super) serial: u32,
     pub(super) version: u64,
 }
@@ -138,6 +139,16 @@ impl Snapshot {
         self.is_synced
     }
 
+    /// Whether all that misses is what the API server does not have: ServiceImports, whose custom resource may never come.
+    pub fn is_unknown(&self) -> bool {
+        self.is_unknown
+    }
+
+    /// Whether it is worth to wait for it: it is not synced, and nothing is known that keeps it from that.
+    pub fn is_awaited(&self) -> bool {
+        !self.is_synced && !self.is_unknown
+    }
+
     /// The SOA serial (RFC 1982 order): grows when, and only when, the content changes.
     pub fn serial(&self) -> u32 {
         self.serial
@@ -148,18 +159,20 @@ impl Snapshot {
         self.version
     }
 
-    /// Puts a Service in place, or takes it away; the addresses that point to something else from now on.
+    /// Puts a Service in place, or takes it away; the addresses that point to something else from now on, if any are to
+    /// point back.
     pub(super) fn set_service(
         &mut self,
         key: &[u8],
         old: Option<&Service>,
         new: Option<Service>,
+        points_back: bool,
     ) -> impl Iterator<Item = IpAddr> + use<> {
         let has_names = |service: Option<&Service>| usize::from(service.is_some_and(Service::has_names));
         self.named = self.named + has_names(new.as_ref()) - has_names(old);
-        let touched = self.pointers.replace(old, new.as_ref());
+        let touched = points_back.then(|| self.pointers.replace(old, new.as_ref()));
         self.services.set(key, new);
-        touched
+        touched.into_iter().flatten()
     }
 
     /// Notes that a namespace exists, or does not.

@@ -8,6 +8,7 @@
 pub mod dns;
 pub mod dns_text;
 pub mod kube;
+pub mod mcs;
 pub mod namespace;
 pub mod peers;
 pub mod pki;

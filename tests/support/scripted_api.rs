@@ -168,10 +168,11 @@ pub(crate) fn refusal(code: u16, reason: &str) -> String {
 
 pub(crate) async fn next(events: &mut mpsc::Receiver<Event>) -> String {
     match tokio::time::timeout(Duration::from_secs(10), events.recv()).await.expect("an event").unwrap() {
-        Event::Apply(Object::Service(service)) => format!("apply {}", service.key),
+        Event::Apply(Object::Service(service) | Object::ServiceImport(service)) => format!("apply {}", service.key),
         Event::Delete(_, key) => format!("delete {key}"),
         Event::Begin(_) => "begin".into(),
         Event::End(_) => "end".into(),
+        Event::Unknown(_) => "unknown".into(),
         other => panic!("{other:?}"),
     }
 }

@@ -94,6 +94,7 @@ impl Slices {
             key: key_of_slice(number),
             labels: Metadata::from([("tier".to_owned(), "front".to_owned())]),
             service: slice.service.map(Into::into),
+            import: None,
             endpoints: slice.endpoints.iter().map(endpoint).collect(),
             ports: [EndpointPort { name: "http".into(), protocol: "TCP".into(), port: Some(80) }].into(),
         })

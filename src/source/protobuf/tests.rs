@@ -41,7 +41,14 @@ fn address() -> impl Strategy<Value = String> {
 }
 
 fn labels() -> impl Strategy<Value = std::collections::BTreeMap<String, String>> {
-    let key = prop::sample::select(vec!["kubernetes.io/service-name", "app", ""]).prop_map(str::to_owned);
+    let keys = vec![
+        "kubernetes.io/service-name",
+        "multicluster.kubernetes.io/service-name",
+        "multicluster.kubernetes.io/source-cluster",
+        "app",
+        "",
+    ];
+    let key = prop::sample::select(keys).prop_map(str::to_owned);
     prop::collection::btree_map(key, word(), 0..3)
 }
 
