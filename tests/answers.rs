@@ -27,6 +27,7 @@ use std::sync::Mutex;
 use podzone::config::{Machine as _, ThisMachine};
 use support::dns::{self, Edns, Message, Query, Record};
 use support::kube::{ControlPlane, Options};
+use support::mcs;
 use support::process::Scratch;
 use support::server::Program;
 
@@ -298,6 +299,7 @@ fn documents(text: &str, wanted: impl Fn(&str) -> bool) -> String {
 #[test]
 fn coredns_answers_as_the_cases_say() {
     let plane = ControlPlane::start(Options::default());
+    mcs::install(&plane);
     let namespace = |name: &str| format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n---\n");
     plane.apply(&(namespace("shop") + &namespace("other")));
     let kubeconfig = format!("kubeconfig {} test", plane.kubeconfig().display());

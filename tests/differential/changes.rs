@@ -2,6 +2,7 @@
 
 use crate::cluster::{Cluster, Family, Kind, NAMED};
 use crate::dice::Dice;
+use crate::imports;
 
 /// The cluster after changes, by way of one in between where some Services are gone that come back.
 pub(crate) fn random(dice: &mut Dice, cluster: &Cluster) -> [Cluster; 2] {
@@ -15,8 +16,10 @@ pub(crate) fn random(dice: &mut Dice, cluster: &Cluster) -> [Cluster; 2] {
     after.services.retain(|it| it.name == "many" || it.name == "most" || !dice.percent(6));
     after.slices.retain(|_| !dice.percent(6));
     add(dice, &mut after);
+    imports::change(dice, &mut after);
     let mut between = after.clone();
     between.services.retain(|_| !dice.percent(10));
+    between.imports.retain(|_| !dice.percent(10));
     [between, after]
 }
 

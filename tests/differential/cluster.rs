@@ -18,6 +18,8 @@ pub(crate) struct Cluster {
     pub(crate) number: usize,
     pub(crate) namespaces: Vec<String>,
     pub(crate) services: Vec<Service>,
+    /// ServiceImports: a Service's `ClusterIp` stands for `ClusterSetIP`.
+    pub(crate) imports: Vec<Service>,
     pub(crate) slices: Vec<Slice>,
     pub(crate) pods: Vec<Pod>,
     /// How many addresses and names were handed out.
@@ -64,6 +66,8 @@ pub(crate) struct Slice {
     pub(crate) name: String,
     /// The label that names the Service.
     pub(crate) service: Option<String>,
+    /// The labels that name the ServiceImport, and the cluster that it is of.
+    pub(crate) import: Option<(String, String)>,
     pub(crate) tier: Tier,
     pub(crate) family: Family,
     pub(crate) ports: Vec<Port>,
@@ -340,6 +344,7 @@ impl Cluster {
             namespace: service.namespace.clone(),
             name: self.name(&service.name),
             service: Some(service.name.clone()),
+            import: None,
             tier: if dice.percent(75) { service.tier } else { dice.weighted(&TIERS) },
             family,
             ports,
@@ -455,13 +460,18 @@ impl Cluster {
         let ports = vec![port("marker", "TCP", 1)];
         let kind = Kind::ClusterIp(vec![IpAddr::V4(markers.cluster_ip)]);
         let service = Service { namespace: namespace.clone(), name: markers.service.clone(), tier, kind, ports };
-        marked.services.push(Service { kind: Kind::Headless, name: markers.headless.clone(), ..service.clone() });
+        let headless = Service { kind: Kind::Headless, name: markers.headless.clone(), ..service.clone() };
+        if !self.imports.is_empty() {
+            marked.imports.extend([service.clone(), headless.clone()]);
+        }
+        marked.services.push(headless);
         let mut endpoint = marked.plain_endpoint(&mut Dice::new(0));
         endpoint.addresses = vec![markers.address.to_string()];
         marked.slices.push(Slice {
             namespace: namespace.clone(),
             name: markers.headless.clone(),
             service: Some(markers.headless.clone()),
+            import: (!self.imports.is_empty()).then(|| (markers.headless.clone(), "marker".to_owned())),
             tier,
             family: Family::V4,
             ports: endpoint_ports(&service.ports),

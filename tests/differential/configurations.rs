@@ -44,6 +44,12 @@ impl Configuration {
         self.text.split("kubernetes").nth(1).unwrap_or_default()
     }
 
+    /// Whether a zone's names are of ServiceImports.
+    pub(crate) fn is_multicluster(&self, zone: &str) -> bool {
+        let words = self.text.lines().filter_map(|line| line.trim().strip_prefix("multicluster "));
+        words.flat_map(str::split_whitespace).any(|it| zone == it || zone.ends_with(&format!(".{it}")))
+    }
+
     pub(crate) fn pick_zone(&self, dice: &mut Dice) -> &'static str {
         if dice.percent(70) { self.zones[0] } else { dice.pick::<&'static str>(self.zones) }
     }
@@ -52,12 +58,17 @@ impl Configuration {
     pub(crate) fn marker_names(&self, markers: &Markers) -> Vec<String> {
         let (namespace, zone) = (&markers.namespace, self.zones[0]);
         let mut names = Vec::new();
-        // The one has no endpoints, the other nothing else.
-        if !self.first_view().contains("ignore empty_service") {
-            names.push(format!("{}.{namespace}.svc.{zone}", markers.service));
-        }
-        if !self.first_view().contains("noendpoints") {
-            names.push(format!("{}.{namespace}.svc.{zone}", markers.headless));
+        // One zone of each kind.
+        let own = self.zones.iter().find(|zone| !self.is_multicluster(zone));
+        let shared = self.zones.iter().find(|zone| self.is_multicluster(zone));
+        for zone in own.into_iter().chain(shared) {
+            // The one has no endpoints, the other nothing else.
+            if !self.first_view().contains("ignore empty_service") {
+                names.push(format!("{}.{namespace}.svc.{zone}", markers.service));
+            }
+            if !self.first_view().contains("noendpoints") {
+                names.push(format!("{}.{namespace}.svc.{zone}", markers.headless));
+            }
         }
         if self.all_namespaces {
             names.push(format!("{}.svc.{zone}", markers.new_namespace));
@@ -328,6 +339,109 @@ cluster.local:{port} in-addr.arpa:{port} ip6.arpa:{port} {
         zones: &["cluster.local", "other.example"],
         all_namespaces: false,
         verifies_pods: true,
+        reverse: true,
+    },
+];
+
+/// Those with zones of ServiceImports, for clusters that have such.
+pub(crate) const WITH_IMPORTS: [Configuration; 5] = [
+    // Listens everywhere, so that CoreDNS knows who serves the zones.
+    Configuration {
+        name: "multicluster",
+        text: "
+.:{port} {
+    errors
+    loadbalance
+    kubernetes cluster.local clusterset.local in-addr.arpa ip6.arpa {
+        {k}
+        multicluster clusterset.local
+        pods insecure
+        endpoint_pod_names
+        ttl 30
+    }
+}
+",
+        zones: &["clusterset.local", "cluster.local"],
+        all_namespaces: true,
+        verifies_pods: false,
+        reverse: true,
+    },
+    Configuration {
+        name: "multicluster, labels, verified",
+        text: "
+cluster.local:{port} clusterset.local:{port} 10.0.0.0/8:{port} {
+    bind 127.0.0.1
+    kubernetes {
+        {k}
+        multicluster clusterset.local
+        labels tier in (front)
+        pods verified
+    }
+}
+",
+        zones: &["clusterset.local", "cluster.local"],
+        all_namespaces: true,
+        verifies_pods: true,
+        reverse: true,
+    },
+    Configuration {
+        name: "multicluster, namespaces",
+        text: "
+clusterset.local:{port} {
+    bind 127.0.0.1
+    bufsize 512
+    kubernetes clusterset.local {
+        {k}
+        multicluster clusterset.local
+        namespaces {ns0} {ns1} {ns2} nobody
+        endpoint_pod_names
+        ignore empty_service
+        zonal
+        ttl 0
+    }
+}
+",
+        zones: &["clusterset.local"],
+        all_namespaces: false,
+        verifies_pods: false,
+        reverse: false,
+    },
+    // The primary zone is a multicluster one, and what it does not have falls through.
+    Configuration {
+        name: "multicluster, forward",
+        text: "
+.:{port} {
+    bind 127.0.0.1
+    kubernetes in.clusterset.local clusterset.local cluster.local in-addr.arpa ip6.arpa {
+        {k}
+        multicluster clusterset.local
+        pods insecure
+        fallthrough clusterset.local in-addr.arpa
+    }
+    forward . {outside}
+}
+",
+        zones: &["clusterset.local", "in.clusterset.local", "cluster.local"],
+        all_namespaces: true,
+        verifies_pods: false,
+        reverse: true,
+    },
+    Configuration {
+        name: "multicluster, no endpoints",
+        text: "
+.:{port} {
+    kubernetes cluster.local clusterset.local 10.0.0.0/8 ip6.arpa {
+        {k}
+        noendpoints
+        multicluster clusterset.local
+        endpoint_pod_names
+        pods insecure
+    }
+}
+",
+        zones: &["clusterset.local", "cluster.local"],
+        all_namespaces: true,
+        verifies_pods: false,
         reverse: true,
     },
 ];

@@ -9,6 +9,7 @@ use crate::ask::Outcome;
 use crate::cluster::{self, NAMED};
 use crate::compare::{Aspect, Transport};
 use crate::configurations::Configuration;
+use crate::imports::HIDDEN;
 use crate::questions::Question;
 use crate::support::dns::{rcode_text, type_text};
 
@@ -77,12 +78,13 @@ fn parse(document: &str) -> Result<Vec<Entry>, String> {
     }
 }
 
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "qtype",
     "qname",
     "zone",
     "transport",
     "configuration",
+    "multicluster",
     "differs",
     "coredns",
     "coredns.rcode",
@@ -137,6 +139,10 @@ fn value(field: &str, difference: &Difference<'_>) -> String {
         }
         "transport" => if difference.transport == Transport::Udp { "udp" } else { "tcp" }.to_owned(),
         "configuration" => difference.configuration.name.to_owned(),
+        "multicluster" => {
+            let zone = split(difference).1.to_ascii_lowercase();
+            if difference.configuration.is_multicluster(&zone) { "yes" } else { "no" }.to_owned()
+        }
         "edns" => if difference.question.query.edns.is_some() { "yes" } else { "no" }.to_owned(),
         "tc" => {
             let truncated = |it: &Outcome| it.answer().is_some_and(|it| it.truncated());
@@ -172,7 +178,9 @@ fn kind_of_name(difference: &Difference<'_>) -> &'static str {
     match &*relative {
         "" => "apex",
         "ns.dns." => "ns.dns",
+        "dns-version." => "dns-version",
         _ if is_second_address_of_a_pod(&relative) => "second address of a pod",
+        _ if relative.contains(&format!("{HIDDEN}.")) => "of an import that labels hide",
         _ if relative.contains(&format!("{NAMED}.")) => "of a service whose endpoints are names",
         _ if ours.iter().any(|it| it.owner.starts_with("ns.dns.")) => "alias of ns.dns",
         _ if zone.is_empty() && (relative.ends_with(".in-addr.arpa") || relative.ends_with(".ip6.arpa")) => "reverse",

@@ -25,8 +25,8 @@ use crate::{Run, support};
 use podzone::zone::faults::Fault;
 
 const SEED: u64 = 7;
-/// As clusters of the main run are numbered; this one is on an API server of its own.
-const NUMBER: usize = 0;
+/// As clusters of the main run are numbered; these are on an API server of their own. The second has ServiceImports.
+const NUMBERS: [usize; 2] = [0, 1];
 /// Asked of each configuration.
 const QUESTIONS: usize = 2500;
 /// Fewer faults than this would say little about the test.
@@ -34,18 +34,24 @@ const LEAST: usize = 20;
 /// Under these everything that a fault may touch can be seen: the first serves reverse zones, pods and pod names and
 /// has name servers, the others filter, verify, share an API among zones, and have names of topology zones or no endpoints.
 const CONFIGURATIONS: [usize; 6] = [0, 2, 3, 5, 10, 11];
+/// The same of zones of ServiceImports.
+const CONFIGURATIONS_WITH_IMPORTS: [usize; 1] = [0];
 const THREADS: usize = 4;
 
 #[test]
 fn every_planted_fault_is_seen() {
     let faults = Fault::ALL;
     assert!(faults.len() >= LEAST, "only {} faults are planted", faults.len());
-    let stage = Stage::build();
-    assert_eq!(stage.first_difference(None), None, "without a fault there is no difference");
+    let run = Run::start(Program::Podzone, differences::entries());
+    let ordinary = CONFIGURATIONS.map(|index| (index, &configurations::ALL as &'static [Configuration]));
+    let with_imports = CONFIGURATIONS_WITH_IMPORTS.map(|index| (index, &configurations::WITH_IMPORTS as &'static [_]));
+    let stages = [Stage::build(&run, NUMBERS[0], &ordinary), Stage::build(&run, NUMBERS[1], &with_imports)];
+    let first_difference = |fault| stages.iter().find_map(|stage| stage.first_difference(fault));
+    assert_eq!(first_difference(None), None, "without a fault there is no difference");
     let mut unseen = BTreeSet::new();
     for (_, fault) in faults {
         let begin = std::time::Instant::now();
-        match stage.first_difference(Some(fault)) {
+        match first_difference(Some(fault)) {
             Some(seen) => eprintln!("{fault}: seen after {:?} by {seen}", begin.elapsed()),
             None => drop(unseen.insert(*fault)),
         }
@@ -54,28 +60,31 @@ fn every_planted_fault_is_seen() {
 }
 
 /// A written cluster, and what CoreDNS answers there.
-struct Stage {
-    run: Run,
+struct Stage<'r> {
+    run: &'r Run,
     cluster: Cluster,
     asked: Vec<(&'static Configuration, Vec<(Question, Answers)>)>,
 }
 
-impl Stage {
-    fn build() -> Self {
-        let run = Run::start(Program::Podzone, differences::entries());
+impl<'r> Stage<'r> {
+    /// A cluster of this number, under configurations by their places in a list.
+    fn build(run: &'r Run, number: usize, configurations: &[(usize, &'static [Configuration])]) -> Self {
         let mut dice = Dice::part(SEED, 0);
-        let cluster = Cluster::random(&mut dice, NUMBER, Scale { services_per_namespace: 7, largest: 0 });
+        let mut cluster = Cluster::random(&mut dice, number, Scale { services_per_namespace: 7, largest: 0 });
+        if number != NUMBERS[0] {
+            cluster.add_imports(&mut dice);
+        }
         // Also names of what is not there.
         let [_, other] = changes::random(&mut dice, &cluster);
         let names = Names::of(&[&cluster, &other]);
         run.write(&Cluster::default(), &cluster);
         run.write(&cluster, &cluster.with_markers(0));
         let mut stage = Self { run, cluster, asked: Vec::new() };
-        for index in CONFIGURATIONS {
-            let configuration = &configurations::ALL[index];
+        for (index, of) in configurations {
+            let configuration = &of[*index];
             let server = Program::CoreDns.start(&stage.corefile(configuration));
             stage.wait_for_markers(configuration, server.addr());
-            let mut dice = Dice::part(SEED, 1 + index as u64);
+            let mut dice = Dice::part(SEED, 1 + *index as u64);
             // Few addresses have several names: whether all are given is left to no chance.
             let random = std::iter::repeat_with(|| Question::random(&mut dice, &names, configuration));
             let questions: Vec<_> = random.take(QUESTIONS).chain(Question::all_pointers(&names)).collect();

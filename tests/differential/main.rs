@@ -19,6 +19,7 @@ mod dice;
 mod differences;
 #[cfg(feature = "planted-faults")]
 mod faults;
+mod imports;
 mod names;
 mod outside;
 mod pair;
@@ -37,10 +38,13 @@ use pair::Pair;
 use questions::Question;
 use report::Tally;
 use support::kube::{ControlPlane, Options};
+use support::mcs;
 use support::server::Program;
 
-/// Every run has the clusters of these seeds.
+/// Every run has the clusters of these seeds,
 const SEEDS: [u64; 5] = [1, 2, 3, 4, 5];
+/// and one of this seed with ServiceImports.
+const SEED_OF_IMPORTS: u64 = 11;
 /// Pairs of servers at once.
 const PAIRS: usize = 4;
 /// Questions to each pair, before the changes and again after them.
@@ -61,10 +65,13 @@ fn podzone_answers_as_coredns_does() {
     }
 }
 
-/// Tests the test: CoreDNS has no difference from itself. One cluster is enough, since each has every kind of name.
+/// Tests the test: CoreDNS has no difference from itself. One cluster of each kind is enough, since each has every kind of
+/// name.
 #[test]
 fn coredns_answers_as_itself() {
-    let tally = Run::start(Program::CoreDns, Vec::new()).cluster(0, SEEDS[0]);
+    let run = Run::start(Program::CoreDns, Vec::new());
+    let mut tally = run.cluster(0, SEEDS[0], &configurations::ALL);
+    tally.add(run.cluster(1, SEED_OF_IMPORTS, &configurations::WITH_IMPORTS));
     eprintln!("{tally}");
     tally.assert_agreement();
 }
@@ -81,6 +88,8 @@ struct Run {
 impl Run {
     fn start(ours: Program, entries: Vec<Entry>) -> Self {
         let plane = ControlPlane::start(Options::default());
+        // Without it CoreDNS waits for it under multicluster configurations, in all zones.
+        mcs::install(&plane);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let client = {
             let _entered = runtime.enter();
@@ -97,11 +106,14 @@ impl Run {
         let fresh = replayed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
         eprintln!("fresh seed: PODZONE_SEED={fresh}");
         // The number is a part of what makes a cluster.
-        let all = SEEDS.into_iter().chain(Some(fresh).filter(|it| !SEEDS.contains(it))).enumerate();
-        let seeds = all.filter(|(_, seed)| replayed.is_none_or(|it| it == *seed));
+        let ordinary = SEEDS.into_iter().chain(Some(fresh).filter(|it| !SEEDS.contains(it)));
+        let ordinary = ordinary.map(|seed| (seed, &configurations::ALL as &'static [Configuration]));
+        let with_imports = [SEED_OF_IMPORTS, fresh].map(|seed| (seed, &configurations::WITH_IMPORTS as &'static [_]));
+        let all = ordinary.chain(with_imports).enumerate();
+        let seeds = all.filter(|(_, (seed, _))| replayed.is_none_or(|it| it == *seed));
         let mut tally = Tally::default();
-        for (number, seed) in seeds {
-            tally.add(self.cluster(number, seed));
+        for (number, (seed, configurations)) in seeds {
+            tally.add(self.cluster(number, seed, configurations));
             eprintln!("seed {seed}: {} questions after {:?}", tally.questions, begin.elapsed());
             if tally.is_hopeless() {
                 break;
@@ -112,11 +124,15 @@ impl Run {
         tally
     }
 
-    /// One cluster, before and after changes.
-    fn cluster(&self, number: usize, seed: u64) -> Tally {
+    /// One cluster, before and after changes, served under four of these configurations. Those with zones of ServiceImports
+    /// have a cluster with such.
+    fn cluster(&self, number: usize, seed: u64, configurations: &'static [Configuration]) -> Tally {
         let mut dice = Dice::part(seed, 0);
         let largest = if number.is_multiple_of(3) { 1000 } else { 0 };
-        let before = Cluster::random(&mut dice, number, Scale { services_per_namespace: 6, largest });
+        let mut before = Cluster::random(&mut dice, number, Scale { services_per_namespace: 6, largest });
+        if configurations.iter().any(|it| it.zones.iter().any(|zone| it.is_multicluster(zone))) {
+            before.add_imports(&mut dice);
+        }
         let [between, after] = changes::random(&mut dice, &before);
         let names = Names::of(&[&before, &after]);
         let empty = Cluster::default();
@@ -126,7 +142,7 @@ impl Run {
         if !watch {
             self.write(&empty, &before);
         }
-        let pairs = self.pairs(number, &before);
+        let pairs = self.pairs(number, configurations, &before);
         if watch {
             self.write(&empty, &before);
         }
@@ -148,10 +164,10 @@ impl Run {
         self.runtime.block_on(write::change(&self.client, old, new));
     }
 
-    fn pairs(&self, number: usize, cluster: &Cluster) -> Vec<Pair> {
+    fn pairs(&self, number: usize, configurations: &'static [Configuration], cluster: &Cluster) -> Vec<Pair> {
         let kubeconfig = self.plane.kubeconfig().to_string_lossy();
         let spawn = |index: usize| {
-            let of: &'static Configuration = &configurations::ALL[(number * PAIRS + index) % configurations::ALL.len()];
+            let of = &configurations[(number * PAIRS + index) % configurations.len()];
             Pair::spawn(self.ours, of, &of.corefile(&kubeconfig, cluster))
         };
         let mut pairs: Vec<Pair> = (0..PAIRS).map(spawn).collect();

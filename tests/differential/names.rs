@@ -96,10 +96,16 @@ impl Names {
                 names.add_namespace(namespace);
             }
             for service in &cluster.services {
-                names.add_service(cluster, service);
+                let own = |it: &&Slice| it.service.as_deref() == Some(&*service.name);
+                names.add_service(service, cluster.slices.iter().filter(own));
+            }
+            for import in &cluster.imports {
+                let own = |it: &&Slice| it.import.as_ref().is_some_and(|(name, _)| *name == import.name);
+                names.add_service(import, cluster.slices.iter().filter(own));
             }
             for slice in &cluster.slices {
                 names.add_slice(cluster, slice);
+                names.add_imported_slice(slice);
             }
             names.add_pods(cluster);
             names.add_reverse(cluster);
@@ -136,13 +142,13 @@ impl Names {
         self.add(Shape::Namespace, namespace, namespace);
     }
 
-    fn add_service(&mut self, cluster: &Cluster, service: &Service) {
+    /// `slices` are those of its name, in whatever namespace.
+    fn add_service<'c>(&mut self, service: &Service, slices: impl Iterator<Item = &'c Slice>) {
         let base = format!("{}.{}.svc", service.name, service.namespace);
         let shape = if matches!(service.kind, Kind::External(_)) { Shape::External } else { Shape::Service };
         self.add(shape, &base, &base);
         self.add(Shape::Namespace, &base, format!("{}.{}.pod", service.name, service.namespace));
-        let own = |it: &&Slice| it.service.as_deref() == Some(&*service.name) && it.namespace == service.namespace;
-        let slice_ports = cluster.slices.iter().filter(own).flat_map(|it| &it.ports);
+        let slice_ports = slices.filter(|it| it.namespace == service.namespace).flat_map(|it| &it.ports);
         for port in service.ports.iter().chain(slice_ports) {
             let protocol = port.protocol.to_lowercase();
             if port.name.is_empty() {
@@ -198,6 +204,29 @@ impl Names {
                 if let Some(other) = elsewhere {
                     let name = format!("{label}.{}.{}.svc", other.name, other.namespace);
                     self.add(Shape::EndpointElsewhere, &base, name);
+                }
+            }
+        }
+    }
+
+    /// Names with a cluster's id before the Service's, and with another's, or none.
+    fn add_imported_slice(&mut self, slice: &Slice) {
+        let Some((import, cluster)) = &slice.import else { return };
+        let base = format!("{import}.{}.svc", slice.namespace);
+        for endpoint in slice.endpoints.iter().take(60) {
+            let pod = endpoint.target.iter().map(|(_, name)| name.clone()).filter(|it| it.len() < 64);
+            let dashed = endpoint.addresses.iter().map(|it| dashed(it));
+            for label in endpoint.hostname.iter().cloned().chain(pod).chain(dashed) {
+                let there = endpoint.ready != Some(false) && !cluster.contains('.') && !label.contains('.');
+                let right = endpoint.hostname.as_ref().is_none_or(|hostname| *hostname == label);
+                let shape = if there && right { Shape::Endpoint } else { Shape::EndpointElsewhere };
+                self.add(shape, &format!("imported {base}"), format!("{label}.{cluster}.{base}"));
+                for other in [format!("{label}.nowhere"), label.clone(), cluster.clone(), format!("_{label}.{cluster}")]
+                {
+                    self.add(Shape::EndpointElsewhere, &format!("imported {base}"), format!("{other}.{base}"));
+                }
+                for more in ["x", "_http._tcp"] {
+                    self.add(Shape::TooLong, &base, format!("{more}.{label}.{cluster}.{base}"));
                 }
             }
         }

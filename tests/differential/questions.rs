@@ -39,6 +39,8 @@ const PADDING: u16 = 12;
 const EXPIRE: u16 = 9;
 const SUBNET: u16 = 8;
 const UNKNOWN_OPTION: u16 = 65_001;
+/// The most that a UDP datagram holds over IPv4. Offered more, CoreDNS makes answers that cannot be sent.
+const DATAGRAM: u16 = 65_507;
 
 /// A query, and what it is meant to show.
 #[derive(Clone, Debug)]
@@ -158,7 +160,7 @@ fn dressed(dice: &mut Dice, query: Query) -> Query {
     if dice.percent(38) {
         return query;
     }
-    let payload = dice.weighted(&[(25, 512), (40, 1232), (25, 4096), (3, 100), (3, 0), (4, 65_535)]);
+    let payload = dice.weighted(&[(25, 512), (40, 1232), (25, 4096), (3, 100), (3, 0), (4, DATAGRAM)]);
     let version = dice.weighted(&[(96, 0), (3, 1), (1, 200)]);
     let mut options = Vec::new();
     for _ in 0..dice.weighted(&[(70, 0), (22, 1), (8, 3)]) {

@@ -136,6 +136,10 @@ impl Tally {
             let count = self.configurations.get(configuration.name).copied().unwrap_or(0);
             need(configuration.name, count, questions / 14);
         }
+        for configuration in crate::configurations::WITH_IMPORTS {
+            let count = self.configurations.get(configuration.name).copied().unwrap_or(0);
+            need(configuration.name, count, questions / 30);
+        }
         assert!(missing.is_empty(), "the questions are not what they should be:{missing}");
     }
 }

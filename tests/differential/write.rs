@@ -41,7 +41,10 @@ where
 
 async fn write(client: &Client, (collection, name): &Key, object: &Value, exists: bool) {
     let one = format!("{collection}/{name}");
-    if exists {
+    if exists && collection.ends_with("/serviceimports") {
+        // Custom resources are not replaced but by who knows their version.
+        send(client, Method::PATCH, &one, object).await;
+    } else if exists {
         send(client, Method::PUT, &one, object).await;
     } else {
         send(client, Method::POST, collection, object).await;
@@ -96,6 +99,10 @@ fn objects(cluster: &Cluster) -> BTreeMap<Key, Value> {
     for service in &cluster.services {
         objects.insert((core(&service.namespace, "services"), service.name.clone()), service_object(service));
     }
+    for import in &cluster.imports {
+        let collection = format!("/apis/multicluster.x-k8s.io/v1alpha1/namespaces/{}/serviceimports", import.namespace);
+        objects.insert((collection, import.name.clone()), import_object(import));
+    }
     for slice in &cluster.slices {
         let collection = format!("/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices", slice.namespace);
         objects.insert((collection, slice.name.clone()), slice_object(slice));
@@ -132,6 +139,20 @@ fn service_object(service: &Service) -> Value {
     json!({ "apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec })
 }
 
+fn import_object(import: &Service) -> Value {
+    let ports: Vec<Value> = import.ports.iter().map(port_object).collect();
+    let (kind, ips) = match &import.kind {
+        Kind::ClusterIp(addresses) => ("ClusterSetIP", addresses.iter().map(ToString::to_string).collect()),
+        Kind::Headless | Kind::External(_) => ("Headless", Vec::new()),
+    };
+    json!({
+        "apiVersion": "multicluster.x-k8s.io/v1alpha1",
+        "kind": "ServiceImport",
+        "metadata": metadata(&import.namespace, &import.name, &[("tier", import.tier)]),
+        "spec": { "type": kind, "ips": ips, "ports": ports },
+    })
+}
+
 fn port_object(port: &Port) -> Value {
     let mut object = json!({ "protocol": port.protocol, "name": port.name });
     if let Some(number) = port.number {
@@ -141,7 +162,13 @@ fn port_object(port: &Port) -> Value {
 }
 
 fn slice_object(slice: &Slice) -> Value {
-    let labels = [("tier", slice.tier), ("kubernetes.io/service-name", slice.service.as_deref())];
+    let import = slice.import.as_ref();
+    let labels = [
+        ("tier", slice.tier),
+        ("kubernetes.io/service-name", slice.service.as_deref()),
+        ("multicluster.kubernetes.io/service-name", import.map(|(service, _)| &**service)),
+        ("multicluster.kubernetes.io/source-cluster", import.map(|(_, cluster)| &**cluster)),
+    ];
     let endpoints: Vec<Value> = slice
         .endpoints
         .iter()
