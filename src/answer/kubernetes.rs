@@ -11,16 +11,12 @@ use super::message::{Message, Owner, Section, address_type};
 use super::query::{HEADER_OCTETS, Question, bits, rtype};
 use super::rcode::Rcode;
 use super::responder::Responder;
+use crate::zone::contents::{
+    SCHEMA_VERSION_AT, SCHEMA_VERSION_TTL_SECS, SOA_NAMES, SOA_TIMES, schema_version, soa_ttl,
+};
 use crate::zone::faults::{Fault, planted};
 use crate::zone::records::{Entry, Selected, weight};
 use crate::zone::{Labels, Name, Snapshot, View};
-
-/// The version of the schema that the names follow (Kubernetes DNS-Based Service Discovery, section 2.2),
-const SCHEMA_VERSION: &[u8] = b"1.1.0";
-/// that of the schema of multicluster zones (Kubernetes DNS-Based Multicluster Service Discovery, section 2.2),
-const MULTICLUSTER_SCHEMA_VERSION: &[u8] = b"1.0.0";
-/// and the TTL of their records.
-const SCHEMA_VERSION_TTL_SECS: u32 = 28_800;
 
 /// A view's question: the zone that it falls into, and where.
 pub(super) struct Asked<'a> {
@@ -125,13 +121,13 @@ impl Asked<'_> {
     }
 
     fn write_soa(&self, message: &mut Message<'_>, section: Section) -> bool {
-        let ttl = if planted(Fault::SoaTtlUncapped) { self.ttl() } else { self.ttl().min(300) };
+        let ttl = if planted(Fault::SoaTtlUncapped) { self.ttl() } else { soa_ttl(self.ttl()) };
         let zone = self.zone_at_in_message();
         message.record(section, Owner::At(zone), rtype::SOA, ttl, |message| {
-            message.name_below(b"\x02ns\x03dns", zone);
-            message.name_below(b"\x0ahostmaster", zone);
-            // Refresh, retry, expire: for secondaries. The last is the negative TTL (RFC 2308 section 4).
-            for word in [self.content.serial(), 7200, 1800, 86400, self.ttl()] {
+            SOA_NAMES.iter().for_each(|labels| message.name_below(labels, zone));
+            let [refresh, retry, expire] = SOA_TIMES;
+            // The last is the negative TTL (RFC 2308 section 4).
+            for word in [self.content.serial(), refresh, retry, expire, self.ttl()] {
                 message.octets(&word.to_be_bytes());
             }
         })
@@ -289,11 +285,8 @@ impl Asked<'_> {
 
     fn txt(&self, message: &mut Message<'_>) -> Ending {
         let name = self.name;
-        if &name[..self.zone_at] == b"\x0bdns-version" {
-            let version = match self.view.options().multicluster {
-                true => MULTICLUSTER_SCHEMA_VERSION,
-                false => SCHEMA_VERSION,
-            };
+        if &name[..self.zone_at] == SCHEMA_VERSION_AT {
+            let version = schema_version(self.view.options());
             message.record(Section::Answer, Owner::QUESTION, rtype::TXT, SCHEMA_VERSION_TTL_SECS, |message| {
                 message.octets(&[u8::try_from(version.len()).unwrap_or_default()]);
                 message.octets(version);

@@ -150,17 +150,24 @@ impl Writer {
     }
 
     /// Takes events in and publishes: at once when few come, in steps when many do, and what is listed again when all of
-    /// it is there. A listing that takes its time is not waited for, since there are other changes too.
+    /// it is there. A listing that takes its time is not waited for, since there are other changes too. What is published
+    /// in a second is cut at its end, if not at its beginning.
     async fn write(mut self) {
         let mut torn: Option<Instant> = None;
         loop {
             let receive = self.events.recv_many(&mut self.step, EVENTS_PER_STEP);
-            let taken = match torn.filter(|since| since.elapsed() < TORN_MAX) {
+            let shown = torn.map(|since| since + TORN_MAX).filter(|shown| *shown > Instant::now());
+            let cut = self.publisher.cut_due().map(Instant::from_std);
+            let taken = match [shown, cut].into_iter().flatten().min() {
                 None => receive.await,
-                Some(since) => match timeout_at(since + TORN_MAX, receive).await {
+                Some(until) => match timeout_at(until, receive).await {
                     Ok(taken) => taken,
-                    Err(_) => {
+                    Err(_) if shown == Some(until) => {
                         self.publish();
+                        continue;
+                    }
+                    Err(_) => {
+                        contain(|| self.publisher.cut());
                         continue;
                     }
                 },

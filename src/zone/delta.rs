@@ -20,13 +20,11 @@ pub struct Replaced<K, V> {
     pub new: Option<V>,
 }
 
-/// One publication.
+/// One publication, or all between two cuts.
 #[derive(Debug, Default)]
 pub struct Delta {
-    /// Its number; each is one more than the last.
+    /// The number of the publication, or of the last before the cut; each is one more than the last.
     pub version: u64,
-    /// The SOA serial from now on.
-    pub serial: u32,
     /// Services, by the labels of name and namespace.
     pub services: Vec<Replaced<Labels, Service>>,
     /// Names of addresses, sorted, relative to the primary zone.
@@ -71,6 +69,10 @@ pub enum Data {
         /// The name, relative to the primary zone.
         target: Labels,
     },
+    /// NS of the apex.
+    NameServer(Labels),
+    /// TXT with the version of the schema.
+    SchemaVersion,
 }
 
 impl Delta {
@@ -120,39 +122,72 @@ fn pointer_records(address: IpAddr, targets: &Option<Box<[Labels]>>) -> Vec<Reco
     targets.iter().flat_map(|targets| targets.iter().map(record)).collect()
 }
 
-/// Every record of a Service: of its own name, its ports' and its endpoints'. Names with `_` for any port or protocol
+/// Every record of a Service: of its own name, its ports', its topology zones' and its endpoints'. Names with `_` for any port or protocol
 /// are ways to ask, not names of the zone.
 pub fn service_records(service: &Service) -> Vec<Record> {
-    let mut records = Vec::new();
-    let own = [service.key(), b"\x03svc"].concat();
-    if let Some(selected) = service.select(Below::Service) {
-        push_records(&mut records, &Labels::from_wire(own.clone()), &selected);
-    }
-    for (port, protocol) in service.port_names() {
-        if port.is_empty() || protocol.is_empty() {
-            continue;
-        }
-        if let Some(selected) = service.select(Below::Port { port, protocol }) {
-            let mut owner = Vec::new();
-            for part in [port, protocol] {
-                owner.push(u8::try_from(part.len() + 1).unwrap_or_default());
-                owner.push(b'_');
-                owner.extend_from_slice(part);
-            }
-            owner.extend_from_slice(&own);
-            push_records(&mut records, &Labels::from_wire(owner), &selected);
-        }
-    }
-    for label in service.items().map(|item| item.label).filter(|label| !label.is_empty()) {
-        if let Some(selected) = service.select(Below::Endpoint(label)) {
-            push_records(&mut records, &Labels::concat(&[label, &own]), &selected);
-        }
-    }
-    records
+    records_beyond(service, None)
 }
 
+/// Those of which another version does not hold the same memory: all that differ are among them, on either side.
+pub(super) fn records_beyond(service: &Service, other: Option<&Service>) -> Vec<Record> {
+    let first = first_part(service);
+    let is_looked_at = |index: &usize| index.checked_sub(first).is_none_or(|part| !service.shares_part(part, other));
+    let portions = (0..).take_while(|index| *index < first + service.part_count()).filter(is_looked_at);
+    portions.filter_map(|index| service_portion(service, index)).flatten().collect()
+}
+
+/// The first portion that is of a part: before it stand those of the Service's own name, its ports and its zones.
+fn first_part(service: &Service) -> usize {
+    1 + named_ports(service).len() + service.topology_zones().len()
+}
+
+/// Port and protocol of the names that select ports.
+fn named_ports(service: &Service) -> Vec<(&[u8], &[u8])> {
+    service.port_names().filter(|(port, protocol)| !port.is_empty() && !protocol.is_empty()).collect()
+}
+
+/// A portion of them, of which a large Service has many; `None` behind the last.
+pub(super) fn service_portion(service: &Service, index: usize) -> Option<Vec<Record>> {
+    let mut records = Vec::new();
+    let own = [service.key(), b"\x03svc"].concat();
+    let mut select = |owner: Vec<u8>, below: Below<'_>| {
+        if let Some(selected) = service.select(below) {
+            push_records(&mut records, &Labels::from_wire(owner), &selected);
+        }
+    };
+    let Some(index) = index.checked_sub(1) else {
+        select(own, Below::Service);
+        return Some(records);
+    };
+    let ports = named_ports(service);
+    if let Some(&(port, protocol)) = ports.get(index) {
+        let mut owner = Vec::new();
+        for part in [port, protocol] {
+            owner.push(u8::try_from(part.len() + 1).unwrap_or_default());
+            owner.push(b'_');
+            owner.extend_from_slice(part);
+        }
+        select([owner, own].concat(), Below::Port { port, protocol });
+        return Some(records);
+    }
+    let (index, zones) = (index - ports.len(), service.topology_zones());
+    if let Some(zone) = zones.get(index) {
+        for (way, prefer) in [(&b"\x03pin\x05_zone"[..], false), (b"\x06prefer\x05_zone", true)] {
+            select([zone, way, &own].concat(), Below::Zone { labels: zone, prefer });
+        }
+        return Some(records);
+    }
+    let items = service.items_of_part(index - zones.len())?;
+    for label in items.map(|item| item.label).filter(|label| !label.is_empty()) {
+        select([label, &own].concat(), Below::Endpoint(label));
+    }
+    Some(records)
+}
+
+/// Where there is an alias there is nothing else (RFC 2181 section 10.1): it stands only where no address does, and of
+/// several the first, which is what a question for it is answered with.
 fn push_records(records: &mut Vec<Record>, owner: &Labels, selected: &Selected<'_>) {
-    for alias in &selected.aliases {
+    if let Some(alias) = selected.aliases.first().filter(|_| selected.entries.is_empty()) {
         records.push(Record { owner: owner.clone(), data: Data::Alias(alias.clone()) });
     }
     for entry in &selected.entries {

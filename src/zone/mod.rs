@@ -5,9 +5,12 @@
 //!                                  (where records       (packed)    (and pointers,
 //!                                   are born)                        by address)
 //!                                                          └──▶ Delta ──▶ whoever follows
+//!                                                                  (of a publication, or of a cut: one a second)
 //! ```
 
 mod chunks;
+pub mod contents;
+pub mod cut;
 pub mod delta;
 pub mod faults;
 pub mod name;
@@ -26,6 +29,8 @@ mod slice_part;
 mod snapshot;
 mod view;
 
+pub use contents::{Changes, Contents, Difference, ZoneFilter};
+pub use cut::{Cut, CutFollower};
 pub use delta::{Data, Delta, Record, Replaced};
 pub use name::{Labels, Name};
 pub use options::{Pods, ViewOptions};

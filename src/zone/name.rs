@@ -33,6 +33,14 @@ impl Name {
         (wire.last() == Some(&0)).then(|| Self(wire.into()))
     }
 
+    /// Takes octets that are a sound name, in any case.
+    pub fn of_wire(wire: &[u8]) -> Option<Self> {
+        let is_sound = wire.len() <= NAME_OCTETS_MAX && suffixes(wire).last() == wire.len().checked_sub(1);
+        let is_sound = is_sound && wire.last() == Some(&0);
+        // Length octets are below any letter.
+        is_sound.then(|| Self(wire.to_ascii_lowercase().into()))
+    }
+
     /// Labels followed by a name; `None` if the whole is too long.
     pub fn join(labels: &Labels, name: &Self) -> Option<Self> {
         let wire = [labels.as_wire(), name.as_wire()].concat();

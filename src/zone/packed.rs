@@ -194,6 +194,12 @@ impl Packed {
         self.list(list).map_or(&[], |(zone, _)| zone)
     }
 
+    /// The topology zones of all lists.
+    pub fn topology_zones(&self) -> impl Iterator<Item = &[u8]> {
+        let lists = word(&self.0, 4).unwrap_or_default();
+        (0..lists).map(|list| self.topology_zone(list)).filter(|zone| !zone.is_empty())
+    }
+
     /// A list's zone, and what stands behind it.
     fn list(&self, list: u16) -> Option<(&[u8], &[u8])> {
         if list >= word(&self.0, 4)? {

@@ -10,7 +10,7 @@ use super::faults::{Fault, planted};
 use super::name::Labels;
 use super::packed::label_hash;
 use super::service::Service;
-use super::shards::{Entry, Shards, keyed_hash};
+use super::shards::{Cursor, Entry, Shards, keyed_hash};
 
 /// Where the name of an address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,24 @@ impl<A: AsRef<[u8]> + Clone + PartialEq> Entry for Pointer<A> {
 pub(super) struct Pointers {
     v4: Shards<Pointer<[u8; 4]>>,
     v6: Shards<Pointer<[u8; 16]>>,
+}
+
+/// A place among the pointers of one version.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PointerCursor {
+    v4: Cursor,
+    v6: Cursor,
+}
+
+/// The next address behind a place, each once: where several point from it, the first of them counts.
+fn next_address<A: AsRef<[u8]> + Copy + PartialEq>(pointers: &Shards<Pointer<A>>, cursor: &mut Cursor) -> Option<A> {
+    loop {
+        let pointer = pointers.next(cursor)?;
+        let mut same = pointers.all_with(keyed_hash(pointer.address.as_ref()));
+        if same.find(|other| other.address == pointer.address) == Some(pointer) {
+            return Some(pointer.address);
+        }
+    }
 }
 
 /// A name: the labels of an endpoint, none for a Service, and those of the Service and its namespace. `svc` and the zone
@@ -108,6 +126,12 @@ impl Pointers {
             found.map(|pointer| (pointer.service, pointer.label))
         });
         v4.chain(v6)
+    }
+
+    /// The next address behind a place that points to something, in no order.
+    pub(super) fn next(&self, cursor: &mut PointerCursor) -> Option<IpAddr> {
+        let v4 = next_address(&self.v4, &mut cursor.v4).map(IpAddr::from);
+        v4.or_else(|| next_address(&self.v6, &mut cursor.v6).map(IpAddr::from))
     }
 
     /// Gives the names of an address to `each`, in no order.

@@ -6,17 +6,17 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ahash::{HashMap, HashSet};
 
+use super::cut::{CutFollower, Cutter};
 use super::delta::{Delta, Replaced};
 use super::faults::{Fault, planted};
 use super::name::Labels;
 use super::name_servers::name_servers;
 use super::options::{Pods, ViewOptions};
 use super::schema::{For, Schema, service_key};
-use super::serial::next_serial;
 use super::service::Service;
 use super::snapshot::Snapshot;
 use super::view::View;
@@ -38,6 +38,7 @@ pub struct Publisher {
 struct Published {
     view: Arc<View>,
     followers: Vec<Follower>,
+    cutter: Cutter,
     /// Something is to be published.
     is_prepared: bool,
 }
@@ -54,8 +55,7 @@ impl Publisher {
         if views.iter().any(|(view, _)| view.options().multicluster) {
             cluster = cluster.with_imports();
         }
-        let views = views.into_iter().map(|(view, _)| Published { view, followers: Vec::new(), is_prepared: false });
-        let views = views.collect();
+        let views = views.into_iter().map(|(view, _)| Published::new(view)).collect();
         Self { cluster, kinds, views, schema: Schema::default(), pod_namespaces: HashMap::default() }
     }
 
@@ -63,6 +63,13 @@ impl Publisher {
     pub fn follow(&mut self, view: usize, follower: Follower) {
         if let Some(published) = self.views.get_mut(view) {
             published.followers.push(follower);
+        }
+    }
+
+    /// Calls a function with each cut of a view, before its serial is answered.
+    pub fn follow_cuts(&mut self, view: usize, follower: CutFollower) {
+        if let Some(published) = self.views.get_mut(view) {
+            published.cutter.follow(follower);
         }
     }
 
@@ -93,12 +100,32 @@ impl Publisher {
         self.is_synced() && self.cluster.is_listing()
     }
 
-    /// Publishes what changed since the last call.
+    /// Publishes what changed since the last call, and makes the cuts that are due.
     pub fn publish(&mut self) {
+        self.publish_at(Instant::now());
+    }
+
+    /// [`Self::publish`] at a moment.
+    pub fn publish_at(&mut self, now: Instant) {
         self.prepare();
-        for Published { view, is_prepared, .. } in &mut self.views {
-            if std::mem::take(is_prepared) {
-                view.publish(&view.next());
+        self.cut_at(now);
+    }
+
+    /// When [`Self::cut`] has something to do, if nothing is published until then.
+    pub fn cut_due(&self) -> Option<Instant> {
+        self.views.iter().filter_map(|published| published.cutter.due()).min()
+    }
+
+    /// Makes the cuts that are due of what is published.
+    pub fn cut(&mut self) {
+        self.cut_at(Instant::now());
+    }
+
+    fn cut_at(&mut self, now: Instant) {
+        for Published { view, cutter, is_prepared, .. } in &mut self.views {
+            let mut next = view.next();
+            if cutter.cut(&mut next, now, unix_now()) | std::mem::take(is_prepared) {
+                view.publish(&next);
             }
         }
     }
@@ -111,7 +138,7 @@ impl Publisher {
             return;
         }
         let own_kinds = self.own_kinds();
-        for (filter, Published { view, followers, is_prepared }) in self.views.iter_mut().enumerate() {
+        for (filter, Published { view, followers, cutter, is_prepared }) in self.views.iter_mut().enumerate() {
             let mut next = view.next();
             let before = (!followers.is_empty()).then(|| next.clone());
             let mut step = Step {
@@ -140,8 +167,8 @@ impl Publisher {
             (next.is_synced, next.is_unknown) = (is_synced, is_unknown);
             if !delta.is_empty() {
                 next.version += 1;
-                next.serial = next_serial(next.serial, unix_now());
-                (delta.version, delta.serial) = (next.version, next.serial);
+                delta.version = next.version;
+                cutter.note(&delta);
             }
             // Followers see what they hear of: where there are some, it is published now.
             *is_prepared = followers.is_empty() || delta.is_empty();
@@ -154,6 +181,12 @@ impl Publisher {
                 }
             }
         }
+    }
+}
+
+impl Published {
+    fn new(view: Arc<View>) -> Self {
+        Self { view, followers: Vec::new(), cutter: Cutter::default(), is_prepared: false }
     }
 }
 
@@ -288,7 +321,11 @@ impl Step<'_> {
 }
 
 /// Which of the touched addresses have other names than before.
-fn pointers(before: &Snapshot, after: &Snapshot, touched: HashSet<IpAddr>) -> Vec<Replaced<IpAddr, Box<[Labels]>>> {
+pub(super) fn pointers(
+    before: &Snapshot,
+    after: &Snapshot,
+    touched: HashSet<IpAddr>,
+) -> Vec<Replaced<IpAddr, Box<[Labels]>>> {
     let names = |content: &Snapshot, address| {
         let mut names = Vec::new();
         content.pointers(address, |pointed| names.push(pointed.to_labels()));

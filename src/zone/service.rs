@@ -92,6 +92,15 @@ impl Service {
         self.head().has(NAMES) && !self.head().has(OWN)
     }
 
+    /// The topology zones that have names of their own here, each once.
+    pub fn topology_zones(&self) -> Vec<&[u8]> {
+        let mut zones: Vec<&[u8]> =
+            if self.is_headless() { self.head().topology_zones().collect() } else { Vec::new() };
+        zones.sort_unstable();
+        zones.dedup();
+        zones
+    }
+
     /// Its packed parts: the head first, if it has one.
     fn parts(&self) -> impl Iterator<Item = &Packed> {
         let chunks = match self {
@@ -104,6 +113,16 @@ impl Service {
     /// All items: the Service itself, if it has addresses of its own, and the endpoints.
     pub fn items(&self) -> impl Iterator<Item = Item<'_>> {
         self.parts().flat_map(Packed::items)
+    }
+
+    /// How many parts there are.
+    pub(super) fn part_count(&self) -> usize {
+        self.parts().count()
+    }
+
+    /// The items of a part, the first being the head.
+    pub(super) fn items_of_part(&self, index: usize) -> Option<impl Iterator<Item = Item<'_>>> {
+        self.parts().nth(index).map(Packed::items)
     }
 
     /// The parts of which the Service's own name and its ports select the members.
@@ -165,18 +184,21 @@ impl Service {
         self.item(hash, label).is_some_and(|(_, item)| item.has_address(address))
     }
 
+    /// Whether another version has the same memory in the place of a part, so that it need not be looked at.
+    pub(super) fn shares_part(&self, index: usize, other: Option<&Self>) -> bool {
+        let (Self::Chunked(this), Some(Self::Chunked(other)), Some(index)) = (self, other, index.checked_sub(1)) else {
+            return false;
+        };
+        let pair = this.chunks.get(index).zip(other.chunks.get(index));
+        let is_same = pair.is_some_and(|(one, two)| Arc::ptr_eq(&one.packed.0, &two.packed.0));
+        is_same && this.chunks.len() == other.chunks.len()
+    }
+
     /// The addresses with their labels' hashes that stand here and did not stand in `other`. What both share of a large
     /// Service is not looked at.
     pub(super) fn beyond(&self, other: Option<&Self>) -> Vec<(IpAddr, NonZeroU32)> {
-        let shared = |index: usize, part: &Packed| match (self, other) {
-            (Self::Chunked(this), Some(Self::Chunked(other))) if this.chunks.len() == other.chunks.len() => {
-                let counterpart = index.checked_sub(1).and_then(|index| other.chunks.get(index));
-                counterpart.is_some_and(|counterpart| Arc::ptr_eq(&counterpart.packed.0, &part.0))
-            }
-            _ => false,
-        };
         let mut found = Vec::new();
-        for (_, part) in self.parts().enumerate().filter(|(index, part)| !shared(*index, part)) {
+        for (_, part) in self.parts().enumerate().filter(|(index, _)| !self.shares_part(*index, other)) {
             for item in part.items() {
                 let hash = label_hash(item.label);
                 let mut before = None;

@@ -47,6 +47,13 @@ pub trait Entry: Clone {
     fn has_key(&self, key: &Self::Key) -> bool;
 }
 
+/// A place in one version of a map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    shard: usize,
+    place: usize,
+}
+
 /// A version of a map. A clone is another version, and cheap.
 #[derive(Clone, Debug)]
 pub struct Shards<E> {
@@ -125,6 +132,22 @@ impl<E: Entry> Shards<E> {
     /// All entries, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &E> {
         self.shards().flat_map(|shard| shard.places.iter().flatten()).map(|(_, entry)| entry)
+    }
+
+    /// The next entry behind a place, in no order: for those who do not hold on to what they look at.
+    pub fn next(&self, cursor: &mut Cursor) -> Option<&E> {
+        // All groups have as many shards.
+        let count = self.groups.first().map_or(1, |group| group.len());
+        loop {
+            let shard = self.groups.get(cursor.shard / count)?.get(cursor.shard % count)?;
+            let rest = shard.places.get(cursor.place..).unwrap_or(&[]);
+            if let Some((at, (_, entry))) = rest.iter().enumerate().find_map(|(at, place)| Some((at, place.as_ref()?)))
+            {
+                cursor.place += at + 1;
+                return Some(entry);
+            }
+            *cursor = Cursor { shard: cursor.shard + 1, place: 0 };
+        }
     }
 
     /// Puts an entry in the place of the key's, or takes it away.
@@ -260,7 +283,11 @@ mod tests {
                 prop_assert_eq!(map.len(), model.len());
                 let mut all: Vec<_> = map.iter().map(|pair| (pair.0, pair.1)).collect();
                 all.sort_unstable();
-                prop_assert_eq!(all, model.iter().map(|(key, value)| (*key, *value)).collect::<Vec<_>>());
+                prop_assert_eq!(&all, &model.iter().map(|(key, value)| (*key, *value)).collect::<Vec<_>>());
+                let mut cursor = Cursor::default();
+                let mut stepped: Vec<_> = std::iter::from_fn(|| map.next(&mut cursor)).map(|pair| (pair.0, pair.1)).collect();
+                stepped.sort_unstable();
+                prop_assert_eq!(stepped, all);
                 for key in 0..=u8::MAX {
                     prop_assert_eq!(map.get(&key).map(|pair| pair.1), model.get(&key).copied());
                 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::name::Labels;
 use super::name_servers::NameServers;
-use super::pointers::{Pointed, Pointers};
+use super::pointers::{Pointed, PointerCursor, Pointers};
 use super::service::Service;
-use super::shards::{Entry, Shards, keyed_hash};
+use super::shards::{Cursor, Entry, Shards, keyed_hash};
 
 impl Entry for Service {
     type Key = [u8];
@@ -129,6 +129,27 @@ impl Snapshot {
         pods.map(|pods| (&*pods.namespace, pods.pods))
     }
 
+    /// How many pods of a namespace have an address.
+    pub(super) fn pods_of(&self, address: IpAddr, namespace: &Labels) -> u32 {
+        let found = self.pod_namespaces(address).find(|(candidate, _)| *candidate == namespace);
+        found.map_or(0, |(_, pods)| pods)
+    }
+
+    /// The next Service behind a place, in no order.
+    pub(super) fn next_service(&self, cursor: &mut Cursor) -> Option<&Service> {
+        self.services.next(cursor)
+    }
+
+    /// The next pods behind a place, in no order.
+    pub(super) fn next_pods(&self, cursor: &mut Cursor) -> Option<&PodsOfAddress> {
+        self.pods.next(cursor)
+    }
+
+    /// The next address behind a place that has a name, in no order.
+    pub(super) fn next_pointer(&self, cursor: &mut PointerCursor) -> Option<IpAddr> {
+        self.pointers.next(cursor)
+    }
+
     /// Who serves the zone.
     pub fn name_servers(&self) -> &NameServers {
         &self.name_servers
@@ -149,7 +170,7 @@ impl Snapshot {
         !self.is_synced && !self.is_unknown
     }
 
-    /// The SOA serial (RFC 1982 order): grows when, and only when, the content changes.
+    /// The SOA serial (RFC 1982 order), that of the last cut: see [`super::cut`].
     pub fn serial(&self) -> u32 {
         self.serial
     }

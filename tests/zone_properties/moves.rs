@@ -265,7 +265,7 @@ fn steps() -> impl Strategy<Value = Vec<(Edit, Told, Option<Step>)>> {
 fn bench_of(source: &mut Source) -> Bench {
     let mut bench = Bench::new();
     bench.take(source.finish());
-    bench.publisher.publish();
+    bench.show();
     bench
 }
 
@@ -303,7 +303,7 @@ proptest! {
                 bench.take(tell(&mut source, number, object, *told));
             }
             match then {
-                Some(Step::Publish) => bench.publisher.publish(),
+                Some(Step::Publish) => bench.show(),
                 Some(step) => bench.take(source.step(step)),
                 None => {}
             }
@@ -339,7 +339,7 @@ proptest! {
                 }
             }
             bench.take(source.finish());
-            bench.publisher.publish();
+            bench.show();
             prop_assert_eq!(&contents(&bench), &records);
             prop_assert_eq!(&all_versions(&bench), &before);
         }
@@ -362,7 +362,7 @@ proptest! {
             prop_assert!(bench.publisher.is_torn());
             bench.take(source.go(Kind::EndpointSlice, 1));
             if !bench.publisher.is_torn() {
-                bench.publisher.publish();
+                bench.show();
             }
             prop_assert_eq!(&contents(&bench), &records);
         }
@@ -381,7 +381,7 @@ proptest! {
         for (which, to) in moves {
             for (number, object) in slices.edit(&Edit::Move { which, to, both: true }) {
                 bench.take(tell(&mut source, number, object, Told::Once));
-                bench.publisher.publish();
+                bench.show();
                 prop_assert_eq!(without_weights(contents(&bench)), without_weights(records.clone()));
             }
             prop_assert_eq!(&contents(&bench), &records);
