@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use podzone::config::{self, ApiLimits, COMMON_FORMAT, Config, Forward, LogClasses, Machine, Monitor, Multisocket};
-use podzone::config::{PodMode, Policy, Source};
+use podzone::config::{PodMode, Policy, RequiredCodes, Source, Transfer, TransferTo, Tsig};
 use podzone::corefile::Files;
 use proptest::prelude::*;
 
@@ -172,6 +172,12 @@ fn summary(config: &Config) -> String {
         if block.loadbalance {
             writeln!(text, "  loadbalance").unwrap();
         }
+        if let Some(tsig) = &block.tsig {
+            text.push_str(&summary_of_tsig(tsig));
+        }
+        for transfer in &block.transfers {
+            text.push_str(&summary_of_transfer(transfer));
+        }
         if let Some(view) = &block.kubernetes {
             writeln!(text, "  kubernetes {}", view.zones.join(" ")).unwrap();
             match &view.source {
@@ -233,6 +239,41 @@ fn summary(config: &Config) -> String {
         if let Some(forward) = &block.forward {
             text.push_str(&summary_of_forward(forward));
         }
+    }
+    text
+}
+
+fn summary_of_tsig(tsig: &Tsig) -> String {
+    let codes = |codes: &RequiredCodes| match codes {
+        RequiredCodes::All => "all".to_owned(),
+        RequiredCodes::These(codes) => codes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+    };
+    let mut text = format!("  tsig {}\n", tsig.zones.join(" "));
+    for key in &tsig.keys {
+        writeln!(text, "    key {} {:?} of {} octets", key.name, key.algorithm, key.secret.len()).unwrap();
+    }
+    for (name, required) in [("require", codes(&tsig.types)), ("require_opcode", codes(&tsig.opcodes))] {
+        if !required.is_empty() {
+            writeln!(text, "    {name} {required}").unwrap();
+        }
+    }
+    text
+}
+
+fn summary_of_transfer(transfer: &Transfer) -> String {
+    let to = transfer.to.iter().map(|to| match to {
+        TransferTo::Everybody => "*".to_owned(),
+        TransferTo::Address { address, interface, port } => {
+            let interface = interface.as_ref().map(|name| format!("%{name}")).unwrap_or_default();
+            format!("{address}{interface} port {port}")
+        }
+    });
+    let mut text = format!("  transfer {}\n    to {}\n", transfer.zones.join(" "), to.collect::<Vec<_>>().join(", "));
+    if let Some(source) = transfer.source {
+        writeln!(text, "    source {source}").unwrap();
+    }
+    if let Some(key) = &transfer.notify_key {
+        writeln!(text, "    notify_key {key}").unwrap();
     }
     text
 }

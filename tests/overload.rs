@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::RcvBufForce;
 use podzone::answer::{Answered, Block, Lookup, LookupError, Responder, Transport};
-use podzone::net::{Elsewhere, Exchange, Observer, Service, Serving, Sockets, WaitingRoom};
+use podzone::net::{Elsewhere, Exchange, Observer, Service, Serving, Sockets, Transferring, WaitingRoom};
 use podzone::zone::{Name, View, ViewOptions};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -93,6 +93,7 @@ fn what_is_prepared_is_answered_while_what_is_composed_is_shed() {
         observer: Box::new(gate),
         elsewhere: Arc::new(Nobody),
         waiting: WaitingRoom::new(runtime.handle().clone()),
+        transferring: Transferring::default(),
     });
     let sockets = Sockets::open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1).unwrap();
     let addr = sockets.udp[0].local_addr().unwrap();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use podzone::answer::{Answered, Block, Forwarded, Lookup, LookupError, Responder, Transport};
-use podzone::net::{Elsewhere, Exchange, Observer, Service, Serving, Sockets, TcpLimits, WaitingRoom};
+use podzone::net::{Elsewhere, Exchange, Observer, Service, Serving, Sockets, TcpLimits, Transferring, WaitingRoom};
 use podzone::zone::Name;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -87,6 +87,7 @@ impl Server {
             observer: Box::new(answers.clone()),
             elsewhere: Arc::new(Upstream { asked: Arc::clone(&asked), may_fail: Arc::clone(&may_fail) }),
             waiting: WaitingRoom::new(runtime.handle().clone()),
+            transferring: Transferring::default(),
         };
         let mut serving = Serving::default();
         {

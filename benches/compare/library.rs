@@ -6,7 +6,8 @@ use crate::cluster::{Cluster, Shape};
 use crate::events;
 use podzone::answer::{Answered, Block, Lookup, LookupError, Responder, Transport};
 use podzone::model::{Event, Filter};
-use podzone::net::{Elsewhere, Exchange, Observer, Service, Serving, Sockets, TcpLimits, WaitingRoom};
+use podzone::net::{Elsewhere, Exchange, Observer, Service, Serving, Sockets, TcpLimits, Transferring, WaitingRoom};
+use podzone::transfer::{Allowed, Counters, Served, Stanza, Transfers, Versions};
 use podzone::zone::{Name, Publisher, View, ViewOptions, unix_now};
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -31,11 +32,15 @@ pub(crate) struct Library {
     pub(crate) shape: Shape,
     #[arg(long)]
     pub(crate) bufsize: Option<u16>,
+    /// Gives the zones to whoever asks, and keeps what that takes.
+    #[arg(long)]
+    pub(crate) transfer: bool,
 }
 
 /// Serves until the process is ended.
 pub(crate) fn serve(library: &Library) {
-    let (publisher, view) = publish_all(events::generated(library.shape, library.cluster_seed));
+    let versions = library.transfer.then(Arc::<Versions>::default);
+    let (publisher, view) = publish_all(events::generated(library.shape, library.cluster_seed), versions.as_ref());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let _entered = runtime.enter();
@@ -43,10 +48,11 @@ pub(crate) fn serve(library: &Library) {
     let control = library.control.map(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).expect("the control's port"));
     let sockets = Sockets::open(address, 1).expect("sockets");
     let service = Arc::new(Service {
-        responder: responder(view, library.bufsize),
+        responder: responder_of(Arc::clone(&view), library.bufsize, library.transfer),
         observer: Box::new(Nobody),
         elsewhere: Arc::new(Nobody),
         waiting: WaitingRoom::new(runtime.handle().clone()),
+        transferring: Transferring { transfers: transfers(view, versions), ..Transferring::default() },
     });
     let mut serving = Serving::default();
     for socket in sockets.udp {
@@ -66,14 +72,26 @@ pub(crate) fn serve(library: &Library) {
 
 /// A view of the whole cluster, and its writer.
 pub(crate) fn publish(cluster: &Cluster) -> (Publisher, Arc<View>) {
-    publish_all(events::listing(cluster))
+    publish_all(events::listing(cluster), None)
 }
 
-fn publish_all(events: impl Iterator<Item = Event>) -> (Publisher, Arc<View>) {
+/// Transfers of all zones to everybody.
+fn transfers(view: Arc<View>, versions: Option<Arc<Versions>>) -> Transfers {
+    let Some(versions) = versions else { return Transfers::default() };
+    let stanzas = vec![Stanza { zones: view.options().zones.clone(), allowed: Allowed::All }];
+    let served = Served { view, versions, stanzas, counters: Arc::new(Counters::default()) };
+    Transfers([(0, vec![served])].into())
+}
+
+fn publish_all(events: impl Iterator<Item = Event>, versions: Option<&Arc<Versions>>) -> (Publisher, Arc<View>) {
     let zones: Vec<_> = ZONES.map(|zone| Name::parse(zone).expect("a name")).into();
     let options = ViewOptions { endpoint_pod_names: true, ..ViewOptions::new(zones).expect("zones") };
     let view = Arc::new(View::new(options, unix_now()));
     let mut publisher = Publisher::new(vec![(Arc::clone(&view), Filter::default())], events::KINDS.into());
+    if let Some(versions) = versions {
+        let (versions, view) = (Arc::clone(versions), Arc::clone(&view));
+        publisher.follow_cuts(0, Box::new(move |cut| versions.cut(view.options(), cut)));
+    }
     for (index, event) in events.enumerate() {
         publisher.handle(event);
         if index % EVENTS_PER_STEP == 0 {
@@ -86,7 +104,12 @@ fn publish_all(events: impl Iterator<Item = Event>) -> (Publisher, Arc<View>) {
 
 /// The answers from a view.
 pub(crate) fn responder(view: Arc<View>, bufsize: Option<u16>) -> Responder {
-    let block = Arc::new(Block { view: Some(view), bufsize, handles: true, ..Block::default() });
+    responder_of(view, bufsize, false)
+}
+
+fn responder_of(view: Arc<View>, bufsize: Option<u16>, transfers: bool) -> Responder {
+    let transfers = if transfers { view.options().zones.clone() } else { Vec::new() };
+    let block = Arc::new(Block { view: Some(view), bufsize, transfers, handles: true, ..Block::default() });
     Responder::new(ZONES.map(|zone| (Name::parse(zone).expect("a name"), Arc::clone(&block))))
 }
 

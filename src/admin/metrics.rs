@@ -20,7 +20,8 @@ use prometheus_client::registry::Registry;
 use super::sources::FollowedSource;
 use crate::model::Kind;
 use crate::source::Status;
-use crate::telemetry::{Counters, Counts, Distribution};
+use crate::telemetry::{self, Counts, Distribution};
+use crate::transfer::{Counters, Outcome};
 use crate::zone::View;
 
 /// A directive that queries pass through, as `coredns_plugin_enabled` tells it.
@@ -43,6 +44,8 @@ pub struct ServedView {
     pub zone: String,
     /// The view.
     pub view: Arc<View>,
+    /// What was counted of its transfers, if there are any.
+    pub transfers: Option<Arc<Counters>>,
 }
 
 /// Everything that is told.
@@ -57,7 +60,7 @@ impl Metrics {
 
     /// Tells of these, as they are whenever it is asked.
     pub fn new(
-        counters: Arc<Counters>,
+        counters: Arc<telemetry::Counters>,
         enabled: Vec<Enabled>,
         views: Vec<ServedView>,
         sources: Vec<Arc<FollowedSource>>,
@@ -96,7 +99,7 @@ fn with_whole_bounds(text: &str) -> String {
 
 #[derive(Debug)]
 struct All {
-    counters: Arc<Counters>,
+    counters: Arc<telemetry::Counters>,
     enabled: Vec<Enabled>,
     views: Vec<ServedView>,
     sources: Vec<Arc<FollowedSource>>,
@@ -114,6 +117,7 @@ impl Collector for All {
         self.program(&mut out)?;
         self.queries(&mut out)?;
         self.views(&mut out)?;
+        self.transfers(&mut out)?;
         self.sources(&mut out)
     }
 }
@@ -196,6 +200,43 @@ impl All {
         out.gauge("podzone_synced", "1 once everything that a view needs was listed.", synced)?;
         let services = self.views.iter().map(|served| view(served, served.view.current().service_count() as u64));
         out.gauge("podzone_services", "Services that have records in a view.", services)
+    }
+
+    fn transfers(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let outcomes = [
+            ("soa", Outcome::Soa),
+            ("incremental", Outcome::Incremental),
+            ("full", Outcome::Full),
+            ("refused", Outcome::Refused),
+            ("failed", Outcome::Failed),
+            ("cut_off", Outcome::CutOff),
+        ];
+        let counted = || self.views.iter().filter_map(|view| Some((view, view.transfers.as_ref()?)));
+        let labels = |view: &ServedView| [("server", view.server.clone()), ("zone", view.zone.clone())];
+        let of_view = |(view, counters): (&ServedView, &Arc<Counters>)| {
+            let [server, zone] = labels(view);
+            let with = |(name, outcome): (&'static str, Outcome)| {
+                ([server.clone(), zone.clone(), ("outcome", name.to_owned())], counters.get(outcome))
+            };
+            outcomes.map(with)
+        };
+        let help = "Questions for transfers by what became of them.";
+        out.counter("podzone_transfers_total", help, counted().flat_map(of_view))?;
+        let records = counted().map(|(view, counters)| (labels(view), counters.records()));
+        out.counter("podzone_transferred_records_total", "Records of transfers that were given.", records)?;
+        let octets = counted().map(|(view, counters)| (labels(view), counters.octets()));
+        out.counter("podzone_transferred_bytes_total", "Bytes of transfers that were given.", octets)?;
+        let notified = |(view, counters): (&ServedView, &Arc<Counters>)| {
+            let [server, zone] = labels(view);
+            let with = |(name, outcome): (&'static str, Outcome)| {
+                ([server.clone(), zone.clone(), ("outcome", name.to_owned())], counters.get(outcome))
+            };
+            [("taken", Outcome::Notified), ("unheard", Outcome::Unheard)].map(with)
+        };
+        let help = "Zones' new versions that secondaries were told of, and took, or never answered.";
+        out.counter("podzone_notifies_total", help, counted().flat_map(notified))?;
+        let serials = counted().map(|(view, _)| (labels(view), u64::from(view.view.current().serial())));
+        out.gauge("podzone_zone_serial", "The SOA serial.", serials)
     }
 
     fn sources(&self, out: &mut Out<'_, '_>) -> fmt::Result {

@@ -78,6 +78,9 @@ impl<'r> Batch<'r> {
         transport: Transport,
         out: &mut Vec<u8>,
     ) -> Option<Outcome<'p>> {
+        if received.is_guarded {
+            return None;
+        }
         let spot = received.spot.as_ref()?;
         match self.contents.get(received.view?) {
             Some(Some(content)) => self.prepared_from(spot, content, received, transport, out),
@@ -94,7 +97,7 @@ impl<'r> Batch<'r> {
         out: &mut Vec<u8>,
     ) -> Option<Outcome<'p>> {
         let Received { query, question, name, block, .. } = received;
-        let mut message = self.responder.begin(query, block, transport, out);
+        let mut message = self.responder.begin(query, block, transport, 0, out);
         let turn = block.rotates.then(chance::next);
         match prepared::answer(content, spot, question, name, turn, &mut message)? {
             Verdict::Answered(rcode) => {

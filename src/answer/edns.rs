@@ -115,7 +115,7 @@ impl<'a> Edns<'a> {
 }
 
 /// The most octets that a reply may have.
-pub(super) fn reply_limit(transport: Transport, edns: Option<&Edns<'_>>, bufsize: Option<u16>) -> usize {
+pub fn reply_limit(transport: Transport, edns: Option<&Edns<'_>>, bufsize: Option<u16>) -> usize {
     match (transport, edns) {
         (Transport::Tcp, _) => usize::from(u16::MAX),
         (Transport::Udp, Some(edns)) => edns.limit(bufsize),

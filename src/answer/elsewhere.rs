@@ -14,6 +14,7 @@ use super::rcode::Rcode;
 use super::relay;
 use super::responder::{Answered, Responder, Transport};
 use super::rotate;
+use crate::tsig::{self, Signer};
 use crate::zone::Name;
 
 /// A query that cannot be answered here and now.
@@ -24,6 +25,8 @@ pub struct Deferred {
     /// [`Block::id`](super::Block::id) of the block that serves the query.
     pub block: usize,
     then: Then,
+    /// Signs the answer, where the query was signed.
+    pub(super) signer: Option<Signer>,
 }
 
 /// A question to a block's upstreams.
@@ -60,7 +63,7 @@ impl Deferred {
         if let (Some(edns), Some(bufsize)) = (&query.edns, bufsize) {
             edns.limit_in(&mut forwarded, bufsize);
         }
-        Self { lookups: vec![Lookup { block, query: forwarded }], block, then: Then::Relay }
+        Self { lookups: vec![Lookup { block, query: forwarded }], block, then: Then::Relay, signer: None }
     }
 
     /// An alias chain, of which some ends are elsewhere.
@@ -74,7 +77,7 @@ impl Deferred {
                 _ => None,
             })
             .collect();
-        Self { lookups, block, then: Then::Complete(chain) }
+        Self { lookups, block, then: Then::Complete(chain), signer: None }
     }
 }
 
@@ -106,7 +109,8 @@ impl Responder {
         let query = self.query(packet)?;
         let block = self.block(deferred.block);
         let bufsize = block.and_then(|block| block.bufsize);
-        let limit = edns::reply_limit(transport, query.edns.as_ref(), bufsize);
+        let signature_octets = deferred.signer.as_ref().map_or(0, Signer::octets);
+        let limit = edns::reply_limit(transport, query.edns.as_ref(), bufsize).saturating_sub(signature_octets);
         let is_relayed = matches!(deferred.then, Then::Relay);
         let (rcode, flags, failure) = match deferred.then {
             Then::Relay => {
@@ -134,6 +138,9 @@ impl Responder {
         };
         if let Some(block) = block {
             rotate::if_wanted(block, out);
+        }
+        if let Some(mut signer) = deferred.signer {
+            signer.sign(out, tsig::now());
         }
         Some(Answered {
             query,

@@ -14,7 +14,7 @@
 mod alias;
 mod batch;
 mod chance;
-mod edns;
+pub mod edns;
 mod elsewhere;
 mod fall;
 mod folded;
@@ -29,9 +29,13 @@ mod responder;
 mod rotate;
 mod routes;
 mod service;
+mod signing;
+mod transfers;
 
 pub use batch::{Batch, Read};
 pub use elsewhere::{Deferred, Lookup, LookupError};
 pub use folded::Folded;
 pub use rcode::Rcode;
 pub use responder::{Answered, Block, Forwarded, Outcome, Responder, Transport};
+pub use signing::{Required, Signing};
+pub use transfers::Asked;

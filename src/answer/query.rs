@@ -49,6 +49,7 @@ pub mod rtype {
     pub const SRV: u16 = 33;
     pub const OPT: u16 = 41;
     pub const DS: u16 = 43;
+    pub const TSIG: u16 = 250;
     pub const IXFR: u16 = 251;
     pub const AXFR: u16 = 252;
 }
@@ -67,6 +68,8 @@ pub struct Query<'a> {
     pub question: Option<Question<'a>>,
     /// EDNS, if the client speaks it.
     pub edns: Option<Edns<'a>>,
+    /// Where its signature begins, if its last record is one (RFC 8945 section 5.1).
+    pub tsig_at: Option<usize>,
     /// Octets of the message.
     pub octets: usize,
 }
@@ -103,7 +106,7 @@ pub fn parse(packet: &[u8]) -> Parsed<'_> {
     if flags & bits::QR != 0 {
         return Parsed::Ignored;
     }
-    let mut query = Query { id: word(0), flags, question: None, edns: None, octets: packet.len() };
+    let mut query = Query { id: word(0), flags, question: None, edns: None, tsig_at: None, octets: packet.len() };
     let (questions, answers, authority, additional) = (word(4), word(6), word(8), word(10));
     if !matches!(query.opcode(), opcode::QUERY | opcode::NOTIFY) {
         return Parsed::Rejected(query, Rcode::NOTIMP);
@@ -120,11 +123,15 @@ pub fn parse(packet: &[u8]) -> Parsed<'_> {
         return Parsed::Rejected(query, Rcode::FORMERR);
     };
     query.question = Some(question);
-    for index in 0..answers + authority + additional {
+    let records = answers + authority + additional;
+    for index in 0..records {
         if at == packet.len() {
             break; // The counts promise more than there is; what there is is sound.
         }
         let Some(record) = parse_record(packet, at) else { return Parsed::Rejected(query, Rcode::FORMERR) };
+        if record.rtype == rtype::TSIG && index + 1 == records && additional > 0 {
+            query.tsig_at = Some(at);
+        }
         at = record.end;
         if record.rtype == rtype::OPT && index >= answers + authority {
             let Some(edns) = Edns::parse(record.class, record.ttl, record.rdata, record.class_at) else {
@@ -141,6 +148,37 @@ impl Query<'_> {
     pub fn opcode(&self) -> u16 {
         (self.flags & bits::OPCODE) >> 11
     }
+}
+
+/// The serial that an IXFR query says the client has: that of the SOA in its authority section (RFC 1995 section 3).
+pub fn ixfr_serial(packet: &[u8]) -> Option<u32> {
+    let header = packet.first_chunk::<HEADER_OCTETS>()?;
+    if header[4..10] != [0, 1, 0, 0, 0, 1] {
+        return None;
+    }
+    let at = skip_question(packet, HEADER_OCTETS)?;
+    let record = parse_record(packet, at).filter(|record| record.rtype == rtype::SOA && record.class == CLASS_IN)?;
+    let rdata_at = record.end - record.rdata.len();
+    let serial_at = skip_name(packet, skip_name(packet, rdata_at)?)?;
+    let serial = packet.get(serial_at..record.end).filter(|times| times.len() == 20)?.first_chunk()?;
+    Some(u32::from_be_bytes(*serial))
+}
+
+/// Where the questions of a response end; it may have none.
+pub fn reply_question_end(reply: &[u8]) -> Option<usize> {
+    let questions = u16::from_be_bytes(*reply.get(4..)?.first_chunk()?);
+    (0..questions).try_fold(HEADER_OCTETS, |at, _| skip_question(reply, at))
+}
+
+/// Where the last record of a response begins, if it has any.
+pub fn last_record_at(reply: &[u8]) -> Option<usize> {
+    let count = |at: usize| Some(usize::from(u16::from_be_bytes(*reply.get(at..)?.first_chunk()?)));
+    let records = count(6)? + count(8)? + count(10)?;
+    let mut at = reply_question_end(reply)?;
+    for _ in 0..records.checked_sub(1)? {
+        at = parse_record(reply, at)?.end;
+    }
+    Some(at)
 }
 
 fn parse_question(packet: &[u8], start: usize) -> Option<(Question<'_>, usize)> {

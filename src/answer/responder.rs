@@ -12,10 +12,13 @@ use super::folded::Folded;
 use super::kubernetes::{self, Verdict};
 use super::message::Message;
 use super::prepared::Spot;
-use super::query::{CLASS_IN, Parsed, Query, Question, bits, parse};
+use super::query::{CLASS_IN, Parsed, Query, Question, bits, parse, rtype};
 use super::rcode::Rcode;
 use super::rotate;
 use super::routes::Routes;
+use super::signing::Signing;
+use super::transfers::Asked;
+use crate::tsig::Keyring;
 use crate::zone::name::is_at_or_below;
 use crate::zone::{Name, View};
 
@@ -39,6 +42,10 @@ pub struct Block {
     pub bufsize: Option<u16>,
     /// `forward`: which names go to its upstreams.
     pub forward: Option<Forwarded>,
+    /// `tsig`: which queries must be signed.
+    pub signing: Option<Signing>,
+    /// `transfer`: the zones that it is about.
+    pub transfers: Vec<Name>,
     /// `loadbalance`: addresses and mail exchangers change their order from answer to answer.
     pub rotates: bool,
     /// Whether any of its directives handles queries. A block without such refuses them all.
@@ -84,6 +91,8 @@ pub struct Responder {
     /// Whether other classes than IN are looked at: CoreDNS does so on a listener where something is forwarded
     /// (core/dnsserver/server.go, EnableChaos).
     any_class: bool,
+    /// The keys of all blocks: a block's queries may be signed with any of them.
+    pub(super) keys: Keyring,
 }
 
 /// What becomes of a packet.
@@ -96,6 +105,8 @@ pub enum Outcome<'p> {
     Answered(Answered<'p>),
     /// Others must be asked first.
     Deferred(Deferred),
+    /// A transfer is asked for: whether it is given depends on who asks.
+    Transfer(Asked),
 }
 
 /// A query, where it is served.
@@ -108,6 +119,8 @@ pub(super) struct Received<'p, 'n> {
     pub(super) view: Option<usize>,
     /// Where in the view the name leads.
     pub(super) spot: Option<Spot<'n>>,
+    /// Whether it is signed, or must be.
+    pub(super) is_guarded: bool,
 }
 
 /// What a first look at a packet gives.
@@ -125,7 +138,7 @@ impl<'p> Outcome<'p> {
     pub fn answered(self) -> Option<Answered<'p>> {
         match self {
             Self::Answered(answered) => Some(answered),
-            Self::Ignored | Self::Deferred(_) => None,
+            Self::Ignored | Self::Deferred(_) | Self::Transfer(_) => None,
         }
     }
 }
@@ -153,7 +166,12 @@ impl Responder {
         let routes = Routes::new(zones);
         let blocks: HashMap<usize, Arc<Block>> = routes.blocks().map(|block| (block.id, Arc::clone(block))).collect();
         let any_class = blocks.values().any(|block| block.forward.is_some());
-        Self { routes, blocks, any_class }
+        Self { routes, blocks, any_class, keys: Keyring::default() }
+    }
+
+    /// The same with keys that queries may be signed with.
+    pub fn with_keys(self, keys: Keyring) -> Self {
+        Self { keys, ..self }
     }
 
     /// Answers a packet into `out`, as far as that can be done here and now.
@@ -223,7 +241,9 @@ impl Responder {
                 let fall = route.block.fall(name);
                 let view = fall.and_then(|(number, _)| route.view(number));
                 let spot = fall.map(|(_, fall)| Spot::find(fall, name));
-                Accepted::Query(Received { query, question, name, block: &route.block, view, spot })
+                let signing = route.block.signing.as_ref();
+                let is_guarded = signing.is_some_and(|signing| signing.concerns(&query, &question, name));
+                Accepted::Query(Received { query, question, name, block: &route.block, view, spot, is_guarded })
             }
             None => Accepted::Answered(self.fail(query, None, Rcode::REFUSED, None, transport, out)),
         }
@@ -237,9 +257,32 @@ impl Responder {
         transport: Transport,
         out: &mut Vec<u8>,
     ) -> Outcome<'p> {
+        if received.is_guarded {
+            return self.compose_guarded(packet, received, transport, out);
+        }
+        self.compose_within(packet, received, transport, 0, out)
+    }
+
+    /// The same, with room for a signature of so many octets.
+    pub(super) fn compose_within<'p>(
+        &self,
+        packet: &[u8],
+        received: &Received<'p, '_>,
+        transport: Transport,
+        signature_octets: usize,
+        out: &mut Vec<u8>,
+    ) -> Outcome<'p> {
         let &Received { query, question, name, block, spot, .. } = received;
+        if let Some(asked) = Asked::read(packet, received) {
+            // A transfer is a stream of messages, but for an IXFR that fits into one (RFC 5936 section 4.2, RFC 1995
+            // section 2).
+            if transport == Transport::Udp && question.qtype == rtype::AXFR {
+                return Outcome::Answered(self.fail(query, Some(block), Rcode::REFUSED, None, transport, out));
+            }
+            return Outcome::Transfer(asked);
+        }
         if let Some(spot) = spot {
-            let mut message = self.begin(&query, block, transport, out);
+            let mut message = self.begin(&query, block, transport, signature_octets, out);
             match kubernetes::answer(self, spot.fall(), &question, name, &mut message) {
                 Verdict::Answered(rcode) => {
                     let flags = self.finish(message, &query, rcode, block.bufsize);
@@ -262,21 +305,22 @@ impl Responder {
         Outcome::Answered(self.fail(query, Some(block), Rcode::SERVFAIL, Some(failure), transport, out))
     }
 
-    /// Begins the response to a query of a block, with room for its OPT record.
+    /// Begins the response to a query of a block, with room for its OPT record, and for a signature.
     pub(super) fn begin<'o>(
         &self,
         query: &Query<'_>,
         block: &Block,
         transport: Transport,
+        signature_octets: usize,
         out: &'o mut Vec<u8>,
     ) -> Message<'o> {
-        let reserved = query.edns.map_or(0, |edns| edns.reply_octets());
+        let reserved = signature_octets + query.edns.map_or(0, |edns| edns.reply_octets());
         let limit = edns::reply_limit(transport, query.edns.as_ref(), block.bufsize);
         Message::reply(out, query, limit.saturating_sub(reserved))
     }
 
     /// A response without records.
-    fn fail<'p>(
+    pub(super) fn fail<'p>(
         &self,
         query: Query<'p>,
         block: Option<&Block>,
@@ -329,7 +373,7 @@ impl Responder {
 
 /// A refusal without looking at the rest: the header's other bits come back as they were, but for AA and Z.
 /// A malformed message is not trusted with its opcode either.
-fn reject<'p>(mut query: Query<'p>, rcode: Rcode, out: &mut Vec<u8>) -> Answered<'p> {
+pub(super) fn reject<'p>(mut query: Query<'p>, rcode: Rcode, out: &mut Vec<u8>) -> Answered<'p> {
     if rcode == Rcode::FORMERR {
         query.flags &= !bits::OPCODE;
     }

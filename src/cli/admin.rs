@@ -29,11 +29,13 @@ pub(super) async fn start(
     let readiness = Arc::new(Readiness::new(all, sources.to_vec()));
     let served = config.blocks.iter().zip(views).filter_map(|(block, plan)| {
         let (server, zone) = labels(block).into_iter().next()?;
-        let served = plan.as_ref()?.views().map(move |view| {
+        let plan = plan.as_ref()?;
+        let served = plan.views().map(move |view| {
+            let transfers = plan.kept_of(view).map(|kept| Arc::clone(&kept.counters));
             // Two views of one directive are told apart by their zones.
             let own = view.options().zones.first().filter(|_| view.options().multicluster);
             let zone = own.map_or_else(|| zone.clone(), ToString::to_string);
-            ServedView { server: server.clone(), zone, view: Arc::clone(view) }
+            ServedView { server: server.clone(), zone, view: Arc::clone(view), transfers }
         });
         Some(served)
     });

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::transfers::{keys, signing, transfers, zones};
 use super::views::ViewPlan;
 use super::workers::workers;
 use crate::answer::{Block, Forwarded, Responder};
 use crate::config::{Config, Forward, Multisocket, ServerBlock, syntax_warning};
 use crate::forward::{Forwarder, Forwarders};
-use crate::net::{Elsewhere, Service, Serving, Sockets, TcpLimits, WaitingRoom};
+use crate::net::{Elsewhere, Service, Serving, Slots, Sockets, TcpLimits, Transferring, WaitingRoom};
 use crate::telemetry::{BlockLog, Counters, QueryLog, ServerCounters, Witness, server_label};
 use crate::zone::Name;
 
@@ -87,11 +88,14 @@ pub(super) fn open(
                 plan.as_ref().map_or((None, None), |plan| (plan.view.clone(), plan.multicluster.clone()));
             let forward = block.forward.as_ref().and_then(forwarded);
             let (bufsize, rotates) = (block.bufsize, block.loadbalance);
-            Arc::new(Block { view, multicluster, forward, bufsize, rotates, handles: !handlers(block).is_empty(), id })
+            let (signing, transfers) = (block.tsig.as_ref().map(signing), zones(block));
+            let handles = !handlers(block).is_empty();
+            Arc::new(Block { view, multicluster, forward, signing, transfers, bufsize, rotates, handles, id })
         })
         .collect();
     let forwarders = config.blocks.iter().map(|block| block.forward.clone().map(Forwarder::new)).collect();
     let elsewhere: Arc<dyn Elsewhere> = Arc::new(Forwarders(forwarders));
+    let (keys, transfers, slots) = (keys(config), transfers(config, views), Arc::<Slots>::default());
     // All sockets are opened before one is served: a server that cannot open all of them serves none.
     let mut opened = Vec::new();
     for listener in listeners {
@@ -107,10 +111,11 @@ pub(super) fn open(
         let log = config.blocks.iter().map(|block| BlockLog::new(block.errors, &block.log)).collect();
         let counters = counters.and_then(|counters| counters.server(&listener.server()));
         let service = Arc::new(Service {
-            responder: Responder::new(zones),
+            responder: Responder::new(zones).with_keys(keys.clone()),
             observer: Box::new(Witness { log: QueryLog(log), counters }),
             elsewhere: Arc::clone(&elsewhere),
             waiting: WaitingRoom::new(tokio::runtime::Handle::current()),
+            transferring: Transferring { transfers: transfers.clone(), slots: Arc::clone(&slots) },
         });
         for socket in sockets.udp {
             serving.udp(socket, Arc::clone(&service)).context("cannot start a UDP worker")?;
@@ -134,6 +139,8 @@ pub(super) fn handlers(block: &ServerBlock) -> Vec<&'static str> {
         ("errors", block.errors),
         ("log", !block.log.is_empty()),
         ("loadbalance", block.loadbalance),
+        ("tsig", block.tsig.is_some()),
+        ("transfer", !block.transfers.is_empty()),
         ("kubernetes", block.kubernetes.is_some()),
         ("forward", block.forward.is_some()),
     ];

@@ -7,6 +7,7 @@ mod listeners;
 mod pid_file;
 mod serve;
 mod signals;
+mod transfers;
 mod views;
 mod workers;
 

@@ -13,6 +13,7 @@ use super::follow::{Following, follow};
 use super::listeners::{self, Listener};
 use super::pid_file::PidFile;
 use super::signals::{Order, Signals};
+use super::transfers;
 use super::views::{Plan, ViewPlan, plan};
 use super::{EXIT_CONFIGURATION, EXIT_OK, EXIT_RUNTIME, EXIT_UNFINISHED, version};
 use crate::config::{self, Config};
@@ -148,6 +149,7 @@ async fn start(args: &Args, config: &Config, plan: Plan) -> Result<Running, Fail
     let pid_file = args.pidfile.as_deref().and_then(PidFile::write);
     let serving = listeners::open(&listeners, config, &plan.views, counters.as_deref(), args.workers)
         .map_err(Failure::Runtime)?;
+    transfers::notify_all(config, &plan.views);
     if !args.quiet {
         print!("{}{}", listeners::startup_lines(&listeners), version());
     }

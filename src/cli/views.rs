@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::transfers::Kept;
 use crate::config::{ApiLimits, Config, Kubernetes, Machine as _, PodMode, Source, ThisMachine};
 use crate::model::{Filter, Kind};
 use crate::zone::faults::{Fault, planted};
-use crate::zone::{Name, Pods, Publisher, View, ViewOptions, unix_now};
+use crate::zone::{CutFollower, Name, Pods, Publisher, View, ViewOptions, unix_now};
 
 /// A cluster that is followed once, and the views of it.
 pub(super) struct SourcePlan {
@@ -33,12 +34,19 @@ pub(super) struct ViewPlan {
     pub(super) multicluster: Option<Arc<View>>,
     /// `startup_timeout`
     pub(super) startup_timeout: Duration,
+    /// What is kept of each view for transfers, if there are any.
+    pub(super) kept: Vec<Kept>,
 }
 
 impl ViewPlan {
     /// Both.
     pub(super) fn views(&self) -> impl Iterator<Item = &Arc<View>> {
         self.view.iter().chain(&self.multicluster)
+    }
+
+    /// What is kept of a view for transfers.
+    pub(super) fn kept_of(&self, view: &Arc<View>) -> Option<&Kept> {
+        self.kept.iter().find(|kept| Arc::ptr_eq(&kept.view, view))
     }
 }
 
@@ -61,8 +69,15 @@ pub(super) enum PlanError {
     TooManyViews(usize),
 }
 
-/// The views of one cluster, and their directives.
-type Group<'c> = Vec<(Arc<View>, &'c Kubernetes)>;
+/// A view of a cluster, its directive, and who follows its cuts.
+struct Grouped<'c> {
+    view: Arc<View>,
+    kubernetes: &'c Kubernetes,
+    follower: Option<CutFollower>,
+}
+
+/// The views of one cluster.
+type Group<'c> = Vec<Grouped<'c>>;
 
 /// Groups the views by the cluster that they are of.
 pub(super) fn plan(config: &Config) -> Result<Plan, PlanError> {
@@ -80,8 +95,12 @@ pub(super) fn plan(config: &Config) -> Result<Plan, PlanError> {
         if !groups.contains_key(&source) {
             order.push(source.clone());
         }
-        let plan = ViewPlan { view, multicluster, startup_timeout: kubernetes.startup_timeout };
-        groups.entry(source).or_default().extend(plan.views().map(|view| (Arc::clone(view), kubernetes)));
+        let mut plan = ViewPlan { view, multicluster, startup_timeout: kubernetes.startup_timeout, kept: Vec::new() };
+        for view in [plan.view.clone(), plan.multicluster.clone()].into_iter().flatten() {
+            let (kept, follower) = (!block.transfers.is_empty()).then(|| Kept::of(&view)).unzip();
+            plan.kept.extend(kept);
+            groups.entry(source.clone()).or_default().push(Grouped { view, kubernetes, follower });
+        }
         views.push(Some(plan));
     }
     let mut sources = Vec::new();
@@ -98,20 +117,26 @@ fn source_plan(source: Source, limits: ApiLimits, group: Group<'_>) -> Result<So
         return Err(PlanError::TooManyViews(group.len()));
     }
     let needs = |kind: Kind| match kind {
-        Kind::Pod => group.iter().any(|(_, kubernetes)| kubernetes.pods == PodMode::Verified),
+        Kind::Pod => group.iter().any(|Grouped { kubernetes, .. }| kubernetes.pods == PodMode::Verified),
         // Those of other clusters are shown all the same.
-        Kind::EndpointSlice => {
-            group.iter().any(|(view, kubernetes)| !filter(kubernetes).no_endpoints || view.options().multicluster)
-        }
-        Kind::ServiceImport => group.iter().any(|(view, _)| view.options().multicluster),
+        Kind::EndpointSlice => group
+            .iter()
+            .any(|Grouped { view, kubernetes, .. }| !filter(kubernetes).no_endpoints || view.options().multicluster),
+        Kind::ServiceImport => group.iter().any(|Grouped { view, .. }| view.options().multicluster),
         Kind::Namespace | Kind::Service => true,
     };
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| needs(*kind)).collect();
-    let first = group.first().and_then(|(_, kubernetes)| kubernetes.labels.clone());
-    let shared = group.iter().all(|(_, kubernetes)| kubernetes.labels == first);
+    let first = group.first().and_then(|Grouped { kubernetes, .. }| kubernetes.labels.clone());
+    let shared = group.iter().all(|Grouped { kubernetes, .. }| kubernetes.labels == first);
     let selector = first.filter(|_| shared).map(|selector| selector.to_string());
-    let views = group.into_iter().map(|(view, kubernetes)| (view, filter(kubernetes))).collect();
-    let publisher = Publisher::new(views, kinds.clone());
+    let (views, followers): (Vec<_>, Vec<_>) =
+        group.into_iter().map(|Grouped { view, kubernetes, follower }| ((view, filter(kubernetes)), follower)).unzip();
+    let mut publisher = Publisher::new(views, kinds.clone());
+    for (index, follower) in followers.into_iter().enumerate() {
+        if let Some(follower) = follower {
+            publisher.follow_cuts(index, follower);
+        }
+    }
     Ok(SourcePlan { source, limits, kinds, selector, publisher })
 }
 

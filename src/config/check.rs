@@ -8,11 +8,11 @@ use super::reader::Reader;
 use super::report::Report;
 use super::zone::{self, ZoneError};
 use super::{Config, ServerBlock, ZoneKey, admin_overlaps, bind, bufsize, errors, forward, health, kubernetes, log};
-use super::{loadbalance, multisocket, prometheus, ready};
+use super::{loadbalance, multisocket, prometheus, ready, transfer, tsig};
 use crate::corefile::{self, Diagnostic, Directive, Token};
 
 /// Directives that podzone serves, in the order in which CoreDNS sets them up.
-pub const SERVED: [&str; 11] = [
+pub const SERVED: [&str; 13] = [
     "multisocket",
     "bufsize",
     "bind",
@@ -22,6 +22,8 @@ pub const SERVED: [&str; 11] = [
     "errors",
     "log",
     "loadbalance",
+    "tsig",
+    "transfer",
     "kubernetes",
     "forward",
 ];
@@ -50,6 +52,8 @@ pub(super) fn check(
             errors: false,
             log: Vec::new(),
             loadbalance: false,
+            tsig: None,
+            transfers: Vec::new(),
             kubernetes: None,
             forward: None,
         })
@@ -65,6 +69,9 @@ pub(super) fn check(
         if !SERVED.contains(&directive.name.as_str()) && DIRECTIVES.contains(&directive.name.as_str()) {
             report.not_served(&directive.tokens[0], format_args!("directive '{}'", directive.name));
         }
+    }
+    if report.errors.is_empty() {
+        transfer::check_all(blocks, &checked, report);
     }
     // With a key or an address missing, what is left would seem to collide where it does not.
     if report.errors.is_empty() {
@@ -118,6 +125,8 @@ fn check_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn
             loadbalance::check(reader, report);
             block.loadbalance = true;
         }
+        "tsig" => block.tsig = tsig::check(reader, &block.keys, report),
+        "transfer" => block.transfers = transfer::check(reader, &block.keys, report),
         "kubernetes" => block.kubernetes = kubernetes::check(reader, &block.keys, report),
         "forward" => block.forward = forward::check(reader, report),
         _ => {}

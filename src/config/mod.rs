@@ -26,7 +26,10 @@ mod number;
 mod prometheus;
 mod reader;
 mod ready;
+mod record_types;
 mod report;
+mod transfer;
+mod tsig;
 mod zone;
 
 pub use admin_address::AdminAddress;
@@ -75,6 +78,10 @@ pub struct ServerBlock {
     pub log: Vec<LogRule>,
     /// `loadbalance`: addresses and mail exchangers change their order from answer to answer.
     pub loadbalance: bool,
+    /// `tsig`: keys, and which queries must be signed.
+    pub tsig: Option<Tsig>,
+    /// `transfer`: who may have which zones.
+    pub transfers: Vec<Transfer>,
     /// `kubernetes`: the view that this block answers from.
     pub kubernetes: Option<Kubernetes>,
     /// `forward`: who is asked about all else.
@@ -125,6 +132,93 @@ pub enum Policy {
     RoundRobin,
     /// Always the first that is up.
     Sequential,
+}
+
+/// A `transfer` directive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// The zones that it is about: lower case, trailing dot.
+    pub zones: Vec<String>,
+    /// `to`: who may have them, and is told of changes.
+    pub to: Vec<TransferTo>,
+    /// `source`: the address that changes are told from.
+    pub source: Option<IpAddr>,
+    /// `notify_key`: the name of the key that this is signed with.
+    pub notify_key: Option<String>,
+}
+
+/// Who may have a transfer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransferTo {
+    /// `*`; nobody is told of changes for it.
+    Everybody,
+    /// An address.
+    Address {
+        /// The address.
+        address: IpAddr,
+        /// The interface behind a percent sign, for link-local addresses.
+        interface: Option<String>,
+        /// The port that changes are told to.
+        port: u16,
+    },
+}
+
+/// A `tsig` directive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tsig {
+    /// The zones that it is about: lower case, trailing dot.
+    pub zones: Vec<String>,
+    /// `secret` and `secrets`: keys, which hold for all server blocks.
+    pub keys: Vec<TsigKey>,
+    /// `require`: types of query that must be signed.
+    pub types: RequiredCodes,
+    /// `require_opcode`: opcodes that must be signed.
+    pub opcodes: RequiredCodes,
+}
+
+/// A key of `tsig`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TsigKey {
+    /// Its name: lower case, trailing dot.
+    pub name: String,
+    /// What both sides know.
+    pub secret: Vec<u8>,
+    /// What is signed with where no query says.
+    pub algorithm: TsigAlgorithm,
+}
+
+// A secret is nobody's to read.
+impl std::fmt::Debug for TsigKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TsigKey").field("name", &self.name).field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+/// The algorithms of signatures that are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum TsigAlgorithm {
+    /// HMAC-SHA-256: the default.
+    #[default]
+    Sha256,
+    /// HMAC-SHA-384
+    Sha384,
+    /// HMAC-SHA-512
+    Sha512,
+}
+
+/// Codes that `require` and `require_opcode` name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequiredCodes {
+    /// All of them.
+    All,
+    /// These.
+    These(Vec<u16>),
+}
+
+impl Default for RequiredCodes {
+    fn default() -> Self {
+        Self::These(Vec::new())
+    }
 }
 
 /// A key of a server block.

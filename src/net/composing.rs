@@ -13,8 +13,11 @@ use std::time::Instant;
 use super::deferred::Waiting;
 use super::mmsg::WayBack;
 use super::{Exchange, SharedService};
-use crate::answer::{Outcome, Transport};
+use crate::answer::query::{Parsed, parse};
+use crate::answer::{Answered, Outcome, Rcode, Transport};
 use crate::panics::contain;
+use crate::transfer::Begun;
+use crate::tsig;
 
 /// Queries that may wait to be composed: at some microseconds each, a client waits for some milliseconds at most.
 const QUEUED_MAX: usize = 1024;
@@ -73,6 +76,17 @@ impl Job {
                 }
                 return;
             }
+            Outcome::Transfer(mut asked) => {
+                let transfers = &service.transferring.transfers;
+                match transfers.begin(&mut asked, client.ip(), transport, answer, tsig::now()) {
+                    Begun::Answered { rcode, flags } => match answered_transfer(&packet, asked.block, rcode, flags) {
+                        Some(answered) => answered,
+                        None => return,
+                    },
+                    // Over UDP there is none.
+                    Begun::Stream(_) => return,
+                }
+            }
         };
         send(&socket, way_back, answer);
         if service.observer.is_watching() {
@@ -81,6 +95,12 @@ impl Job {
             service.observer.answered(&exchange, &answered);
         }
     }
+}
+
+/// What is told of an answer to a question for a transfer.
+pub(super) fn answered_transfer(packet: &[u8], block: usize, rcode: Rcode, flags: u16) -> Option<Answered<'_>> {
+    let Parsed::Query(query) = parse(packet) else { return None };
+    Some(Answered { query, block: Some(block), rcode, flags, is_relayed: false, failure: None })
 }
 
 /// A client that is gone, a full buffer, a filter: of one datagram, and nothing to do about it.

@@ -4,6 +4,7 @@ mod composing;
 mod deferred;
 mod listen;
 mod mmsg;
+mod notify;
 mod serving;
 mod tcp;
 mod udp;
@@ -14,8 +15,9 @@ use crate::answer::{Answered, Responder, Transport};
 
 pub use deferred::{Elsewhere, WaitingRoom};
 pub use listen::{ListenError, Sockets};
+pub use notify::{Secondary, notify};
 pub use serving::Serving;
-pub use tcp::TcpLimits;
+pub use tcp::{Slots, TcpLimits, Transferring};
 
 /// What a listener serves, and who is told of each answer.
 pub struct Service {
@@ -27,6 +29,8 @@ pub struct Service {
     pub elsewhere: Arc<dyn Elsewhere>,
     /// Where queries wait for it.
     pub waiting: WaitingRoom,
+    /// What is transferred, and to whom.
+    pub transferring: Transferring,
 }
 
 /// Told of answers.

@@ -115,7 +115,7 @@ mod tests {
     use tokio::runtime::Handle;
 
     use crate::answer::{Answered, Lookup, LookupError, Responder, Transport};
-    use crate::net::{Elsewhere, Exchange, Observer, Service, Sockets};
+    use crate::net::{Elsewhere, Exchange, Observer, Service, Sockets, Transferring};
 
     /// More than are read from a connection at a time, and fewer than a socket's buffer holds.
     const QUERIES: u16 = 180;
@@ -158,6 +158,7 @@ mod tests {
             observer: Box::new(gate),
             elsewhere: Arc::new(Nobody),
             waiting: WaitingRoom::new(runtime.clone()),
+            transferring: Transferring::default(),
         };
         (Arc::new(service), is_reached, open)
     }

@@ -123,7 +123,7 @@ impl Worker {
                     places[answered] = index;
                     answered += 1;
                 }
-                Some(None | Some(Outcome::Deferred(_))) => self.composer.compose(Job {
+                Some(None | Some(Outcome::Deferred(_) | Outcome::Transfer(_))) => self.composer.compose(Job {
                     service: Arc::clone(&self.service),
                     socket: Arc::clone(&self.socket),
                     packet: batch.query(index).to_vec(),

@@ -16,6 +16,7 @@ pub mod ports;
 pub mod process;
 pub mod scripted;
 pub mod server;
+pub mod xfr;
 
 use std::time::{Duration, Instant};
 

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -18,15 +19,22 @@ use tokio::task::yield_now;
 use tokio::time::sleep_until;
 
 use super::places::Place;
+use super::transfers::{Next, UnderWay};
 use super::{LINGER, Stop, frames, stopped};
-use crate::answer::{Outcome, Transport};
+use crate::answer::{Asked, Outcome, Rcode, Transport};
+use crate::net::composing::answered_transfer;
 use crate::net::deferred::Waiting;
 use crate::net::{Exchange, SharedService};
+use crate::transfer::Begun;
+use crate::tsig;
 
 /// Octets that are read in a turn: some hundreds of queries, which others wait for.
 const QUERIES_OCTETS: usize = 16 * 1024;
 /// Octets of answers after which a turn ends. A client that does not read is owed this and one answer at most.
 const ANSWERS_OCTETS: usize = 32 * 1024;
+/// Octets of a transfer after which a turn ends, as a rule with the first message: to make its records takes longer than
+/// to answer as many octets of queries.
+const TRANSFERRED_OCTETS: usize = 8 * 1024;
 /// Queries of one connection that may wait for other servers at a time.
 const WAITING_MAX: usize = 64;
 /// How long a connection that is not read from waits for the next late answer; longer than any lookup takes.
@@ -77,6 +85,8 @@ pub(super) struct Connection {
     unsent: Vec<u8>,
     /// Only while queries wait.
     late: Option<Late>,
+    /// Only while a transfer is under way. Until it ends nothing is read.
+    transfer: Option<Box<UnderWay>>,
     /// Whether queries are read.
     is_open: bool,
     /// Whether all connections are to end.
@@ -89,7 +99,8 @@ impl Connection {
     pub(super) fn new(stream: TcpStream, client: SocketAddr, service: SharedService, place: Place) -> Self {
         let deadline = Instant::now() + place.limits().first_read;
         let (kept, unsent) = (Vec::new(), Vec::new());
-        Self { stream, client, service, place, kept, unsent, late: None, is_open: true, is_ending: false, deadline }
+        let (late, transfer) = (None, None);
+        Self { stream, client, service, place, kept, unsent, late, transfer, is_open: true, is_ending: false, deadline }
     }
 
     pub(super) async fn serve(&mut self, mut stop: Stop) -> io::Result<()> {
@@ -132,6 +143,7 @@ impl Connection {
             let Scratch { queries, answer, answers } = &mut *scratch;
             answers.clear();
             self.take_late(answers, cx);
+            self.take_transferred(answer, answers, cx);
             let mut fresh = ReadBuf::new(queries);
             if self.is_open && self.has_room() && !self.has_query() {
                 match Pin::new(&mut self.stream).poll_read(cx, &mut fresh) {
@@ -146,7 +158,7 @@ impl Connection {
             }
             let fresh = fresh.filled();
             if answers.is_empty() && fresh.is_empty() && !(self.has_query() && self.has_room()) {
-                let is_done = !self.is_open && self.late.is_none();
+                let is_done = !self.is_open && self.late.is_none() && self.transfer.is_none();
                 return if is_done { Poll::Ready(Ok(Turn::Ended)) } else { Poll::Pending };
             }
             let now = Instant::now();
@@ -162,7 +174,8 @@ impl Connection {
                 self.deadline = now + self.place.limits().write;
                 return Poll::Ready(Ok(Turn::Stalled));
             }
-            if fresh.len() == QUERIES_OCTETS || self.has_query() && self.has_room() {
+            let goes_on = self.transfer.as_ref().is_some_and(|transfer| transfer.is_running());
+            if fresh.len() == QUERIES_OCTETS || self.has_query() && self.has_room() || goes_on {
                 return Poll::Ready(Ok(Turn::More));
             }
         }
@@ -207,6 +220,7 @@ impl Connection {
                     let (packet, client) = (packet.to_vec(), self.client);
                     self.wait(Waiting { packet, client, transport, received: now, deferred });
                 }
+                Outcome::Transfer(asked) => self.begin_transfer(asked, now, answer, answers),
             }
             rest = frames::behind_first(rest);
         }
@@ -224,6 +238,58 @@ impl Connection {
             let _ = sender.send(answer);
         });
         late.waiting += usize::from(waits);
+    }
+
+    /// Begins a transfer, or says at once what there is to say.
+    fn begin_transfer(&mut self, mut asked: Asked, now: Instant, answer: &mut Vec<u8>, answers: &mut Vec<u8>) {
+        let service = Arc::clone(&self.service);
+        let transfers = &service.transferring.transfers;
+        match transfers.begin(&mut asked, self.client.ip(), Transport::Tcp, answer, tsig::now()) {
+            Begun::Answered { rcode, flags } => {
+                self.tell(&asked.packet, asked.block, (rcode, flags), now, answer);
+                frames::append(answers, answer);
+            }
+            Begun::Stream(stream) => {
+                let asked = (asked.packet, asked.block);
+                self.transfer = Some(Box::new(UnderWay::new(&service, stream, self.client.ip(), asked)));
+                self.deadline = now + WAIT_MAX;
+            }
+        }
+    }
+
+    /// Makes messages of the transfer that is under way.
+    fn take_transferred(&mut self, answer: &mut Vec<u8>, answers: &mut Vec<u8>, cx: &mut Context<'_>) {
+        let Some(mut transfer) = self.transfer.take() else { return };
+        while answers.len() < TRANSFERRED_OCTETS {
+            match transfer.poll_next(answer, cx) {
+                Next::Wait => break,
+                Next::End => return,
+                Next::Broken => {
+                    self.is_open = false;
+                    self.kept.clear();
+                    return;
+                }
+                Next::Message { is_first } => {
+                    if is_first {
+                        let flags = answer.get(2..4).map_or(0, |flags| u16::from_be_bytes([flags[0], flags[1]]));
+                        let ended = (Rcode(flags & 0xf), flags);
+                        self.tell(&transfer.packet, transfer.block, ended, transfer.begun, answer);
+                    }
+                    frames::append(answers, answer);
+                }
+            }
+        }
+        self.transfer = Some(transfer);
+    }
+
+    /// Tells of an answer to a question for a transfer: of a stream, of its first message.
+    fn tell(&self, packet: &[u8], block: usize, (rcode, flags): (Rcode, u16), begun: Instant, response: &[u8]) {
+        if self.service.observer.is_watching()
+            && let Some(answered) = answered_transfer(packet, block, rcode, flags)
+        {
+            let (client, transport, took) = (&self.client, Transport::Tcp, begun.elapsed());
+            self.service.observer.answered(&Exchange { client, transport, took, response }, &answered);
+        }
     }
 
     fn take_late(&mut self, answers: &mut Vec<u8>, cx: &mut Context<'_>) {
@@ -274,9 +340,9 @@ impl Connection {
         frames::first(&self.kept).is_some()
     }
 
-    /// Whether one more query may wait for other servers. A client that has enough of them has to wait itself.
+    /// Whether one more query may wait for other servers, and no transfer is under way. A client that has enough of them has to wait itself.
     fn has_room(&self) -> bool {
-        self.late.as_ref().is_none_or(|late| late.waiting < WAITING_MAX)
+        self.transfer.is_none() && self.late.as_ref().is_none_or(|late| late.waiting < WAITING_MAX)
     }
 
     /// How long it may take until something happens.
@@ -294,7 +360,7 @@ impl Connection {
         if now < self.deadline {
             return false;
         }
-        if !self.is_open || !self.unsent.is_empty() || self.late.is_none() {
+        if !self.is_open || !self.unsent.is_empty() || self.late.is_none() && self.transfer.is_none() {
             return true;
         }
         self.is_open = false;

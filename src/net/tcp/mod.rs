@@ -4,6 +4,7 @@
 mod connection;
 mod frames;
 mod places;
+mod transfers;
 
 use std::io;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use tokio::time::{sleep, timeout};
 use self::connection::Connection;
 use self::places::Places;
 use super::SharedService;
+
+pub use self::transfers::{Slots, Transferring};
 
 /// What TCP clients may take. The times are CoreDNS's (core/dnsserver/server.go), which has no limit on connections.
 ///

@@ -1,0 +1,98 @@
+//! Signed queries (`tsig`, RFC 8945), as CoreDNS's plugin treats them (plugin/tsig/tsig.go): a query that is signed, or
+//! must be, is checked before anything else, and its answer is signed.
+
+use super::folded::Folded;
+use super::message::Message;
+use super::query::{Query, Question};
+use super::rcode::Rcode;
+use super::responder::{Outcome, Received, Responder, Transport, answered, reject};
+use crate::tsig::{self, Failure, Verified, verify};
+use crate::zone::Name;
+
+/// Which queries of a block must be signed. Those that are signed are checked in any case.
+#[derive(Clone, Debug, Default)]
+pub struct Signing {
+    /// The names that this is about are at or below these.
+    pub zones: Vec<Name>,
+    /// `require`
+    pub types: Required,
+    /// `require_opcode`
+    pub opcodes: Required,
+}
+
+/// Codes that need a signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Required {
+    /// All of them.
+    All,
+    /// These.
+    These(Vec<u16>),
+}
+
+impl Default for Required {
+    fn default() -> Self {
+        Self::These(Vec::new())
+    }
+}
+
+impl Required {
+    fn has(&self, code: u16) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(codes) => codes.contains(&code),
+        }
+    }
+}
+
+impl Signing {
+    /// Whether a query is signed, or must be.
+    pub(super) fn concerns(&self, query: &Query<'_>, question: &Question<'_>, name: &Folded) -> bool {
+        let is_required = self.types.has(question.qtype) || self.opcodes.has(query.opcode());
+        (query.tsig_at.is_some() || is_required) && self.zones.iter().any(|zone| name.within(zone.as_wire()).is_some())
+    }
+}
+
+impl Responder {
+    /// Answers a query that is signed, or must be.
+    pub(super) fn compose_guarded<'p>(
+        &self,
+        packet: &[u8],
+        received: &Received<'p, '_>,
+        transport: Transport,
+        out: &mut Vec<u8>,
+    ) -> Outcome<'p> {
+        let &Received { query, block, .. } = received;
+        let Some(start) = query.tsig_at else {
+            return Outcome::Answered(self.fail(query, Some(block), Rcode::REFUSED, None, transport, out));
+        };
+        let now = tsig::now();
+        let Verified { mut signer } = match verify(packet, start, &self.keys, now) {
+            Ok(verified) => verified,
+            Err(Failure::Malformed) => return Outcome::Answered(reject(query, Rcode::FORMERR, out)),
+            Err(Failure::Refused(refusal)) => {
+                let message = Message::reply(out, &query, usize::MAX);
+                let flags = self.finish(message, &query, Rcode::NOTAUTH, block.bufsize);
+                tracing::trace!(reason = refusal.reason(), "a signature does not hold");
+                refusal.append_to(out, now);
+                return Outcome::Answered(answered(query, Some(block.id), Rcode::NOTAUTH, flags));
+            }
+        };
+        // Whoever comes next sees no signature: it ends here.
+        let plain = tsig::strip(packet, start);
+        match self.compose_within(&plain, received, transport, signer.octets(), out) {
+            Outcome::Ignored => Outcome::Ignored,
+            Outcome::Answered(answered) => {
+                signer.sign(out, now);
+                Outcome::Answered(answered)
+            }
+            Outcome::Deferred(mut deferred) => {
+                deferred.signer = Some(signer);
+                Outcome::Deferred(deferred)
+            }
+            Outcome::Transfer(mut asked) => {
+                asked.signer = Some(signer);
+                Outcome::Transfer(asked)
+            }
+        }
+    }
+}
