@@ -1,4 +1,5 @@
-# Name servers of `make bench` as Debian ships them, and NSD once more from Debian's sources; part of tests/peers/install.
+# Name servers as Debian ships them, secondaries of the tests and peers of `make bench`; and NSD once more from Debian's
+# sources. Part of tests/peers/install.
 #
 # Their packages are unpacked into the cache and not installed: no daemon starts on port 53, now or at the next boot.
 # What they link against is installed.
@@ -6,7 +7,6 @@
 # The peer's package, and where its program is therein.
 declare -A debian_package=([nsd]=nsd [knot]=knot)
 declare -A debian_program=([nsd]=usr/sbin/nsd [knot]=usr/sbin/knotd [nsd-recvmmsg]=sbin/nsd)
-debian_peers=(nsd knot nsd-recvmmsg)
 
 # What building NSD takes.
 debian_build_needs=(bison build-essential dpkg-dev flex libevent-dev libssl-dev pkg-config)
