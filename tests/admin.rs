@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use support::dns::{self, A, AAAA, MX, NOERROR, NS, NXDOMAIN, PTR, Query, SOA, SRV, TXT};
+use support::page::get;
 use support::server::{Program, Server};
 use support::wait_for;
 
@@ -49,19 +50,6 @@ example.org {
     prometheus 127.0.0.1:{port:metrics}
 }
 ";
-
-/// Status, content type and body; `None` where nobody listens.
-fn get(addr: SocketAddr, path: &str) -> Option<(u16, String, String)> {
-    let output = Command::new("curl")
-        .args(["--silent", "--max-time", "5", "--write-out", "\n%{http_code} %{content_type}"])
-        .arg(format!("http://{addr}{path}"))
-        .output()
-        .expect("curl");
-    let text = String::from_utf8(output.stdout).expect("text");
-    let (body, end) = text.rsplit_once('\n')?;
-    let (status, content_type) = end.split_once(' ')?;
-    Some((status.parse().ok().filter(|status| *status != 0)?, content_type.to_owned(), body.to_owned()))
-}
 
 fn ready(server: &Server) -> Option<(u16, String)> {
     get(server.addr_of("ready"), "/ready").map(|(status, _, body)| (status, body))

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use support::dns::Message;
 use support::dns::{A, NOERROR, NXDOMAIN, SERVFAIL, SOA};
+use support::kube::rights::{SERVICES, SLICES, podzone_rights};
 use support::kube::{ControlPlane, Options};
 use support::server::{Program, Server};
 use support::wait_for;
@@ -76,7 +77,10 @@ fn an_api_server_that_is_away_takes_no_name_with_it_and_what_it_missed_is_repair
 fn what_the_api_server_denies_is_named_and_until_it_is_granted_nothing_is_denied() {
     let plane = ControlPlane::start(Options::default());
     plane.apply(&service("web", "10.96.1.1"));
-    plane.apply(RIGHTS_WITHOUT_SLICES);
+    plane.apply(&podzone_rights(&[
+        SERVICES,
+        "{apiGroups: [discovery.k8s.io], resources: [endpoints], verbs: [list, watch]}",
+    ]));
     let token = plane.kubectl(&["create", "token", "podzone", "--namespace", "default"], "");
     let kubeconfig = plane.kubeconfig_with_token(token.trim());
     let server = Program::Podzone.start(&corefile(&kubeconfig));
@@ -88,26 +92,6 @@ fn what_the_api_server_denies_is_named_and_until_it_is_granted_nothing_is_denied
     expect(&server, "web", NOERROR, &["10.96.1.1"]);
     expect(&server, "never", SERVFAIL, &[]);
 
-    plane.apply(&RIGHTS_WITHOUT_SLICES.replace("[endpoints]", "[endpointslices]"));
+    plane.apply(&podzone_rights(&[SERVICES, SLICES]));
     expect(&server, "never", NXDOMAIN, &[]);
 }
-
-const RIGHTS_WITHOUT_SLICES: &str = "
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: podzone, namespace: default}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: podzone}
-rules:
-- {apiGroups: [''], resources: [services, namespaces], verbs: [list, watch]}
-- {apiGroups: [discovery.k8s.io], resources: [endpoints], verbs: [list, watch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: podzone}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: podzone}
-subjects:
-- {kind: ServiceAccount, name: podzone, namespace: default}
-";

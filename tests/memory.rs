@@ -6,11 +6,12 @@
 mod support;
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use support::dns;
+use support::held::resident_kib;
 use support::process::Scratch;
 use support::server::{Program, Server};
+use support::{dns, wait_for};
 
 /// Enough to tell them from what a process takes for itself.
 const SERVICES: usize = 2000;
@@ -38,12 +39,6 @@ fn service(number: usize) -> String {
     )
 }
 
-fn resident_kib(server: &mut Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process().id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 fn has(server: &Server, name: &str) -> bool {
     !server.ask(name, dns::A).answers.is_empty()
 }
@@ -59,39 +54,23 @@ fn memory_of_what_is_deleted_comes_back() {
         objects.display()
     );
     let mut server = Program::Podzone.start(&corefile);
-    let empty = resident_kib(&mut server);
+    let empty = resident_kib(server.process().id());
 
     let last = format!("s{}.a.svc.cluster.local", SERVICES - 1);
     let rest: String = (1..SERVICES).map(service).collect();
     std::fs::write(scratch.path().join("rest"), rest).unwrap();
     std::fs::rename(scratch.path().join("rest"), objects.join("rest.json")).unwrap();
-    wait(|| has(&server, &last));
-    let full = resident_kib(&mut server);
+    wait_for("the last Service", PATIENCE, || has(&server, &last).then_some(()).ok_or_else(String::new));
+    let full = resident_kib(server.process().id());
     assert!(full > empty + 8 * 1024, "{full} KiB full, {empty} KiB empty: too little to say anything");
 
     std::fs::remove_file(objects.join("rest.json")).unwrap();
-    wait(|| !has(&server, &last));
-    let mut after = full;
-    wait_for(|| {
-        after = resident_kib(&mut server);
-        (after - empty.min(after)) * 2 < full - empty
-    })
-    .unwrap_or_else(|| panic!("{empty} KiB empty, {full} KiB full, {after} KiB after all was deleted"));
+    wait_for("the deletes", PATIENCE, || (!has(&server, &last)).then_some(()).ok_or_else(String::new));
+    let after = wait_for("half of the memory comes back", PATIENCE, || {
+        let after = resident_kib(server.process().id());
+        let is_back = (after - empty.min(after)) * 2 < full - empty;
+        is_back.then_some(after).ok_or_else(|| format!("{empty} KiB empty, {full} KiB full, {after} KiB now"))
+    });
     assert!(has(&server, "s0.a.svc.cluster.local"));
     println!("{empty} KiB empty, {full} KiB full, {after} KiB after all was deleted");
-}
-
-fn wait(probe: impl FnMut() -> bool) {
-    wait_for(probe).expect("in time");
-}
-
-fn wait_for(mut probe: impl FnMut() -> bool) -> Option<()> {
-    let begun = Instant::now();
-    while !probe() {
-        if begun.elapsed() > PATIENCE {
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Some(())
 }

@@ -4,16 +4,15 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use support::dns::{A, NOERROR, NXDOMAIN, SERVFAIL, SRV, TXT};
+use support::kube::rights::{SERVICES, SLICES, podzone_rights};
 use support::kube::{ControlPlane, Options};
 use support::mcs;
 use support::server::{Program, Server};
-use support::wait_for;
+use support::{page, wait_for};
 
 /// The longest wait of a source between attempts is 30 s.
 const RECOVERS_WITHIN: Duration = Duration::from_secs(60);
@@ -65,13 +64,8 @@ fn expect(server: &Server, name: &str, rcode: u16, data: &[&str]) {
 
 /// Status and body of a page.
 fn get(server: &Server, port: &str, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(server.addr_of(port)).expect("the page's port is open");
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).expect("the page");
-    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
-    (head.split(' ').nth(1).and_then(|it| it.parse().ok()).expect("a status"), body.to_owned())
+    let (status, _, body) = page::get(server.addr_of(port), path).expect("the page");
+    (status, body)
 }
 
 #[test]
@@ -132,7 +126,7 @@ fn without_the_right_to_list_service_imports_it_is_not_ready_and_says_why() {
     mcs::install(&plane);
     plane.apply(SERVICE);
     plane.apply(IMPORTS);
-    plane.apply(RIGHTS_WITHOUT_IMPORTS);
+    plane.apply(&podzone_rights(&[SERVICES, SLICES, &imports("serviceexports")]));
     let token = plane.kubectl(&["create", "token", "podzone", "--namespace", "default"], "");
     let kubeconfig = plane.kubeconfig_with_token(token.trim());
     let server = Program::Podzone.start(&corefile(&kubeconfig, "1s"));
@@ -145,28 +139,11 @@ fn without_the_right_to_list_service_imports_it_is_not_ready_and_says_why() {
     assert!(reason.contains("which clusterset.local. are made of") && reason.contains("forbidden"), "{body}");
 
     // No more rights than these are needed.
-    plane.apply(&RIGHTS_WITHOUT_IMPORTS.replace("[serviceexports]", "[serviceimports]"));
+    plane.apply(&podzone_rights(&[SERVICES, SLICES, &imports("serviceimports")]));
     expect(&server, "web.default.svc.clusterset.local.", NOERROR, &["10.42.42.42"]);
     assert_eq!(get(&server, "ready", "/ready"), (200, "OK".into()));
 }
 
-const RIGHTS_WITHOUT_IMPORTS: &str = "
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: podzone, namespace: default}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: podzone}
-rules:
-- {apiGroups: [''], resources: [services, namespaces], verbs: [list, watch]}
-- {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}
-- {apiGroups: [multicluster.x-k8s.io], resources: [serviceexports], verbs: [list, watch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: podzone}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: podzone}
-subjects:
-- {kind: ServiceAccount, name: podzone, namespace: default}
-";
+fn imports(resource: &str) -> String {
+    format!("{{apiGroups: [multicluster.x-k8s.io], resources: [{resource}], verbs: [list, watch]}}")
+}

@@ -6,8 +6,7 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -22,7 +21,7 @@ use support::kube::{ControlPlane, Options};
 use support::process::{Process, Scratch};
 use support::server::{Program, Server};
 use support::xfr::{self, axfr};
-use support::{peers, ports, wait_for};
+use support::{page, peers, ports, wait_for};
 
 const ZONES: [&str; 2] = ["cluster.local", "10.in-addr.arpa"];
 const CHANGES: usize = 2000;
@@ -182,7 +181,7 @@ impl Group {
 
     /// How many transfers ended so, after podzone's count.
     fn counted(&self, outcome: &str) -> u64 {
-        let metrics = get(self.primary.addr_of("metrics"));
+        let (_, _, metrics) = page::get(self.primary.addr_of("metrics"), "/metrics").expect("metrics");
         let lines = metrics.lines().filter(|line| {
             line.starts_with("podzone_transfers_total{") && line.contains(&format!("outcome=\"{outcome}\""))
         });
@@ -234,14 +233,6 @@ fn dig(server: SocketAddr, zone: &str, secret: &str) -> BTreeSet<Record> {
     let mut query = support::dns::Query::new(zone, support::dns::AXFR).to_bytes();
     Signer::new(&std::sync::Arc::new(key)).sign(&mut query, tsig::now());
     xfr::transfer(server, &query).expect("a transfer").zone()
-}
-
-fn get(addr: SocketAddr) -> String {
-    let mut stream = TcpStream::connect(addr).unwrap();
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: podzone\r\nConnection: close\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    text
 }
 
 // ---- the cluster ----------------------------------------------------------------------------------------------------

@@ -538,8 +538,8 @@ fn notify_key_signs_what_secondaries_are_told() {
     let again = heard(&ear);
     drop(verified);
     let (at, ..) = signature(&again.0).expect("a signature");
-    let verified = tsig::verify(&again.0, at, &keys(), tsig::now()).expect("a good one");
-    take(&ear, &again, Some(verified.signer));
+    let signer = tsig::verify(&again.0, at, &keys(), tsig::now()).expect("a good one");
+    take(&ear, &again, Some(signer));
     ear.set_read_timeout(Some(Duration::from_millis(3500))).unwrap();
     assert!(ear.recv(&mut [0; 512]).is_err(), "what was heard is not told again");
 }

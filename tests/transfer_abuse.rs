@@ -15,8 +15,8 @@ use socket2::{Domain, Socket, Type};
 use support::dns::{self, A, AXFR, Message, NOERROR, Query, SERVFAIL, SOA};
 use support::process::Scratch;
 use support::server::{Program, Server};
-use support::wait_for;
 use support::xfr::axfr;
+use support::{held, page, wait_for};
 
 /// Services, of four records each.
 const SERVICES: u32 = 1000;
@@ -76,10 +76,7 @@ impl Cluster {
     }
 
     fn counted(&self, outcome: &str) -> u64 {
-        let mut stream = TcpStream::connect(self.server.addr_of("metrics")).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: podzone\r\nConnection: close\r\n\r\n").unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
+        let (_, _, text) = page::get(self.server.addr_of("metrics"), "/metrics").expect("metrics");
         let label = format!("outcome=\"{outcome}\"");
         let line = text.lines().find(|line| line.starts_with("podzone_transfers_total{") && line.contains(&label));
         line.expect("it is told").rsplit(' ').next().unwrap().parse().unwrap()
@@ -87,9 +84,7 @@ impl Cluster {
 
     /// Resident memory in octets.
     fn memory(&mut self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.server.process().id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+        held::resident_kib(self.server.process().id()) * 1024
     }
 
     /// Somebody else asks all the while; whatever happens, each query is answered.

@@ -64,16 +64,7 @@ fn service() -> impl Strategy<Value = Object> {
         4 => Just(ServiceKind::Headless),
         1 => select(external.to_vec()).prop_map(|name| ServiceKind::ExternalName(name.into())),
     ];
-    (key(&SERVICES), metadata(), kind, proptest::collection::vec(port(), 0..3)).prop_map(
-        |(key, labels, kind, ports)| {
-            let port = |(name, protocol, port): (&str, &str, u16)| ServicePort {
-                name: name.into(),
-                protocol: protocol.into(),
-                port,
-            };
-            Object::Service(Service { key, labels, kind, ports: ports.into_iter().map(port).collect() })
-        },
-    )
+    service_of(kind).prop_map(Object::Service)
 }
 
 fn endpoint() -> impl Strategy<Value = Endpoint> {
@@ -100,12 +91,7 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
     )
 }
 
-/// A Service of other clusters.
-fn service_import() -> impl Strategy<Value = Object> {
-    let kind = prop_oneof![
-        2 => proptest::collection::vec(address(), 0..3).prop_map(ServiceKind::ClusterIp),
-        3 => Just(ServiceKind::Headless),
-    ];
+fn service_of(kind: impl Strategy<Value = ServiceKind>) -> impl Strategy<Value = Service> {
     (key(&SERVICES), metadata(), kind, proptest::collection::vec(port(), 0..3)).prop_map(
         |(key, labels, kind, ports)| {
             let port = |(name, protocol, port): (&str, &str, u16)| ServicePort {
@@ -113,9 +99,18 @@ fn service_import() -> impl Strategy<Value = Object> {
                 protocol: protocol.into(),
                 port,
             };
-            Object::ServiceImport(Service { key, labels, kind, ports: ports.into_iter().map(port).collect() })
+            Service { key, labels, kind, ports: ports.into_iter().map(port).collect() }
         },
     )
+}
+
+/// A Service of other clusters.
+fn service_import() -> impl Strategy<Value = Object> {
+    let kind = prop_oneof![
+        2 => proptest::collection::vec(address(), 0..3).prop_map(ServiceKind::ClusterIp),
+        3 => Just(ServiceKind::Headless),
+    ];
+    service_of(kind).prop_map(Object::ServiceImport)
 }
 
 /// What an imported slice says of where it belongs. Nobody should leave out the cluster, and somebody will.

@@ -25,8 +25,8 @@ pub struct Deferred {
     /// [`Block::id`](super::Block::id) of the block that serves the query.
     pub block: usize,
     then: Then,
-    /// Signs the answer, where the query was signed.
-    pub(super) signer: Option<Signer>,
+    /// Signs the answer, where the query was signed. In a box: what a query gives is moved, and few are signed.
+    pub(super) signer: Option<Box<Signer>>,
 }
 
 /// A question to a block's upstreams.
@@ -109,7 +109,7 @@ impl Responder {
         let query = self.query(packet)?;
         let block = self.block(deferred.block);
         let bufsize = block.and_then(|block| block.bufsize);
-        let signature_octets = deferred.signer.as_ref().map_or(0, Signer::octets);
+        let signature_octets = deferred.signer.as_ref().map_or(0, |signer| signer.octets());
         let limit = edns::reply_limit(transport, query.edns.as_ref(), bufsize).saturating_sub(signature_octets);
         let is_relayed = matches!(deferred.then, Then::Relay);
         let (rcode, flags, failure) = match deferred.then {

@@ -1,6 +1,7 @@
 //! Which view of a block a name falls into, and which zone of it.
 
 use super::folded::Folded;
+use crate::zone::name::REVERSE_TREES;
 use crate::zone::{Name, View};
 
 /// Where a name falls: the longest zone that it is in, of all of a block's views.
@@ -17,19 +18,20 @@ pub(super) struct Fall<'v> {
 /// The views are those of one `kubernetes` directive. Names of addresses are answered from the cluster's own Services,
 /// even in a multicluster zone: the root, that is, or `arpa` (plugin/kubernetes/reverse.go, func Reverse).
 pub(super) fn find<'v>(views: impl Iterator<Item = &'v View> + Clone, name: &Folded) -> Option<(usize, Fall<'v>)> {
-    let falls = |(number, view): (usize, &'v View)| {
-        let zones = view.options().zones.iter();
-        let within = zones.filter_map(move |zone| Some(Fall { view, zone, zone_at: name.within(zone.as_wire())? }));
-        within.map(move |fall| (number, fall))
-    };
-    let (number, fall) = views.clone().enumerate().flat_map(falls).min_by_key(|(_, fall)| fall.zone_at)?;
-    if fall.view.options().multicluster && is_reverse(name) {
+    let mut found: Option<(usize, Fall<'v>)> = None;
+    for (number, view) in views.clone().enumerate() {
+        for zone in &view.options().zones {
+            if let Some(zone_at) = name.within(zone.as_wire())
+                && found.is_none_or(|(_, fall)| zone_at < fall.zone_at)
+            {
+                found = Some((number, Fall { view, zone, zone_at }));
+            }
+        }
+    }
+    let (number, fall) = found?;
+    if fall.view.options().multicluster && REVERSE_TREES.iter().any(|tree| name.within(tree).is_some()) {
         let own = views.enumerate().find(|(_, view)| !view.options().multicluster);
         return Some(own.map_or((number, fall), |(number, view)| (number, Fall { view, ..fall })));
     }
     Some((number, fall))
-}
-
-fn is_reverse(name: &Folded) -> bool {
-    [&b"\x07in-addr\x04arpa\0"[..], b"\x03ip6\x04arpa\0"].iter().any(|tree| name.within(tree).is_some())
 }

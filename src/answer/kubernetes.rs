@@ -286,7 +286,7 @@ impl Asked<'_> {
     fn txt(&self, message: &mut Message<'_>) -> Ending {
         let name = self.name;
         if &name[..self.zone_at] == SCHEMA_VERSION_AT {
-            let version = schema_version(self.view.options());
+            let version = schema_version(self.view.options().multicluster);
             message.record(Section::Answer, Owner::QUESTION, rtype::TXT, SCHEMA_VERSION_TTL_SECS, |message| {
                 message.octets(&[u8::try_from(version.len()).unwrap_or_default()]);
                 message.octets(version);

@@ -48,8 +48,10 @@ enum Place {
 impl<'v> Spot<'v> {
     /// Finds a name that falls into a zone.
     pub(super) fn find(fall: Fall<'v>, name: &Folded) -> Self {
+        if fall.zone.is_reverse() {
+            return Self { fall, place: Place::Reverse };
+        }
         let place = match Place::of(name, fall.zone_at) {
-            _ if fall.zone.is_reverse() => Place::Reverse,
             // Names of topology zones are longer than others that exist.
             Some(Place::TooLong) if !fall.view.options().zonal => Place::Missing,
             Some(Place::TooLong) | None => Place::Composed,

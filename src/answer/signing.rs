@@ -6,7 +6,7 @@ use super::message::Message;
 use super::query::{Query, Question};
 use super::rcode::Rcode;
 use super::responder::{Outcome, Received, Responder, Transport, answered, reject};
-use crate::tsig::{self, Failure, Verified, verify};
+use crate::tsig::{self, Failure, verify};
 use crate::zone::Name;
 
 /// Which queries of a block must be signed. Those that are signed are checked in any case.
@@ -66,8 +66,8 @@ impl Responder {
             return Outcome::Answered(self.fail(query, Some(block), Rcode::REFUSED, None, transport, out));
         };
         let now = tsig::now();
-        let Verified { mut signer } = match verify(packet, start, &self.keys, now) {
-            Ok(verified) => verified,
+        let mut signer = match verify(packet, start, &self.keys, now) {
+            Ok(signer) => signer,
             Err(Failure::Malformed) => return Outcome::Answered(reject(query, Rcode::FORMERR, out)),
             Err(Failure::Refused(refusal)) => {
                 let message = Message::reply(out, &query, usize::MAX);
@@ -86,11 +86,11 @@ impl Responder {
                 Outcome::Answered(answered)
             }
             Outcome::Deferred(mut deferred) => {
-                deferred.signer = Some(signer);
+                deferred.signer = Some(Box::new(signer));
                 Outcome::Deferred(deferred)
             }
             Outcome::Transfer(mut asked) => {
-                asked.signer = Some(signer);
+                asked.signer = Some(Box::new(signer));
                 Outcome::Transfer(asked)
             }
         }

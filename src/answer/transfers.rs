@@ -14,7 +14,7 @@ pub struct Asked {
     /// The block's `bufsize`.
     pub bufsize: Option<u16>,
     /// Signs the answer, where the query was signed.
-    pub signer: Option<Signer>,
+    pub signer: Option<Box<Signer>>,
 }
 
 impl Asked {

@@ -22,4 +22,4 @@ pub use counters::{Counters, Outcome};
 pub use notice::{Notice, Reply, Subject};
 pub use request::{Allowed, Begun, Served, Stanza, Transfers};
 pub use stream::{Kind, Stream, Summary};
-pub use versions::{JOURNAL_RECORDS_MAX, Latest, Since, Versions};
+pub use versions::{JOURNAL_RECORDS_MAX, Since, Versions};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::counters::{Counters, Outcome};
 use super::message::{Head, Zone};
 use super::stream::Stream;
-use super::versions::{Latest, Since, Versions};
+use super::versions::{Since, Versions};
 use crate::answer::edns::reply_limit;
 use crate::answer::query::{Parsed, Query, bits, ixfr_serial, parse, rtype};
 use crate::answer::{Asked, Rcode, Transport};
@@ -145,7 +145,7 @@ impl Transfers {
             _ => None,
         };
         // Until everything was listed there is no version that could be told.
-        let (Latest { content }, since) = served.versions.since(serial).ok_or(Rcode::SERVFAIL)?;
+        let (content, since) = served.versions.since(serial).ok_or(Rcode::SERVFAIL)?;
         let (head, zone, last) = (Head::of(&query), served.zone(&name), content.serial());
         let opt = opt_of(&query, asked.bufsize);
         let counters = &served.counters;
@@ -163,12 +163,12 @@ impl Transfers {
         };
         let limit = reply_limit(transport, query.edns.as_ref(), asked.bufsize);
         if matches!(since, Since::Nothing) {
-            let mut stream = soa(asked.signer.take());
+            let mut stream = soa(asked.signer.take().map(|signer| *signer));
             stream.next_within(limit, out, now);
             served.counters.ended(&stream.summary());
             return Ok(None);
         }
-        let signer = asked.signer.take();
+        let signer = asked.signer.take().map(|signer| *signer);
         if transport == Transport::Tcp {
             return Ok(Some(Box::new(whole(signer, since))));
         }

@@ -33,13 +33,6 @@ struct Held {
     records: usize,
 }
 
-/// A version that is held on to.
-#[derive(Clone, Debug)]
-pub struct Latest {
-    /// All that it holds. Its serial is the version's.
-    pub content: Snapshot,
-}
-
 /// What a client lacks who has a version.
 #[derive(Debug)]
 pub enum Since {
@@ -69,8 +62,8 @@ impl Versions {
         held.latest = Some(cut.after.clone());
     }
 
-    /// The last cut, and what a client lacks who has the version of a serial.
-    pub fn since(&self, serial: Option<u32>) -> Option<(Latest, Since)> {
+    /// The last cut, whose serial is the version's, and what a client lacks who has the version of a serial.
+    pub fn since(&self, serial: Option<u32>) -> Option<(Snapshot, Since)> {
         let held = self.held();
         let content = held.latest.clone()?;
         let since = match serial {
@@ -82,7 +75,7 @@ impl Versions {
                 None => Since::Everything,
             },
         };
-        Some((Latest { content }, since))
+        Some((content, since))
     }
 
     /// The serial of the last cut.

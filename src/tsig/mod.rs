@@ -11,7 +11,7 @@ mod verify;
 pub use key::{Algorithm, Key, Keyring};
 pub use record::{TYPE, TsigRecord, strip};
 pub use sign::Signer;
-pub use verify::{Failure, Verified, verify, verify_reply};
+pub use verify::{Failure, verify, verify_reply};
 
 /// How far two clocks may be apart, in seconds (RFC 8945 section 10).
 pub const FUDGE_SECS: u16 = 300;

@@ -35,7 +35,7 @@ fn signed(key: Key, at: u64) -> (Vec<u8>, usize, Signer) {
     (message, start, signer)
 }
 
-fn reason(result: Result<Verified, Failure>) -> &'static str {
+fn reason(result: Result<Signer, Failure>) -> &'static str {
     match result {
         Ok(_) => "good",
         Err(Failure::Malformed) => "malformed",
@@ -66,7 +66,7 @@ fn an_answer_is_bound_to_its_query() {
     answer[2] |= 0x80;
     let reply_start = answer.len();
     let mut verified = verify(&message, start, &ring(), NOW).expect("good");
-    verified.signer.sign(&mut answer, NOW);
+    verified.sign(&mut answer, NOW);
     assert!(verify_reply(&answer, reply_start, &asked, NOW));
     assert!(!verify_reply(&answer, reply_start, &asked, NOW + 1000));
     let (_, _, other) = signed(key("one.key"), NOW + 1);

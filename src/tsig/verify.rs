@@ -13,13 +13,6 @@ const BADKEY: u16 = 17;
 const BADTIME: u16 = 18;
 const BADTRUNC: u16 = 22;
 
-/// A query whose signature is good.
-#[derive(Debug)]
-pub struct Verified {
-    /// Signs its answer.
-    pub signer: Signer,
-}
-
 /// A query whose signature is not.
 #[derive(Debug)]
 pub enum Failure {
@@ -74,11 +67,11 @@ impl Refusal {
     }
 }
 
-/// Checks the signature of a query, which begins at `start`.
+/// Checks the signature of a query, which begins at `start`; what signs its answer.
 ///
 /// # Errors
 /// If it does not hold.
-pub fn verify(query: &[u8], start: usize, keys: &Keyring, now: u64) -> Result<Verified, Failure> {
+pub fn verify(query: &[u8], start: usize, keys: &Keyring, now: u64) -> Result<Signer, Failure> {
     let record = TsigRecord::parse(query, start).ok_or(Failure::Malformed)?;
     let known = keys.get(&record.name).zip(Algorithm::of_wire_name(&record.algorithm));
     let refuse = |error, signer| {
@@ -106,7 +99,7 @@ pub fn verify(query: &[u8], start: usize, keys: &Keyring, now: u64) -> Result<Ve
     if is_truncated {
         return refuse(BADTRUNC, Some(signer));
     }
-    Ok(Verified { signer })
+    Ok(signer)
 }
 
 /// Whether an answer to what was signed is signed well, its record beginning at `start`.

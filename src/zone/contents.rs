@@ -11,7 +11,7 @@ use ahash::HashSet;
 
 use super::cut::Cut;
 use super::delta::{Data, Record, records_beyond, service_portion};
-use super::name::{Labels, NAME_OCTETS_MAX, Name, is_at_or_below, suffixes};
+use super::name::{Labels, NAME_OCTETS_MAX, Name, REVERSE_TREES, is_at_or_below, suffixes};
 use super::name_servers;
 use super::options::{Pods, ViewOptions};
 use super::pointers::PointerCursor;
@@ -28,9 +28,9 @@ const MULTICLUSTER_SCHEMA_VERSION: &[u8] = b"1.0.0";
 /// and the TTL of their records.
 pub const SCHEMA_VERSION_TTL_SECS: u32 = 28_800;
 
-/// The version of the schema that a view's names follow.
-pub fn schema_version(options: &ViewOptions) -> &'static [u8] {
-    if options.multicluster { MULTICLUSTER_SCHEMA_VERSION } else { SCHEMA_VERSION }
+/// The version of the schema that names follow, of this cluster or of many.
+pub fn schema_version(is_multicluster: bool) -> &'static [u8] {
+    if is_multicluster { MULTICLUSTER_SCHEMA_VERSION } else { SCHEMA_VERSION }
 }
 
 /// Where that record stands in each zone.
@@ -63,12 +63,11 @@ impl ZoneFilter {
     /// The filter of a zone of a view.
     pub fn new(options: &ViewOptions, zone: &Name) -> Self {
         let nested = options.zones.iter().filter(|other| *other != zone && other.is_within(zone)).cloned().collect();
-        let trees: [&[u8]; 2] = [b"\x07in-addr\x04arpa\0", b"\x03ip6\x04arpa\0"];
         let is_reverse = zone.is_reverse();
         let is_multicluster = options.multicluster;
         // Nothing points back into other clusters.
         let has_pointers =
-            !is_multicluster && (is_reverse || trees.iter().any(|tree| is_at_or_below(tree, zone.as_wire())));
+            !is_multicluster && (is_reverse || REVERSE_TREES.iter().any(|tree| is_at_or_below(tree, zone.as_wire())));
         Self { zone: zone.clone(), is_reverse, is_multicluster, has_pointers, nested, primary: options.primary.clone() }
     }
 
@@ -79,7 +78,7 @@ impl ZoneFilter {
 
     /// The version of the schema that its names follow.
     pub fn schema_version(&self) -> &'static [u8] {
-        if self.is_multicluster { MULTICLUSTER_SCHEMA_VERSION } else { SCHEMA_VERSION }
+        schema_version(self.is_multicluster)
     }
 
     /// Writes a record's owner; `false` if it is none of the zone's, or cannot be written (RFC 1035 section 2.3.4).

@@ -10,6 +10,9 @@ pub const NAME_OCTETS_MAX: usize = 255;
 /// The longest label, in octets without its length octet (RFC 1035 section 2.3.4).
 pub const LABEL_OCTETS_MAX: usize = 63;
 
+/// The trees of addresses (RFC 1035 section 3.5, RFC 3596 section 2.5), in wire form.
+pub const REVERSE_TREES: [&[u8]; 2] = [b"\x07in-addr\x04arpa\0", b"\x03ip6\x04arpa\0"];
+
 /// An absolute name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(Box<[u8]>);
@@ -64,9 +67,7 @@ impl Name {
 
     /// Whether this name is in one of the trees of addresses, `in-addr.arpa` and `ip6.arpa`.
     pub fn is_reverse(&self) -> bool {
-        [&b"\x07in-addr\x04arpa\0"[..], b"\x03ip6\x04arpa\0"]
-            .iter()
-            .any(|tree| suffixes(&self.0).any(|at| self.0[at..] == **tree))
+        REVERSE_TREES.iter().any(|tree| self.is_at_or_below(tree))
     }
 }
 

@@ -29,6 +29,8 @@ pub type Follower = Box<dyn FnMut(&Delta) + Send>;
 pub struct Publisher {
     cluster: Cluster,
     kinds: Vec<Kind>,
+    /// Those of them that views of the cluster's own Services are made of.
+    own_kinds: Vec<Kind>,
     views: Vec<Published>,
     schema: Schema,
     /// Labels of the namespaces that pods are in, shared by all who name them.
@@ -56,7 +58,8 @@ impl Publisher {
             cluster = cluster.with_imports();
         }
         let views = views.into_iter().map(|(view, _)| Published::new(view)).collect();
-        Self { cluster, kinds, views, schema: Schema::default(), pod_namespaces: HashMap::default() }
+        let own_kinds = kinds.iter().copied().filter(|kind| *kind != Kind::ServiceImport).collect();
+        Self { cluster, kinds, own_kinds, views, schema: Schema::default(), pod_namespaces: HashMap::default() }
     }
 
     /// Calls a function with each delta of a view after it was applied.
@@ -85,12 +88,7 @@ impl Publisher {
 
     /// Whether everything was listed once, but for what other clusters give, which an API server may never have.
     pub fn is_synced(&self) -> bool {
-        self.cluster.is_synced(&self.own_kinds())
-    }
-
-    /// The kinds that views of the cluster's own Services are made of.
-    fn own_kinds(&self) -> Vec<Kind> {
-        self.kinds.iter().copied().filter(|kind| *kind != Kind::ServiceImport).collect()
+        self.cluster.is_synced(&self.own_kinds)
     }
 
     /// Whether what would be published is of two moments: something is being listed again. An endpoint that moved from
@@ -137,7 +135,7 @@ impl Publisher {
         if dirty.is_empty() {
             return;
         }
-        let own_kinds = self.own_kinds();
+        let own_kinds = &self.own_kinds;
         for (filter, Published { view, followers, cutter, is_prepared }) in self.views.iter_mut().enumerate() {
             let mut next = view.next();
             let before = (!followers.is_empty()).then(|| next.clone());
@@ -158,9 +156,9 @@ impl Publisher {
             step.pods(&dirty, &mut self.pod_namespaces);
             step.name_servers();
             let Step { mut delta, touched, .. } = step;
-            let kinds = if view.options().multicluster { &self.kinds } else { &own_kinds };
+            let kinds = if view.options().multicluster { &self.kinds } else { own_kinds };
             let is_synced = next.is_synced || self.cluster.is_synced(kinds);
-            let is_unknown = !is_synced && self.cluster.is_synced(&own_kinds) && self.cluster.is_unknown(kinds);
+            let is_unknown = !is_synced && self.cluster.is_synced(own_kinds) && self.cluster.is_unknown(kinds);
             if delta.is_empty() && (is_synced, is_unknown) == (next.is_synced, next.is_unknown) {
                 continue;
             }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::crafted::KNOWN;
-use super::load::resident_kib;
 use super::manifests::{COREFILE, service};
 use super::support::dns::{A, Query, Tcp};
+use super::support::held::resident_kib;
 use super::support::process::Scratch;
 use super::support::server::Program;
 

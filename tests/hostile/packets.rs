@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::crafted::{self, KNOWN, Packet, Reply};
 use super::good_client::GoodClient;
-use super::load::{resident_kib, settled_descriptors};
+use super::load::settled_descriptors;
 use super::manifests::{COREFILE, service};
 use super::support::dns::{self, A, Message, NOERROR, Query, Tcp, Udp};
+use super::support::held::resident_kib;
 use super::support::process::Scratch;
 use super::support::server::{Program, Server};
 

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::support::held;
+
 const EVERY: Duration = Duration::from_millis(500);
 /// The second half's memory may be above the first's by this share, and by this much: what an allocator keeps for its
 /// threads differs from minute to minute.
@@ -21,10 +23,7 @@ pub(crate) struct Held {
 }
 
 pub(crate) fn now(process: u32) -> Held {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("a process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
-    let resident_kib = line.trim().trim_end_matches(" kB").parse().expect("a number");
-    let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).expect("a process").count();
+    let (resident_kib, descriptors) = (held::resident_kib(process), held::descriptors(process));
     Held { resident_kib, descriptors }
 }
 

@@ -314,3 +314,35 @@ fn start_etcd(options: &Options, scratch: &Scratch, port: u16) -> Process {
     etcd.wait_until("its port is open", START_LIMIT, || TcpStream::connect(("127.0.0.1", port)).ok());
     etcd
 }
+
+/// What the service account `podzone` in `default` may do.
+pub mod rights {
+    /// Of what podzone needs: Services and Namespaces,
+    pub const SERVICES: &str = "{apiGroups: [''], resources: [services, namespaces], verbs: [list, watch]}";
+    /// and EndpointSlices.
+    pub const SLICES: &str = "{apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch]}";
+
+    /// Manifests that let it do what these rules say, and nothing else.
+    pub fn podzone_rights(rules: &[&str]) -> String {
+        let rules: String = rules.iter().map(|rule| format!("- {rule}\n")).collect();
+        format!(
+            "
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: podzone, namespace: default}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {{name: podzone}}
+rules:
+{rules}---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {{name: podzone}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: podzone}}
+subjects:
+- {{kind: ServiceAccount, name: podzone, namespace: default}}
+"
+        )
+    }
+}

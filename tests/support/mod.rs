@@ -7,9 +7,11 @@
 
 pub mod dns;
 pub mod dns_text;
+pub mod held;
 pub mod kube;
 pub mod mcs;
 pub mod namespace;
+pub mod page;
 pub mod peers;
 pub mod pki;
 pub mod ports;
