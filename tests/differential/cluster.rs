@@ -307,11 +307,12 @@ impl Cluster {
                 let v4 = IpAddr::V4(self.v4());
                 let v6: IpAddr = self.v6(dice).parse().expect("an address");
                 let [second_v4, second_v6] = second_addresses(index, self.next());
-                let addresses = match dice.below(6) {
-                    0 => Vec::new(),
-                    1 => vec![v6],
-                    2 => vec![v6, second_v4],
-                    3 => vec![v4, second_v6],
+                // Few have a second address: each question after one is a listed difference, of which there may be few.
+                let addresses = match dice.below(12) {
+                    0 | 1 => Vec::new(),
+                    2 | 3 => vec![v6],
+                    4 => vec![v6, second_v4],
+                    5 => vec![v4, second_v6],
                     _ => vec![v4],
                 };
                 let phase = dice.weighted(&[(80, "Running"), (10, "Pending"), (5, "Succeeded"), (5, "Failed")]);
