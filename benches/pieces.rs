@@ -9,6 +9,8 @@ mod cluster;
 mod events;
 #[path = "compare/library.rs"]
 mod library;
+#[path = "compare/queries.rs"]
+mod queries;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -17,10 +19,11 @@ use cluster::{Cluster, Shape};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use dashmap::DashMap;
 use podzone::answer::query::{Parsed, parse};
-use podzone::answer::{Folded, Transport};
+use podzone::answer::{Folded, Outcome, Transport};
 use podzone::model::{Event, Object};
 use podzone::zone::shards::{Shards, keyed_hash};
 use podzone::zone::{Labels, Publisher, Service, View};
+use queries::{Drawer, MIX};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
@@ -62,6 +65,7 @@ fn pieces(criterion: &mut Criterion) {
     criterion.bench_function("probe", |bencher| bencher.iter(|| content.service(black_box(key.as_wire())).is_some()));
     drop(content);
     indexes(criterion, &view);
+    batches(criterion, &cluster, &view);
 
     let responder = library::responder(view.clone(), None);
     let srv = |pods| query(&format!("_http._tcp.{}", headless(&cluster, pods).fqdn()), dns::SRV);
@@ -80,6 +84,30 @@ fn pieces(criterion: &mut Criterion) {
             });
         });
     }
+}
+
+/// Batches of the standard mix, in memory that no cache holds, as a UDP worker answers them.
+fn batches(criterion: &mut Criterion, cluster: &Cluster, view: &Arc<View>) {
+    let responder = library::responder(Arc::clone(view), None);
+    let (drawer, mut rng) = (Drawer::new(cluster), StdRng::seed_from_u64(3));
+    let packets: Vec<Vec<u8>> =
+        std::iter::repeat_with(|| drawer.mixed(&MIX, &mut rng).query().to_bytes()).take(100_000).collect();
+    let mut names = [const { Folded::EMPTY }; BATCH];
+    let mut answers: [Vec<u8>; BATCH] = std::array::from_fn(|_| Vec::with_capacity(1 << 16));
+    let mut next = packets.chunks_exact(BATCH).cycle();
+    criterion.bench_function("answer: 32 of the standard mix", |bencher| {
+        bencher.iter(|| {
+            let packets = next.next().unwrap_or_default();
+            let batch = responder.batch();
+            let places = names.iter_mut().zip(&mut answers).zip(packets);
+            let read = places.map(|((name, answer), packet)| batch.read(packet, name, Transport::Udp, answer));
+            let read: Vec<_> = read.collect();
+            batch.touch(read.iter());
+            let outcomes =
+                read.iter().zip(&mut answers).map(|(read, answer)| batch.answer(read, Transport::Udp, answer));
+            outcomes.filter(|outcome| matches!(outcome, Some(Outcome::Answered(_)))).count()
+        });
+    });
 }
 
 /// From a changed slice to what is published: one pod takes the place of another.

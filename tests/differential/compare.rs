@@ -117,7 +117,7 @@ fn section(records: &[Record]) -> Vec<Record> {
     records
 }
 
-fn canonical(record: &Record) -> Record {
+pub(crate) fn canonical(record: &Record) -> Record {
     let mut record = record.clone();
     record.owner.make_ascii_lowercase();
     if matches!(record.rtype, dns::NS | dns::CNAME | dns::SOA | dns::PTR | dns::MX | dns::SRV) {

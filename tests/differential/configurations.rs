@@ -50,6 +50,17 @@ impl Configuration {
         words.flat_map(str::split_whitespace).any(|it| zone == it || zone.ends_with(&format!(".{it}")))
     }
 
+    /// Whether every name of a pod that reads like an address has that address, in the zone that a name is in.
+    pub(crate) fn makes_pods_up(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        let is_of = |view: &&str| {
+            let zones = view.lines().next().unwrap_or_default().split_whitespace();
+            zones.into_iter().any(|zone| name.ends_with(&zone.to_ascii_lowercase()))
+        };
+        let mut views = self.text.split("kubernetes ").skip(1);
+        views.clone().find(is_of).or_else(|| views.next()).is_some_and(|view| view.contains("pods insecure"))
+    }
+
     pub(crate) fn pick_zone(&self, dice: &mut Dice) -> &'static str {
         if dice.percent(70) { self.zones[0] } else { dice.pick::<&'static str>(self.zones) }
     }

@@ -25,11 +25,12 @@ mod outside;
 mod pair;
 mod questions;
 mod report;
+mod transferred;
 mod write;
 
 use std::time::Instant;
 
-use cluster::{Cluster, Scale};
+use cluster::{Cluster, Markers, Scale};
 use configurations::Configuration;
 use dice::Dice;
 use differences::Entry;
@@ -40,6 +41,7 @@ use report::Tally;
 use support::kube::{ControlPlane, Options};
 use support::mcs;
 use support::server::Program;
+use transferred::Transferred;
 
 /// Every run has the clusters of these seeds,
 const SEEDS: [u64; 5] = [1, 2, 3, 4, 5];
@@ -165,14 +167,17 @@ impl Run {
     }
 
     fn pairs(&self, number: usize, configurations: &'static [Configuration], cluster: &Cluster) -> Vec<Pair> {
-        let kubeconfig = self.plane.kubeconfig().to_string_lossy();
         let spawn = |index: usize| {
             let of = &configurations[(number * PAIRS + index) % configurations.len()];
-            Pair::spawn(self.ours, of, &of.corefile(&kubeconfig, cluster))
+            Pair::spawn(self.ours, of, &self.corefile(of, cluster))
         };
         let mut pairs: Vec<Pair> = (0..PAIRS).map(spawn).collect();
         pairs.iter_mut().for_each(Pair::wait_until_they_answer);
         pairs
+    }
+
+    fn corefile(&self, configuration: &Configuration, cluster: &Cluster) -> String {
+        configuration.corefile(&self.plane.kubeconfig().to_string_lossy(), cluster)
     }
 
     fn ask(&self, pairs: &[Pair], names: &Names, cluster: &Cluster, [seed, round]: [u64; 2]) -> Tally {
@@ -184,12 +189,18 @@ impl Run {
                 .map(|(index, pair)| {
                     scope.spawn(move || {
                         pair.wait_for_markers(cluster, round as usize);
+                        // By now the changes have come to rest. What CoreDNS would transfer is not asked.
+                        let transferred = (round == 1 && self.ours == Program::Podzone).then(|| {
+                            let corefile = self.corefile(pair.configuration, cluster);
+                            let markers = pair.configuration.marker_names(&Markers::new(cluster, round as usize));
+                            Transferred::start(pair.configuration, &corefile, &markers)
+                        });
                         let mut dice = Dice::part(seed, 1 + 2 * index as u64 + round);
                         let apart = Question::unlabelled(&mut dice, names);
                         let random = || Question::random(&mut dice, names, pair.configuration);
                         let questions: Vec<_> =
                             apart.into_iter().chain(std::iter::repeat_with(random).take(QUESTIONS)).collect();
-                        pair.compare(&questions, &self.entries)
+                        pair.compare(&questions, &self.entries, transferred)
                     })
                 })
                 .collect();

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::OnceLock;
 
+use crate::support::dns::{PTR, Record};
 use crate::support::process::Scratch;
 use crate::support::server::{Program, Server};
 
@@ -28,6 +29,11 @@ $TTL 60
 @ IN NS ns.example.com.
 * IN PTR host.example.com.
 ";
+
+/// Whether a record is its, and none of a cluster's.
+pub(crate) fn has(record: &Record) -> bool {
+    record.rtype == PTR && record.data() == "host.example.com."
+}
 
 /// Where it answers; started when it is asked for first.
 pub(crate) fn upstream() -> SocketAddr {

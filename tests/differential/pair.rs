@@ -15,6 +15,7 @@ use crate::questions::Question;
 use crate::report::Tally;
 use crate::support::dns::{self, Query};
 use crate::support::server::{Program, Server};
+use crate::transferred::Transferred;
 
 /// Clients of each pair.
 const THREADS: usize = 2;
@@ -51,15 +52,17 @@ impl Pair {
         }
     }
 
-    /// Asks both all questions.
-    pub(crate) fn compare(&self, questions: &[Question], entries: &[Entry]) -> Tally {
+    /// Asks both all questions, and looks in a transfer for what the server under test answers.
+    pub(crate) fn compare(&self, questions: &[Question], entries: &[Entry], transferred: Option<Transferred>) -> Tally {
         let next = AtomicUsize::new(0);
         let tally = Mutex::new(Tally::default());
+        let transferred = transferred.map(Mutex::new);
         std::thread::scope(|scope| {
             for _ in 0..THREADS {
                 scope.spawn(|| {
                     let mut client = Client {
                         pair: self,
+                        transferred: transferred.as_ref(),
                         theirs: Asker::new(self.theirs.addr()),
                         ours: Asker::new(self.ours.addr()),
                     };
@@ -69,7 +72,11 @@ impl Pair {
                 });
             }
         });
-        tally.into_inner().expect("no client panicked")
+        let mut tally = tally.into_inner().expect("no client panicked");
+        if let Some(transferred) = transferred {
+            tally.transferred += transferred.into_inner().expect("no client panicked").looked_for;
+        }
+        tally
     }
 }
 
@@ -86,6 +93,7 @@ pub(crate) fn wait_for_name(server: SocketAddr, configuration: &str, name: &str)
 
 struct Client<'a> {
     pair: &'a Pair,
+    transferred: Option<&'a Mutex<Transferred>>,
     theirs: Asker,
     ours: Asker,
 }
@@ -96,6 +104,12 @@ impl Client<'_> {
         let configuration = self.pair.configuration;
         let (ours, theirs) = self.ask(question);
         lock().count(configuration.name, question, &theirs);
+        if let (Some(transferred), Some(answer)) = (self.transferred, ours.tcp.answer()) {
+            let missing = transferred.lock().expect("no client panicked").missing(question, answer);
+            for record in missing {
+                lock().mismatch(|| format!("=== {}: not transferred: {record}", configuration.name));
+            }
+        }
         match verdict(question, configuration, &ours, &theirs, entries) {
             Verdict::Equal => return,
             Verdict::Explained(id) => return lock().explain(id),

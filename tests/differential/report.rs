@@ -28,6 +28,8 @@ pub(crate) struct Tally {
     pub(crate) settled: usize,
     /// By the entry that allows them.
     pub(crate) explained: BTreeMap<String, usize>,
+    /// Records of answers that were looked for in transfers.
+    pub(crate) transferred: usize,
     mismatches: usize,
     shown: Vec<String>,
 }
@@ -72,6 +74,7 @@ impl Tally {
         self.questions += other.questions;
         self.truncated += other.truncated;
         self.settled += other.settled;
+        self.transferred += other.transferred;
         self.mismatches += other.mismatches;
         merge(&mut self.rcodes, other.rcodes);
         merge(&mut self.types, other.types);
@@ -119,6 +122,7 @@ impl Tally {
             need(&format!("{shape:?} with data"), count, questions * per_mille / 1000);
         }
         need("truncated", self.truncated, questions / 200);
+        need("records looked for in transfers", self.transferred, questions / 10);
         let rcodes =
             [("NOERROR", 400), ("NXDOMAIN", 150), ("REFUSED", 15), ("SERVFAIL", 5), ("NOTIMP", 10), ("BADVERS", 10)];
         for (rcode, per_mille) in rcodes {
@@ -163,6 +167,7 @@ impl fmt::Display for Tally {
         writeln!(f, "names: {}", list(&named(&self.shapes)))?;
         writeln!(f, "names with data: {}", list(&named(&self.with_data)))?;
         writeln!(f, "configurations: {}", list(&self.configurations))?;
+        writeln!(f, "records looked for in transfers: {}", self.transferred)?;
         write!(f, "listed differences: {}", list(&self.explained))
     }
 }
