@@ -74,7 +74,11 @@ impl Pair {
         });
         let mut tally = tally.into_inner().expect("no client panicked");
         if let Some(transferred) = transferred {
-            tally.transferred += transferred.into_inner().expect("no client panicked").looked_for;
+            let transferred = transferred.into_inner().expect("no client panicked");
+            tally.transferred += transferred.looked_for;
+            for record in transferred.unconfirmed() {
+                tally.mismatch(|| format!("=== {}: not answered: {record}", self.configuration.name));
+            }
         }
         tally
     }

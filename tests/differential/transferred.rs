@@ -1,5 +1,5 @@
-//! What the server answers is in what it transfers: a server under the same Corefile gives its zones, and every record of
-//! a positive answer stands in the zone that its owner falls into.
+//! What the server answers is what it transfers: a server under the same Corefile gives its zones. Every record of a
+//! positive answer stands in the zone that its owner falls into, and every record of the zones is answered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use crate::names::Shape;
 use crate::outside;
 use crate::pair::wait_for_name;
 use crate::questions::Question;
-use crate::support::dns::{self, Message, Record};
+use crate::support::dns::{self, Message, Query, Record, Tcp};
 use crate::support::server::{Program, Server};
 use crate::support::wait_for;
 use crate::support::xfr;
@@ -19,6 +19,7 @@ use crate::support::xfr;
 /// Names that may be only a way to ask, and have no end (docs/transfer.md).
 const ENDLESS: [Shape; 4] = [Shape::PortVariant, Shape::PodVariant, Shape::ReverseVariant, Shape::Mutated];
 const CUT_WITHIN: Duration = Duration::from_secs(10);
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The zones of a server, fetched as they are needed.
 pub(crate) struct Transferred {
@@ -83,6 +84,25 @@ impl Transferred {
             _ => !is_asked && !has_others,
         };
         !is_excused
+    }
+
+    /// Asks for every record of every zone that was fetched; those that are not answered.
+    pub(crate) fn unconfirmed(&self) -> Vec<String> {
+        let mut connection = Tcp::connect(self.server.addr(), ANSWERS_WITHIN).expect("a connection");
+        let records = self.zones.values().flatten().flatten();
+        let mut sets: BTreeMap<(&str, u16), Vec<&Record>> = BTreeMap::new();
+        records.for_each(|record| sets.entry((&record.owner, record.rtype)).or_default().push(record));
+        let mut unconfirmed = Vec::new();
+        for ((owner, rtype), set) in sets {
+            connection.send(&Query::new(owner, rtype).to_bytes()).expect("a query is sent");
+            let answer = Message::decode(&connection.receive().expect("an answer")).expect("a message");
+            let answered: BTreeSet<Record> = answer.answers.iter().map(canonical).collect();
+            // Some are more than a message holds.
+            let lacks = |record: &&Record| !answer.truncated() && !answered.contains(*record);
+            let rcode = answer.rcode;
+            unconfirmed.extend(set.into_iter().filter(lacks).map(|record| format!("{record}: rcode {rcode}")));
+        }
+        unconfirmed
     }
 
     /// The longest zone that a name is in.
