@@ -19,7 +19,7 @@ use cluster::{Cluster, Shape};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use dashmap::DashMap;
 use podzone::answer::query::{Parsed, parse};
-use podzone::answer::{Folded, Outcome, Transport};
+use podzone::answer::{Client, Folded, Outcome, Transport};
 use podzone::model::{Event, Object};
 use podzone::zone::shards::{Shards, keyed_hash};
 use podzone::zone::{Labels, Publisher, Service, View};
@@ -79,7 +79,7 @@ fn pieces(criterion: &mut Criterion) {
         let mut answer = Vec::with_capacity(1 << 16);
         criterion.bench_function(title, |bencher| {
             bencher.iter(|| {
-                let outcome = responder.respond(black_box(&query), Transport::Udp, &mut answer);
+                let outcome = responder.respond(black_box(&query), Client::unknown(Transport::Udp), &mut answer);
                 outcome.answered().is_some()
             });
         });
@@ -100,11 +100,11 @@ fn batches(criterion: &mut Criterion, cluster: &Cluster, view: &Arc<View>) {
             let packets = next.next().unwrap_or_default();
             let batch = responder.batch();
             let places = names.iter_mut().zip(&mut answers).zip(packets);
-            let read = places.map(|((name, answer), packet)| batch.read(packet, name, Transport::Udp, answer));
+            let read = places
+                .map(|((name, answer), packet)| batch.read(packet, name, Client::unknown(Transport::Udp), answer));
             let read: Vec<_> = read.collect();
             batch.touch(read.iter());
-            let outcomes =
-                read.iter().zip(&mut answers).map(|(read, answer)| batch.answer(read, Transport::Udp, answer));
+            let outcomes = read.iter().zip(&mut answers).map(|(read, answer)| batch.answer(read, answer));
             outcomes.filter(|outcome| matches!(outcome, Some(Outcome::Answered(_)))).count()
         });
     });

@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use podzone::config::{self, ApiLimits, COMMON_FORMAT, Config, Forward, LogClasses, Machine, Monitor, Multisocket};
-use podzone::config::{PodMode, Policy, RequiredCodes, Source, Transfer, TransferTo, Tsig};
+use podzone::config::{PodMode, Policy, RequiredCodes, ServerBlock, Source, Timeouts, Transfer, TransferTo, Tsig};
 use podzone::corefile::Files;
 use proptest::prelude::*;
 
@@ -135,6 +135,7 @@ fn summary(config: &Config) -> String {
     for block in &config.blocks {
         let keys: Vec<_> = block.keys.iter().map(|key| format!("{}:{}", key.zone, key.port)).collect();
         writeln!(text, "{}", keys.join(" ")).unwrap();
+        text.push_str(&summary_of_ahead(block));
         match block.multisocket {
             Some(Multisocket::OnePerCpu) => writeln!(text, "  multisocket").unwrap(),
             Some(Multisocket::Number(number)) => writeln!(text, "  multisocket {number}").unwrap(),
@@ -241,6 +242,33 @@ fn summary(config: &Config) -> String {
         }
     }
     text
+}
+
+/// What is answered ahead of the zones, and how long who waits.
+fn summary_of_ahead(block: &ServerBlock) -> String {
+    let mut lines = Vec::new();
+    lines.extend(block.cancel.map(|timeout| format!("cancel {timeout:?}")));
+    if block.timeouts != Timeouts::default() {
+        lines.push(format!("timeouts {:?}", block.timeouts));
+    }
+    lines.extend(block.nsid.as_ref().map(|name| format!("nsid {name}")));
+    lines.extend(block.debug.then(|| "debug".to_owned()));
+    lines.extend(block.local.map(|local| format!("local prefix={}", local.prefix)));
+    lines.extend(block.any.then(|| "any".to_owned()));
+    lines.extend(block.chaos.as_ref().map(|chaos| format!("chaos {:?} {:?}", chaos.version, chaos.authors)));
+    for rule in &block.acl {
+        lines.push(format!("acl {}", rule.zones.join(" ")));
+        for policy in &rule.policies {
+            let networks = policy
+                .networks
+                .as_ref()
+                .map(|all| all.iter().map(|(address, bits)| format!("{address}/{bits}")).collect::<Vec<_>>());
+            lines.push(format!("  {:?} types={:?} networks={networks:?}", policy.action, policy.types));
+        }
+    }
+    lines.extend(block.minimal.then(|| "minimal".to_owned()));
+    lines.extend(block.whoami.then(|| "whoami".to_owned()));
+    lines.iter().fold(String::new(), |text, line| text + "  " + line + "\n")
 }
 
 fn summary_of_tsig(tsig: &Tsig) -> String {
@@ -511,12 +539,12 @@ impl Machine for NoMachine {
     }
 }
 
-/// Reads it and shows every error: neither may panic, and places lie in the text.
+/// Reads it and shows every error: neither may panic, and places lie in their texts.
 fn survives(text: &str) {
     if let Err(error) = config::parse_for(&NoMachine, "Corefile", text, PORT) {
         assert!(!error.to_string().is_empty());
         for place in error.diagnostics().filter_map(|diagnostic| diagnostic.place()) {
-            assert!(place.start <= place.end && place.end <= text.len(), "{place:?}");
+            assert!(place.start <= place.end && place.end <= place.source.text().len(), "{place:?}");
             assert!(place.line >= 1 && place.column >= 1);
         }
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use podzone::answer::{Block, Forwarded, Outcome, Responder, Transport};
+use podzone::answer::{Block, Client, Forwarded, Outcome, Responder, Transport};
 use proptest::prelude::*;
 use proptest::sample::select;
 use support::dns;
@@ -76,7 +76,7 @@ fn relayed(response: &[u8], rotates: bool) -> Vec<u8> {
     let qtype = u16::from(Message::from_vec(response).map_or(RecordType::A, |message| message.queries[0].query_type()));
     let query = dns::Query::new(NAMES[0], qtype).id(7).to_bytes();
     let mut out = Vec::new();
-    let Outcome::Deferred(deferred) = responder.respond(&query, Transport::Tcp, &mut out) else {
+    let Outcome::Deferred(deferred) = responder.respond(&query, Client::unknown(Transport::Tcp), &mut out) else {
         panic!("it is forwarded");
     };
     responder.resume(&query, Transport::Tcp, deferred, vec![Ok(response.to_vec())], &mut out).unwrap();

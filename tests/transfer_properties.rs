@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::Message;
-use podzone::answer::{Block, Outcome, Required, Responder, Signing, Transport};
+use podzone::answer::{Block, Client, Outcome, Required, Responder, Signing, Transport};
 use podzone::model::{Event, Filter, Kind, Labels, Namespace, Object, ObjectKey, Service, ServiceKind};
 use podzone::transfer::{Allowed, Begun, Counters, Served, Stanza, Transfers, Versions};
 use podzone::tsig::{Algorithm, Key, Keyring, Signer};
@@ -100,7 +100,7 @@ fn query(zone: &[u8], qtype: u16, serial: Option<u32>, edns: Option<u16>) -> Vec
 /// All messages that a packet gets.
 fn ask(packet: &[u8], transport: Transport) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
-    match SERVER.responder.respond(packet, transport, &mut out) {
+    match SERVER.responder.respond(packet, Client::unknown(transport), &mut out) {
         Outcome::Ignored | Outcome::Deferred(_) => Vec::new(),
         Outcome::Answered(_) => vec![out],
         Outcome::Transfer(mut asked) => {

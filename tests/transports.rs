@@ -9,7 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, LazyLock};
 
 use hickory_proto::op::{Message, MessageType};
-use podzone::answer::{Block, Rcode, Responder, Transport};
+use podzone::answer::edns::Terms;
+use podzone::answer::{Block, Client, Rcode, Responder, Transport};
 use podzone::model::{
     Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Event, Filter, Kind, Labels, Namespace, Object, ObjectKey,
     Service, ServiceKind, ServicePort,
@@ -97,7 +98,13 @@ fn responder_in(primary: &str, endpoints: u16) -> Responder {
         Arc::new(Block { view: view.cloned(), bufsize, handles, ..Block::default() })
     };
     let whole = block(Some(&views[0]), None, true);
-    let small = block(Some(&views[1]), Some(BUFSIZE), true);
+    let small = Arc::new(Block {
+        view: views.get(1).cloned(),
+        bufsize: Some(BUFSIZE),
+        minimal: true,
+        handles: true,
+        ..Block::default()
+    });
     Responder::new([
         (Name::parse(primary).unwrap(), Arc::clone(&whole)),
         (Name::parse("second.example").unwrap(), Arc::clone(&whole)),
@@ -250,8 +257,8 @@ fn records(answer: &[u8]) -> usize {
 fn check(responder: &Responder, query: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     // What stood in the buffer before is of no matter.
     let (mut udp, mut tcp) = (vec![0xff; 30], Vec::new());
-    let over_udp = responder.respond(query, Transport::Udp, &mut udp).answered();
-    let over_tcp = responder.respond(query, Transport::Tcp, &mut tcp).answered();
+    let over_udp = responder.respond(query, Client::unknown(Transport::Udp), &mut udp).answered();
+    let over_tcp = responder.respond(query, Client::unknown(Transport::Tcp), &mut tcp).answered();
     assert_eq!(over_udp.is_some(), over_tcp.is_some(), "answered over one transport only");
     let answered = over_udp?;
     let (rcode, flags) = over_tcp.map(|answered| (answered.rcode, answered.flags)).unwrap();
@@ -270,7 +277,7 @@ fn check(responder: &Responder, query: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     }
 
     // The records over UDP are the first of those over TCP.
-    let opt = answered.query.edns.map_or(0, |edns| edns.reply_octets());
+    let opt = answered.query.edns.map_or(0, |edns| edns.reply_octets(Terms::default()));
     let whole = matches!(rcode, Rcode::FORMERR | Rcode::NOTIMP | Rcode::BADVERS);
     let kept = &udp[12..udp.len() - if whole { 0 } else { opt }];
     assert_eq!(kept, &tcp[12..12 + kept.len()], "other records over UDP");

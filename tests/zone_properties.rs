@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use podzone::answer::{Block, Responder, Transport};
+use podzone::answer::{Block, Client, Responder, Transport};
 use podzone::model::{
     Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Event, Filter, Import, Kind, Labels as Metadata, Namespace,
     Object, ObjectKey, Pod, Selector, Service, ServiceKind, ServicePort,
@@ -538,7 +538,7 @@ fn assert_paths_agree(responder: &Responder, records: &[Record], is_synced: bool
 /// Asks over TCP; gives the response code and the number of answers.
 fn ask(responder: &Responder, name: &Name, rtype: u16) -> (u8, u16) {
     let mut out = Vec::new();
-    responder.respond(&query(name, rtype), Transport::Tcp, &mut out).answered().expect("an answer");
+    responder.respond(&query(name, rtype), Client::unknown(Transport::Tcp), &mut out).answered().expect("an answer");
     (out[3] & 0xf, u16::from_be_bytes([out[6], out[7]]))
 }
 

@@ -3,7 +3,7 @@
 use crate::cluster::Cluster;
 use crate::library;
 use crate::wanted::Wanted;
-use podzone::answer::{Outcome, Transport};
+use podzone::answer::{Client, Outcome, Transport};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use std::alloc::System;
 
@@ -20,7 +20,7 @@ pub(crate) fn per_query(cluster: &Cluster, questions: &[Wanted]) -> f64 {
     let mut answer = Vec::with_capacity(ANSWER_OCTETS);
     let region = Region::new(ALLOCATOR);
     let answered = questions.iter().filter(|wanted| {
-        let outcome = responder.respond(&wanted.query, Transport::Udp, &mut answer);
+        let outcome = responder.respond(&wanted.query, Client::unknown(Transport::Udp), &mut answer);
         matches!(outcome, Outcome::Answered(_)) && wanted.is_met_by(&answer)
     });
     let answered = answered.count();

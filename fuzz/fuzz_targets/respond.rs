@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 
 use hickory_proto::op::{Message, MessageType};
 use libfuzzer_sys::fuzz_target;
-use podzone::answer::{Block, Responder, Transport};
+use podzone::answer::{Action, Ahead, Block, Chaos, Client, Local, Network, Policy, Responder, Rule, Transport};
 use podzone::model::{
     Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Event, Filter, Kind, Labels, Namespace, Object, ObjectKey,
     Service, ServiceKind, ServicePort,
@@ -32,7 +32,7 @@ static RESPONDER: LazyLock<Responder> = LazyLock::new(responder);
 fn answer(packet: &[u8], transport: Transport) -> Option<Answer> {
     // What an earlier answer left must not show.
     let mut octets = vec![0xaa; 700];
-    let answered = RESPONDER.respond(packet, transport, &mut octets).answered()?;
+    let answered = RESPONDER.respond(packet, Client::unknown(transport), &mut octets).answered()?;
     let limit = match transport {
         Transport::Tcp => usize::from(u16::MAX),
         Transport::Udp => answered.query.edns.map_or(PAYLOAD_MIN, |edns| PAYLOAD_MIN.max(edns.payload_octets.into())),
@@ -61,6 +61,24 @@ fn check(packet: &[u8]) {
     }
     if udp.octets[2] & TC == 0 {
         assert_eq!(udp.octets, tcp.octets, "not cut, and yet another answer");
+    }
+}
+
+/// All that is answered ahead of zones, and what changes answers.
+fn everything() -> Block {
+    let chaos = Chaos { version: "1".into(), authors: vec!["a".repeat(255); 4], host: "h".into() };
+    let network = Network::new([10, 0, 0, 0].into(), 8).into_iter().collect();
+    let policy = |action, qtype| Policy { action, types: Some(vec![qtype]), networks: None };
+    let elsewhere = Policy { action: Action::Drop, types: None, networks: Some(network) };
+    let policies = vec![elsewhere, policy(Action::Block, 1), policy(Action::Filter, 28), policy(Action::Drop, 16)];
+    let acl = vec![Rule { zones: vec![Name::parse(".").expect("a name")], policies }];
+    let ahead = Ahead { local: Some(Local { prefix: true }), any: true, chaos: Some(chaos), acl };
+    Block {
+        nsid: Some(b"fuzz"[..].into()),
+        minimal: true,
+        ahead: Some(Box::new(ahead)),
+        handles: true,
+        ..Block::default()
     }
 }
 
@@ -135,5 +153,6 @@ fn responder() -> Responder {
         (name("ip6.arpa"), whole),
         (name("s"), block(Some(&views[1]), Some(1000), true)),
         (name("r"), block(None, None, false)),
+        (name("."), Arc::new(everything())),
     ])
 }

@@ -7,10 +7,11 @@
 use std::hint::black_box;
 
 use super::chance;
+use super::client::Client;
 use super::folded::Folded;
 use super::kubernetes::Verdict;
 use super::prepared::{self, Spot};
-use super::responder::{Accepted, Outcome, Received, Responder, Transport, answered};
+use super::responder::{Accepted, Outcome, Received, Responder, answered, begin, finish};
 use crate::zone::{Current, Snapshot};
 
 /// Views of a listener that a batch holds one version of; of others each query takes the version that stands.
@@ -40,13 +41,13 @@ impl<'r> Batch<'r> {
         &self,
         packet: &'p [u8],
         name: &'n mut Folded,
-        transport: Transport,
+        client: Client,
         out: &mut Vec<u8>,
     ) -> Read<'p, 'n>
     where
         'r: 'n,
     {
-        Read(self.responder.accept(packet, name, transport, out))
+        Read(self.responder.accept(packet, name, client, out))
     }
 
     /// Touches what the answers to packets will be made of.
@@ -63,28 +64,23 @@ impl<'r> Batch<'r> {
 
     /// Answers a packet into `out`, if its answer is prepared or given already; `None` leaves it to
     /// [`Responder::respond_composed`].
-    pub fn answer<'p>(&self, read: &Read<'p, '_>, transport: Transport, out: &mut Vec<u8>) -> Option<Outcome<'p>> {
+    pub fn answer<'p>(&self, read: &Read<'p, '_>, out: &mut Vec<u8>) -> Option<Outcome<'p>> {
         match &read.0 {
             Accepted::Ignored => Some(Outcome::Ignored),
             Accepted::Answered(answered) => Some(Outcome::Answered(answered.clone())),
-            Accepted::Query(received) => self.prepared(received, transport, out),
+            Accepted::Query(received) => self.prepared(received, out),
         }
     }
 
     /// An answer that is prepared.
-    pub(super) fn prepared<'p>(
-        &self,
-        received: &Received<'p, '_>,
-        transport: Transport,
-        out: &mut Vec<u8>,
-    ) -> Option<Outcome<'p>> {
+    pub(super) fn prepared<'p>(&self, received: &Received<'p, '_>, out: &mut Vec<u8>) -> Option<Outcome<'p>> {
         if received.is_guarded {
             return None;
         }
         let spot = received.spot.as_ref()?;
         match self.contents.get(received.view?) {
-            Some(Some(content)) => self.prepared_from(spot, content, received, transport, out),
-            _ => self.prepared_from(spot, &spot.fall().view.current(), received, transport, out),
+            Some(Some(content)) => self.prepared_from(spot, content, received, out),
+            _ => self.prepared_from(spot, &spot.fall().view.current(), received, out),
         }
     }
 
@@ -93,15 +89,14 @@ impl<'r> Batch<'r> {
         spot: &Spot<'_>,
         content: &Snapshot,
         received: &Received<'p, '_>,
-        transport: Transport,
         out: &mut Vec<u8>,
     ) -> Option<Outcome<'p>> {
-        let Received { query, question, name, block, .. } = received;
-        let mut message = self.responder.begin(query, block, transport, 0, out);
+        let Received { query, question, name, block, client, .. } = received;
+        let mut message = begin(query, block, client.transport, 0, out);
         let turn = block.rotates.then(chance::next);
         match prepared::answer(content, spot, question, name, turn, &mut message)? {
             Verdict::Answered(rcode) => {
-                let flags = self.responder.finish(message, query, rcode, block.bufsize);
+                let flags = finish(message, query, rcode, block.terms());
                 Some(Outcome::Answered(answered(*query, Some(block.id), rcode, flags)))
             }
             Verdict::PassedOn | Verdict::Elsewhere(_) => None,

@@ -1,8 +1,8 @@
 //! EDNS(0) (RFC 6891), answered as CoreDNS answers it (request/request.go).
 
+use super::client::Transport;
 use super::query::rtype;
 use super::rcode::Rcode;
-use super::responder::Transport;
 use crate::zone::faults::{Fault, planted};
 
 /// The most octets that a UDP datagram holds over IPv4 (RFC 768 and RFC 791: 65,535 less the headers), whatever a client
@@ -10,12 +10,39 @@ use crate::zone::faults::{Fault, planted};
 const DATAGRAM_OCTETS_MAX: u16 = 65_507;
 /// The smallest payload size that counts (RFC 6891 section 6.2.3), which is also the limit without EDNS.
 pub(super) const PAYLOAD_OCTETS_MIN: u16 = 512;
+/// Octets of an OPT record without its options: root name, type, class, TTL, length.
+const OPT_HEAD_OCTETS: usize = 11;
+/// Octets of an option's code and length.
+const OPTION_HEAD_OCTETS: usize = 4;
 /// The `DO` bit of an OPT record's flags (RFC 3225).
 const DO: u32 = 0x8000;
 
 /// Options that are given back as they came: NSID, EXPIRE, COOKIE, TCP KEEPALIVE, PADDING. CoreDNS does so
 /// (request/edns0.go), and dig shows a cookie so echoed; all others are left out.
 const ECHOED: [u16; 5] = [3, 9, 10, 11, 12];
+
+/// NSID (RFC 5001).
+const NSID: u16 = 3;
+/// Extended DNS Errors (RFC 8914).
+const EXTENDED_ERROR: u16 = 15;
+/// The payload size of an answer with an extended error to a client without EDNS.
+const UNASKED_PAYLOAD_OCTETS: u16 = 4096;
+
+/// What a server block has to say in the OPT records of its answers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms<'b> {
+    /// `bufsize`: the largest payload size to honour, in octets.
+    pub bufsize: Option<u16>,
+    /// `nsid`: what the server is called, for clients that ask.
+    pub nsid: Option<&'b [u8]>,
+}
+
+impl Terms<'_> {
+    /// The same without a name: where no plugin answers, CoreDNS's `nsid` has no part in it.
+    pub fn unnamed(bufsize: Option<u16>) -> Self {
+        Self { bufsize, nsid: None }
+    }
+}
 
 /// A query's OPT record.
 #[derive(Clone, Copy, Debug)]
@@ -53,18 +80,30 @@ impl<'a> Edns<'a> {
     }
 
     /// Octets of the reply's OPT record.
-    pub fn reply_octets(&self) -> usize {
-        11 + self.echoed().map(<[u8]>::len).sum::<usize>()
+    pub fn reply_octets(&self, terms: Terms<'_>) -> usize {
+        let options = match self.wanted_name(terms) {
+            Some(name) => OPTION_HEAD_OCTETS + name.len(),
+            None => self.echoed().map(<[u8]>::len).sum::<usize>(),
+        };
+        OPT_HEAD_OCTETS + options
     }
 
-    /// Writes the reply's OPT record.
-    pub fn write_reply(&self, out: &mut Vec<u8>, bufsize: Option<u16>) {
-        let flags = if self.dnssec_ok && !planted(Fault::DoNotCopied) { DO } else { 0 };
-        let octets = self.reply_octets() - 11;
-        write_opt(out, self.offered(bufsize), flags, octets);
-        for option in self.echoed() {
-            out.extend_from_slice(option);
+    /// Writes the reply's OPT record. Where the server's name is wanted, it stands alone and with `DO`, as in CoreDNS
+    /// (plugin/nsid/nsid.go).
+    pub fn write_reply(&self, out: &mut Vec<u8>, terms: Terms<'_>) {
+        let name = self.wanted_name(terms);
+        let copied = self.dnssec_ok && !planted(Fault::DoNotCopied);
+        let flags = if copied || name.is_some() { DO } else { 0 };
+        write_opt(out, self.offered(terms.bufsize), flags, self.reply_octets(terms) - OPT_HEAD_OCTETS);
+        match name {
+            Some(name) => write_option(out, NSID, name),
+            None => self.echoed().for_each(|option| out.extend_from_slice(option)),
         }
+    }
+
+    /// The server's name, if it has one and the client asks for it.
+    pub(super) fn wanted_name<'b>(&self, terms: Terms<'b>) -> Option<&'b [u8]> {
+        terms.nsid.filter(|_| self.split().flatten().any(|(code, _)| code == NSID))
     }
 
     /// Lowers the payload size in a copy of the query to `bufsize`.
@@ -97,21 +136,24 @@ impl<'a> Edns<'a> {
         self.split().flatten().filter(|(code, _)| ECHOED.contains(code)).map(|(_, octets)| octets)
     }
 
-    /// Code and whole octets of each option; a `None` where they are malformed.
     fn split(&self) -> impl Iterator<Item = Option<(u16, &'a [u8])>> + use<'a> {
-        let mut rest = self.options;
-        std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let option = rest.first_chunk::<4>().and_then(|head| {
-                let octets = 4 + usize::from(u16::from_be_bytes([head[2], head[3]]));
-                Some((u16::from_be_bytes([head[0], head[1]]), rest.get(..octets)?))
-            });
-            rest = option.map_or(&[], |(_, octets)| rest.get(octets.len()..).unwrap_or(&[]));
-            Some(option)
-        })
+        split(self.options)
     }
+}
+
+/// Code and whole octets of each option; a `None` where they are malformed.
+fn split(mut rest: &[u8]) -> impl Iterator<Item = Option<(u16, &[u8])>> {
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let option = rest.first_chunk::<OPTION_HEAD_OCTETS>().and_then(|head| {
+            let octets = OPTION_HEAD_OCTETS + usize::from(u16::from_be_bytes([head[2], head[3]]));
+            Some((u16::from_be_bytes([head[0], head[1]]), rest.get(..octets)?))
+        });
+        rest = option.map_or(&[], |(_, octets)| rest.get(octets.len()..).unwrap_or(&[]));
+        Some(option)
+    })
 }
 
 /// The most octets that a reply may have.
@@ -129,7 +171,34 @@ pub(super) fn write_badvers(out: &mut Vec<u8>) {
     write_opt(out, 0, u32::from(Rcode::BADVERS.0 >> 4) << 24, 0);
 }
 
-fn write_opt(out: &mut Vec<u8>, payload_octets: u16, ttl: u32, options_octets: usize) {
+/// Writes the OPT record of an answer that says why it is no other: with `DO`, and also for clients without EDNS, as
+/// CoreDNS does (plugin/acl/acl.go).
+pub(super) fn write_extended_error(out: &mut Vec<u8>, edns: Option<&Edns<'_>>, terms: Terms<'_>, code: u16) {
+    let name = edns.and_then(|edns| edns.wanted_name(terms));
+    let payload = edns.map_or(UNASKED_PAYLOAD_OCTETS, |edns| edns.offered(terms.bufsize));
+    let octets = OPTION_HEAD_OCTETS + 2 + name.map_or(0, |name| OPTION_HEAD_OCTETS + name.len());
+    write_opt(out, payload, DO, octets);
+    write_option(out, EXTENDED_ERROR, &code.to_be_bytes());
+    name.into_iter().for_each(|name| write_option(out, NSID, name));
+}
+
+/// Puts the server's name into the options of another server's OPT record, in the place of that one's.
+pub(super) fn with_name(options: &[u8], name: &[u8]) -> Vec<u8> {
+    let mut named = Vec::with_capacity(options.len() + OPTION_HEAD_OCTETS + name.len());
+    for (_, option) in split(options).flatten().filter(|(code, _)| *code != NSID) {
+        named.extend_from_slice(option);
+    }
+    write_option(&mut named, NSID, name);
+    named
+}
+
+fn write_option(out: &mut Vec<u8>, code: u16, data: &[u8]) {
+    out.extend_from_slice(&code.to_be_bytes());
+    out.extend_from_slice(&u16::try_from(data.len()).unwrap_or_default().to_be_bytes());
+    out.extend_from_slice(data);
+}
+
+pub(super) fn write_opt(out: &mut Vec<u8>, payload_octets: u16, ttl: u32, options_octets: usize) {
     out.push(0);
     out.extend_from_slice(&rtype::OPT.to_be_bytes());
     out.extend_from_slice(&payload_octets.to_be_bytes());

@@ -7,12 +7,13 @@ use hickory_proto::op::Message as ParsedMessage;
 use hickory_proto::serialize::binary::{BinEncodable as _, BinEncoder};
 
 use super::alias::{self, Data};
-use super::edns;
+use super::client::Transport;
+use super::edns::{self, Terms};
 use super::message::Message;
 use super::query::{CLASS_IN, HEADER_OCTETS, Query, bits};
 use super::rcode::Rcode;
 use super::relay;
-use super::responder::{Answered, Responder, Transport};
+use super::responder::{Answered, Block, Responder, finish};
 use super::rotate;
 use crate::tsig::{self, Signer};
 use crate::zone::Name;
@@ -109,6 +110,8 @@ impl Responder {
         let query = self.query(packet)?;
         let block = self.block(deferred.block);
         let bufsize = block.and_then(|block| block.bufsize);
+        let terms = block.map(Block::terms).unwrap_or_default();
+        let is_minimal = block.is_some_and(|block| block.minimal);
         let signature_octets = deferred.signer.as_ref().map_or(0, |signer| signer.octets());
         let limit = edns::reply_limit(transport, query.edns.as_ref(), bufsize).saturating_sub(signature_octets);
         let is_relayed = matches!(deferred.then, Then::Relay);
@@ -116,16 +119,17 @@ impl Responder {
             Then::Relay => {
                 let response = responses.into_iter().next();
                 let response = response.unwrap_or_else(|| Err(LookupError::servfail("no upstream was asked")));
-                match response.and_then(|response| relay::relay(&query, &response, limit, bufsize, out)) {
+                match response.and_then(|response| relay::relay(&query, &response, limit, (terms, is_minimal), out)) {
                     Ok((rcode, flags)) => (rcode, flags, None),
                     Err(error) => {
-                        let flags = self.finish(Message::reply(out, &query, limit), &query, error.rcode, bufsize);
+                        let flags =
+                            finish(Message::reply(out, &query, limit), &query, error.rcode, Terms::unnamed(bufsize));
                         (error.rcode, flags, Some(format!("plugin/forward: {}", error.reason)))
                     }
                 }
             }
             Then::Complete(chain) => {
-                let reserved = query.edns.map_or(0, |edns| edns.reply_octets());
+                let reserved = query.edns.map_or(0, |edns| edns.reply_octets(terms));
                 let mut message = Message::reply(out, &query, limit.saturating_sub(reserved));
                 // An end that was cut, and whose client may have more of it over TCP.
                 let cut =
@@ -133,7 +137,7 @@ impl Responder {
                 message.set(if cut { bits::AA | bits::TC } else { bits::AA });
                 let chain = fill(chain, responses);
                 alias::write(&chain, &mut message);
-                (Rcode::NOERROR, self.finish(message, &query, Rcode::NOERROR, bufsize), None)
+                (Rcode::NOERROR, finish(message, &query, Rcode::NOERROR, terms), None)
             }
         };
         if let Some(block) = block {

@@ -30,6 +30,10 @@ pub(super) struct Message<'o> {
     flags: u16,
     counts: [u16; 3],
     full: bool,
+    /// The class of records.
+    class: u16,
+    /// Whether additional records are left out (`minimal`).
+    is_minimal: bool,
     suffixes: Option<HashMap<Vec<u8>, u16>>,
     question: (usize, usize),
 }
@@ -53,7 +57,27 @@ impl<'o> Message<'o> {
             }
             question.1 = asked.name.len();
         }
-        Self { out, limit, flags, counts: [0; 3], full: false, suffixes: None, question }
+        Self {
+            out,
+            limit,
+            flags,
+            counts: [0; 3],
+            full: false,
+            class: CLASS_IN,
+            is_minimal: false,
+            suffixes: None,
+            question,
+        }
+    }
+
+    /// Gives records another class than IN.
+    pub(super) fn with_class(self, class: u16) -> Self {
+        Self { class, ..self }
+    }
+
+    /// Leaves additional records out, but for EDNS.
+    pub(super) fn minimal(self, is_minimal: bool) -> Self {
+        Self { is_minimal, ..self }
     }
 
     /// Sets header bits.
@@ -71,6 +95,9 @@ impl<'o> Message<'o> {
         ttl_secs: u32,
         rdata: impl FnOnce(&mut Self),
     ) -> bool {
+        if self.is_minimal && section == Section::Additional {
+            return true;
+        }
         if self.full {
             return false;
         }
@@ -81,7 +108,7 @@ impl<'o> Message<'o> {
             Owner::Name(name) => self.name(name),
         }
         self.out.extend_from_slice(&rtype.to_be_bytes());
-        self.out.extend_from_slice(&CLASS_IN.to_be_bytes());
+        self.out.extend_from_slice(&self.class.to_be_bytes());
         self.out.extend_from_slice(&ttl_secs.to_be_bytes());
         let length_at = self.out.len();
         self.out.extend_from_slice(&[0, 0]);
@@ -152,6 +179,9 @@ impl<'o> Message<'o> {
     /// Writes address records of a target: its name stands at an offset of the message, or is a label before what stands
     /// there. `false` if not all of them fit.
     pub(super) fn glue(&mut self, ttl_secs: u32, family: Family, owner: (&[u8], u16), addresses: &[u8]) -> bool {
+        if self.is_minimal {
+            return true;
+        }
         let octets = family.octets();
         let head = Head::new(POINTER | owner.1, family.rtype(), ttl_secs, octets as u16);
         for address in addresses.chunks_exact(octets) {

@@ -5,15 +5,19 @@
 //!            (parse)    (the block)      │      (by name)    (written from what is packed)
 //!                                        └────▶ kubernetes ──▶ locate ──▶ zone::records
 //!                                               (by type)     (by name; composed)
+//!                             ├──────▶ ahead, acl, whoami (before the zones, and behind them)
 //!                             └──────▶ message (write, cut) ──▶ response
 //! ```
 //!
 //! Nothing here awaits, logs, or knows of sockets: [`Responder::respond`] is a function of the packet and of what the
 //! views hold at that moment, and, for the order of records where `loadbalance` is set, of chance.
 
+mod acl;
+mod ahead;
 mod alias;
 mod batch;
 mod chance;
+mod client;
 pub mod edns;
 mod elsewhere;
 mod fall;
@@ -31,11 +35,15 @@ mod routes;
 mod service;
 mod signing;
 mod transfers;
+mod whoami;
 
+pub use acl::{Acl, Action, Network, Policy, Rule};
+pub use ahead::{Ahead, Chaos, Local};
 pub use batch::{Batch, Read};
+pub use client::{Client, Transport};
 pub use elsewhere::{Deferred, Lookup, LookupError};
 pub use folded::Folded;
 pub use rcode::Rcode;
-pub use responder::{Answered, Block, Forwarded, Outcome, Responder, Transport};
+pub use responder::{Answered, Block, Forwarded, Outcome, Responder};
 pub use signing::{Required, Signing};
 pub use transfers::Asked;

@@ -1,10 +1,10 @@
 //! Handing another server's response on: the client's ID, EDNS after what the client offered, and the cut where it does
 //! not fit (request/request.go, func SizeAndDo and Scrub).
 
-use super::edns::Edns;
+use super::edns::{Edns, Terms, with_name, write_opt};
 use super::elsewhere::LookupError;
 use super::message::Message;
-use super::query::{HEADER_OCTETS, Query, RawRecord, bits, parse_record, rtype, skip_question};
+use super::query::{HEADER_OCTETS, Query, RawRecord, bits, opcode, parse_record, rtype, skip_question};
 use super::rcode::Rcode;
 
 /// Writes the response to a query into `out`; its code and header bits.
@@ -15,7 +15,7 @@ pub(super) fn relay(
     query: &Query<'_>,
     response: &[u8],
     limit: usize,
-    bufsize: Option<u16>,
+    (terms, is_minimal): (Terms<'_>, bool),
     out: &mut Vec<u8>,
 ) -> Result<(Rcode, u16), LookupError> {
     let malformed = || LookupError::servfail("the upstream's response is malformed");
@@ -34,18 +34,33 @@ pub(super) fn relay(
         return Err(LookupError { rcode: Rcode::FORMERR, reason: "the upstream answered another question".into() });
     }
     let mut opt: Option<(usize, RawRecord<'_>)> = None;
+    let (mut answers_end, mut is_denial_or_referral) = (at, false);
     for index in 0..u32::from(answers) + u32::from(authority) + u32::from(additional) {
         let record = parse_record(response, at).ok_or_else(malformed)?;
         let end = record.end;
         if record.rtype == rtype::OPT && index >= u32::from(answers) + u32::from(authority) {
             opt = Some((at, record));
+        } else if index >= u32::from(answers) && index < u32::from(answers) + u32::from(authority) {
+            is_denial_or_referral |= matches!(record.rtype, rtype::SOA | rtype::NS);
         }
         at = end;
+        if index < u32::from(answers) {
+            answers_end = at;
+        }
     }
     let extended = opt.as_ref().map_or(0, |(_, record)| (record.ttl >> 24) << 4);
     let rcode = Rcode(u16::try_from(extended).unwrap_or_default() | flags & 0xf);
+    // What `minimal` leaves out: all but the answer, of what is neither a denial nor a referral (plugin/minimal).
+    let is_bare = is_minimal && is_plain(query) && rcode == Rcode::NOERROR && (answers > 0 || !is_denial_or_referral);
+    if is_bare {
+        (at, opt) = (answers_end, None);
+    }
+    let additional = if is_bare { 0 } else { additional };
     out.clear();
     out.extend_from_slice(response.get(..at).unwrap_or(response));
+    if is_bare && let Some(counts) = out.get_mut(8..12) {
+        counts.fill(0);
+    }
     if let Some(id) = out.first_chunk_mut::<2>() {
         *id = query.id.to_be_bytes();
     }
@@ -54,8 +69,18 @@ pub(super) fn relay(
         question.copy_from_slice(asked);
     }
     match (&query.edns, opt) {
-        (Some(edns), Some((at, record))) => edns.rewrite_reply(out, at, record.ttl, bufsize),
-        (Some(edns), None) => append_opt(out, edns, additional, bufsize),
+        (Some(edns), Some((at, record))) => match edns.wanted_name(terms) {
+            // It stands last as a rule; elsewhere it is left as it is.
+            Some(name) if record.end == out.len() => {
+                out.truncate(at);
+                let options = with_name(record.rdata, name);
+                write_opt(out, 0, 0, options.len());
+                out.extend_from_slice(&options);
+                edns.rewrite_reply(out, at, record.ttl, terms.bufsize);
+            }
+            _ => edns.rewrite_reply(out, at, record.ttl, terms.bufsize),
+        },
+        (Some(edns), None) => append_opt(out, edns, additional, terms),
         (None, _) => {}
     }
     if out.len() <= limit {
@@ -64,13 +89,19 @@ pub(super) fn relay(
     // What does not fit is asked for again over TCP; a part of it would serve nobody.
     let mut message = Message::reply(out, query, limit);
     message.set(flags & (bits::AA | bits::RA | bits::AD) | bits::TC);
-    let opt = query.edns.map(|edns| move |out: &mut Vec<u8>| edns.write_reply(out, bufsize));
+    let opt = query.edns.map(|edns| move |out: &mut Vec<u8>| edns.write_reply(out, terms));
     let flags = message.finish(Rcode(rcode.0 & 0xf), opt);
     Ok((rcode, flags))
 }
 
-fn append_opt(out: &mut Vec<u8>, edns: &Edns<'_>, additional: u16, bufsize: Option<u16>) {
-    edns.write_reply(out, bufsize);
+/// Whether a query is neither for a transfer nor a NOTIFY.
+fn is_plain(query: &Query<'_>) -> bool {
+    let asks_for_zone = query.question.is_some_and(|question| matches!(question.qtype, rtype::AXFR | rtype::IXFR));
+    query.opcode() == opcode::QUERY && !asks_for_zone
+}
+
+fn append_opt(out: &mut Vec<u8>, edns: &Edns<'_>, additional: u16, terms: Terms<'_>) {
+    edns.write_reply(out, terms);
     if let Some(count) = out.get_mut(10..12) {
         count.copy_from_slice(&additional.saturating_add(1).to_be_bytes());
     }

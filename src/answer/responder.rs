@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::ahead::Ahead;
 use super::alias;
-use super::edns;
+use super::client::{Client, Transport};
+use super::edns::{self, Terms};
 use super::elsewhere::{self, Deferred};
 use super::fall::{self, Fall};
 use super::folded::Folded;
@@ -18,18 +20,10 @@ use super::rotate;
 use super::routes::Routes;
 use super::signing::Signing;
 use super::transfers::Asked;
+use super::whoami;
 use crate::tsig::Keyring;
 use crate::zone::name::is_at_or_below;
 use crate::zone::{Name, View};
-
-/// How a query came, which decides how long its answer may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Transport {
-    /// UDP: up to what the client takes.
-    Udp,
-    /// TCP: up to 65,535 octets, which is what its length prefix can say (RFC 1035 section 4.2.2).
-    Tcp,
-}
 
 /// A server block, as far as answers need it.
 #[derive(Debug, Default)]
@@ -40,6 +34,14 @@ pub struct Block {
     pub multicluster: Option<Arc<View>>,
     /// `bufsize`, in octets.
     pub bufsize: Option<u16>,
+    /// `nsid`: what the server is called.
+    pub nsid: Option<Box<[u8]>>,
+    /// `minimal`: additional records are left out.
+    pub minimal: bool,
+    /// `local`, `any`, `chaos`, `acl`, where there is any of them.
+    pub ahead: Option<Box<Ahead>>,
+    /// `whoami`: who asks is told who that is, where nobody else has an answer.
+    pub whoami: bool,
     /// `forward`: which names go to its upstreams.
     pub forward: Option<Forwarded>,
     /// `tsig`: which queries must be signed.
@@ -74,6 +76,11 @@ impl Block {
         fall::find(self.views().map(|view| &**view), name)
     }
 
+    /// What it says in OPT records.
+    pub(super) fn terms(&self) -> Terms<'_> {
+        Terms { bufsize: self.bufsize, nsid: self.nsid.as_deref() }
+    }
+
     /// Whether a name (wire form, lower case) goes to the block's upstreams.
     fn forwards(&self, name: &[u8]) -> bool {
         self.forward.as_ref().is_some_and(|forward| {
@@ -88,8 +95,8 @@ impl Block {
 pub struct Responder {
     pub(super) routes: Routes,
     blocks: HashMap<usize, Arc<Block>>,
-    /// Whether other classes than IN are looked at: CoreDNS does so on a listener where something is forwarded
-    /// (core/dnsserver/server.go, EnableChaos).
+    /// Whether other classes than IN are looked at: CoreDNS does so on a listener where something is forwarded, or
+    /// `chaos` stands (core/dnsserver/server.go, EnableChaos).
     any_class: bool,
     /// The keys of all blocks: a block's queries may be signed with any of them.
     pub(super) keys: Keyring,
@@ -115,6 +122,7 @@ pub(super) struct Received<'p, 'n> {
     pub(super) question: Question<'p>,
     pub(super) name: &'n Folded,
     pub(super) block: &'n Block,
+    pub(super) client: Client,
     /// The block's view that the name falls into, as an index into [`Routes::views`].
     pub(super) view: Option<usize>,
     /// Where in the view the name leads.
@@ -165,7 +173,8 @@ impl Responder {
     pub fn new(zones: impl IntoIterator<Item = (Name, Arc<Block>)>) -> Self {
         let routes = Routes::new(zones);
         let blocks: HashMap<usize, Arc<Block>> = routes.blocks().map(|block| (block.id, Arc::clone(block))).collect();
-        let any_class = blocks.values().any(|block| block.forward.is_some());
+        let has_chaos = |block: &Block| block.ahead.as_ref().is_some_and(|ahead| ahead.chaos.is_some());
+        let any_class = blocks.values().any(|block| block.forward.is_some() || has_chaos(block));
         Self { routes, blocks, any_class, keys: Keyring::default() }
     }
 
@@ -175,38 +184,31 @@ impl Responder {
     }
 
     /// Answers a packet into `out`, as far as that can be done here and now.
-    pub fn respond<'p>(&self, packet: &'p [u8], transport: Transport, out: &mut Vec<u8>) -> Outcome<'p> {
+    pub fn respond<'p>(&self, packet: &'p [u8], client: Client, out: &mut Vec<u8>) -> Outcome<'p> {
         let (batch, mut name) = (self.batch(), Folded::EMPTY);
-        match self.accept(packet, &mut name, transport, out) {
+        match self.accept(packet, &mut name, client, out) {
             Accepted::Ignored => Outcome::Ignored,
             Accepted::Answered(answered) => Outcome::Answered(answered),
-            Accepted::Query(query) => {
-                batch.prepared(&query, transport, out).unwrap_or_else(|| self.compose(packet, &query, transport, out))
-            }
+            Accepted::Query(query) => batch.prepared(&query, out).unwrap_or_else(|| self.compose(packet, &query, out)),
         }
     }
 
     /// Answers a packet into `out` if its answer is prepared or short. `None` leaves it to
     /// [`Responder::respond_composed`].
-    pub fn respond_at_once<'p>(
-        &self,
-        packet: &'p [u8],
-        transport: Transport,
-        out: &mut Vec<u8>,
-    ) -> Option<Outcome<'p>> {
+    pub fn respond_at_once<'p>(&self, packet: &'p [u8], client: Client, out: &mut Vec<u8>) -> Option<Outcome<'p>> {
         let (batch, mut name) = (self.batch(), Folded::EMPTY);
-        let read = batch.read(packet, &mut name, transport, out);
-        batch.answer(&read, transport, out)
+        let read = batch.read(packet, &mut name, client, out);
+        batch.answer(&read, out)
     }
 
     /// Answers a packet like [`Responder::respond`], and uses nothing that is prepared: the same records, perhaps
     /// compressed in another way.
-    pub fn respond_composed<'p>(&self, packet: &'p [u8], transport: Transport, out: &mut Vec<u8>) -> Outcome<'p> {
+    pub fn respond_composed<'p>(&self, packet: &'p [u8], client: Client, out: &mut Vec<u8>) -> Outcome<'p> {
         let mut name = Folded::EMPTY;
-        match self.accept(packet, &mut name, transport, out) {
+        match self.accept(packet, &mut name, client, out) {
             Accepted::Ignored => Outcome::Ignored,
             Accepted::Answered(answered) => Outcome::Answered(answered),
-            Accepted::Query(query) => self.compose(packet, &query, transport, out),
+            Accepted::Query(query) => self.compose(packet, &query, out),
         }
     }
 
@@ -216,9 +218,10 @@ impl Responder {
         &'n self,
         packet: &'p [u8],
         name: &'n mut Folded,
-        transport: Transport,
+        client: Client,
         out: &mut Vec<u8>,
     ) -> Accepted<'p, 'n> {
+        let transport = client.transport;
         let query = match parse(packet) {
             Parsed::Ignored => return Accepted::Ignored,
             Parsed::Rejected(query, rcode) => return Accepted::Answered(reject(query, rcode, out)),
@@ -243,24 +246,22 @@ impl Responder {
                 let spot = fall.map(|(_, fall)| Spot::find(fall, name));
                 let signing = route.block.signing.as_ref();
                 let is_guarded = signing.is_some_and(|signing| signing.concerns(&query, &question, name));
-                Accepted::Query(Received { query, question, name, block: &route.block, view, spot, is_guarded })
+                let received = Received { query, question, name, block: &route.block, client, view, spot, is_guarded };
+                match &route.block.ahead {
+                    Some(ahead) => ahead.accept(received, out),
+                    None => Accepted::Query(received),
+                }
             }
             None => Accepted::Answered(self.fail(query, None, Rcode::REFUSED, None, transport, out)),
         }
     }
 
     /// An answer that is composed of records, or others' to give.
-    fn compose<'p>(
-        &self,
-        packet: &[u8],
-        received: &Received<'p, '_>,
-        transport: Transport,
-        out: &mut Vec<u8>,
-    ) -> Outcome<'p> {
+    fn compose<'p>(&self, packet: &[u8], received: &Received<'p, '_>, out: &mut Vec<u8>) -> Outcome<'p> {
         if received.is_guarded {
-            return self.compose_guarded(packet, received, transport, out);
+            return self.compose_guarded(packet, received, out);
         }
-        self.compose_within(packet, received, transport, 0, out)
+        self.compose_within(packet, received, 0, out)
     }
 
     /// The same, with room for a signature of so many octets.
@@ -268,11 +269,11 @@ impl Responder {
         &self,
         packet: &[u8],
         received: &Received<'p, '_>,
-        transport: Transport,
         signature_octets: usize,
         out: &mut Vec<u8>,
     ) -> Outcome<'p> {
-        let &Received { query, question, name, block, spot, .. } = received;
+        let &Received { query, question, name, block, client, spot, .. } = received;
+        let transport = client.transport;
         if let Some(asked) = Asked::read(packet, received) {
             // A transfer is a stream of messages, but for an IXFR that fits into one (RFC 5936 section 4.2, RFC 1995
             // section 2).
@@ -282,10 +283,10 @@ impl Responder {
             return Outcome::Transfer(asked);
         }
         if let Some(spot) = spot {
-            let mut message = self.begin(&query, block, transport, signature_octets, out);
+            let mut message = begin(&query, block, transport, signature_octets, out);
             match kubernetes::answer(self, spot.fall(), &question, name, &mut message) {
                 Verdict::Answered(rcode) => {
-                    let flags = self.finish(message, &query, rcode, block.bufsize);
+                    let flags = finish(message, &query, rcode, block.terms());
                     rotate::if_wanted(block, out);
                     return Outcome::Answered(answered(query, Some(block.id), rcode, flags));
                 }
@@ -298,25 +299,17 @@ impl Responder {
         if block.forwards(name.as_wire()) {
             return Outcome::Deferred(Deferred::relay(block.id, packet, &query, block.bufsize));
         }
+        if block.whoami {
+            let mut message = begin(&query, block, transport, signature_octets, out).with_class(question.qclass);
+            whoami::write(&mut message, client);
+            let flags = finish(message, &query, Rcode::NOERROR, block.terms());
+            return Outcome::Answered(answered(query, Some(block.id), Rcode::NOERROR, flags));
+        }
         let failure = match block.forward {
             Some(_) => "plugin/forward: no next plugin found",
             None => "plugin/kubernetes: no next plugin found",
         };
         Outcome::Answered(self.fail(query, Some(block), Rcode::SERVFAIL, Some(failure), transport, out))
-    }
-
-    /// Begins the response to a query of a block, with room for its OPT record, and for a signature.
-    pub(super) fn begin<'o>(
-        &self,
-        query: &Query<'_>,
-        block: &Block,
-        transport: Transport,
-        signature_octets: usize,
-        out: &'o mut Vec<u8>,
-    ) -> Message<'o> {
-        let reserved = signature_octets + query.edns.map_or(0, |edns| edns.reply_octets());
-        let limit = edns::reply_limit(transport, query.edns.as_ref(), block.bufsize);
-        Message::reply(out, query, limit.saturating_sub(reserved))
     }
 
     /// A response without records.
@@ -331,14 +324,9 @@ impl Responder {
     ) -> Answered<'p> {
         let bufsize = block.and_then(|block| block.bufsize);
         let limit = edns::reply_limit(transport, query.edns.as_ref(), bufsize);
-        let flags = self.finish(Message::reply(out, &query, limit), &query, rcode, bufsize);
+        let flags = finish(Message::reply(out, &query, limit), &query, rcode, Terms::unnamed(bufsize));
         let failure = failure.map(Cow::Borrowed);
         Answered { failure, ..answered(query, block.map(|block| block.id), rcode, flags) }
-    }
-
-    /// Ends a response with its OPT record, if the client speaks EDNS; its header bits.
-    pub(super) fn finish(&self, message: Message<'_>, query: &Query<'_>, rcode: Rcode, bufsize: Option<u16>) -> u16 {
-        message.finish(rcode, query.edns.map(|edns| move |out: &mut Vec<u8>| edns.write_reply(out, bufsize)))
     }
 
     /// A query that was read before; `None` if the packet is none.
@@ -369,6 +357,24 @@ impl Responder {
         }
         if block.forwards(wire) { vec![elsewhere::placeholder(block.id, name)] } else { Vec::new() }
     }
+}
+
+/// Begins the response to a query of a block, with room for its OPT record, and for a signature.
+pub(super) fn begin<'o>(
+    query: &Query<'_>,
+    block: &Block,
+    transport: Transport,
+    signature_octets: usize,
+    out: &'o mut Vec<u8>,
+) -> Message<'o> {
+    let reserved = signature_octets + query.edns.map_or(0, |edns| edns.reply_octets(block.terms()));
+    let limit = edns::reply_limit(transport, query.edns.as_ref(), block.bufsize);
+    Message::reply(out, query, limit.saturating_sub(reserved)).minimal(block.minimal)
+}
+
+/// Ends a response with its OPT record, if the client speaks EDNS; its header bits.
+pub(super) fn finish(message: Message<'_>, query: &Query<'_>, rcode: Rcode, terms: Terms<'_>) -> u16 {
+    message.finish(rcode, query.edns.map(|edns| move |out: &mut Vec<u8>| edns.write_reply(out, terms)))
 }
 
 /// A refusal without looking at the rest: the header's other bits come back as they were, but for AA and Z.

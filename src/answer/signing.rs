@@ -1,11 +1,12 @@
 //! Signed queries (`tsig`, RFC 8945), as CoreDNS's plugin treats them (plugin/tsig/tsig.go): a query that is signed, or
 //! must be, is checked before anything else, and its answer is signed.
 
+use super::edns::Terms;
 use super::folded::Folded;
 use super::message::Message;
 use super::query::{Query, Question};
 use super::rcode::Rcode;
-use super::responder::{Outcome, Received, Responder, Transport, answered, reject};
+use super::responder::{Outcome, Received, Responder, answered, finish, reject};
 use crate::tsig::{self, Failure, verify};
 use crate::zone::Name;
 
@@ -58,12 +59,11 @@ impl Responder {
         &self,
         packet: &[u8],
         received: &Received<'p, '_>,
-        transport: Transport,
         out: &mut Vec<u8>,
     ) -> Outcome<'p> {
-        let &Received { query, block, .. } = received;
+        let &Received { query, block, client, .. } = received;
         let Some(start) = query.tsig_at else {
-            return Outcome::Answered(self.fail(query, Some(block), Rcode::REFUSED, None, transport, out));
+            return Outcome::Answered(self.fail(query, Some(block), Rcode::REFUSED, None, client.transport, out));
         };
         let now = tsig::now();
         let mut signer = match verify(packet, start, &self.keys, now) {
@@ -71,7 +71,7 @@ impl Responder {
             Err(Failure::Malformed) => return Outcome::Answered(reject(query, Rcode::FORMERR, out)),
             Err(Failure::Refused(refusal)) => {
                 let message = Message::reply(out, &query, usize::MAX);
-                let flags = self.finish(message, &query, Rcode::NOTAUTH, block.bufsize);
+                let flags = finish(message, &query, Rcode::NOTAUTH, Terms::unnamed(block.bufsize));
                 tracing::trace!(reason = refusal.reason(), "a signature does not hold");
                 refusal.append_to(out, now);
                 return Outcome::Answered(answered(query, Some(block.id), Rcode::NOTAUTH, flags));
@@ -79,7 +79,8 @@ impl Responder {
         };
         // Whoever comes next sees no signature: it ends here.
         let plain = tsig::strip(packet, start);
-        match self.compose_within(&plain, received, transport, signer.octets(), out) {
+        let refused = block.ahead.as_ref().and_then(|ahead| ahead.refuse(received, out));
+        match refused.unwrap_or_else(|| self.compose_within(&plain, received, signer.octets(), out)) {
             Outcome::Ignored => Outcome::Ignored,
             Outcome::Answered(answered) => {
                 signer.sign(out, now);

@@ -1,7 +1,7 @@
 //! Which zones are served on which sockets.
 
-use std::collections::{BTreeMap, HashSet};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -9,8 +9,10 @@ use anyhow::Context as _;
 use super::transfers::{keys, signing, transfers, zones};
 use super::views::ViewPlan;
 use super::workers::workers;
-use crate::answer::{Block, Forwarded, Responder};
-use crate::config::{Config, Forward, Multisocket, ServerBlock, syntax_warning};
+use crate::answer::{Action, Ahead, Block, Chaos, Forwarded, Local, Network, Policy, Responder, Rule};
+use crate::config::{
+    self, AclAction, AclPolicy, AclRule, Config, Forward, MaxTcpQueries, Multisocket, ServerBlock, syntax_warning,
+};
 use crate::forward::{Forwarder, Forwarders};
 use crate::net::{Elsewhere, Service, Serving, Slots, Sockets, TcpLimits, Transferring, WaitingRoom};
 use crate::telemetry::{BlockLog, Counters, QueryLog, ServerCounters, Witness, server_label};
@@ -28,6 +30,24 @@ pub(super) struct Listener {
 }
 
 impl Listener {
+    /// What its TCP clients may take: what the last of its blocks says that says something, as in CoreDNS
+    /// (core/dnsserver/server.go, func NewServer).
+    fn tcp_limits(&self, config: &Config) -> TcpLimits {
+        let blocks: BTreeSet<usize> = self.zones.values().copied().collect();
+        let mut limits = TcpLimits::default();
+        for timeouts in blocks.into_iter().filter_map(|index| config.blocks.get(index)).map(|block| block.timeouts) {
+            limits.first_read = timeouts.read.unwrap_or(limits.first_read);
+            limits.write = timeouts.write.unwrap_or(limits.write);
+            limits.idle = timeouts.idle.unwrap_or(limits.idle);
+            limits.queries = match timeouts.max_tcp_queries {
+                Some(MaxTcpQueries::Unlimited) => None,
+                Some(MaxTcpQueries::Number(number)) => Some(number),
+                None => limits.queries,
+            };
+        }
+        limits
+    }
+
     /// The name of the server that it is part of: both families of all addresses are one.
     fn server(&self) -> String {
         server_label(self.bound.then(|| self.address.ip()), self.address.port())
@@ -90,10 +110,25 @@ pub(super) fn open(
             let (bufsize, rotates) = (block.bufsize, block.loadbalance);
             let (signing, transfers) = (block.tsig.as_ref().map(signing), zones(block));
             let handles = !handlers(block).is_empty();
-            Arc::new(Block { view, multicluster, forward, signing, transfers, bufsize, rotates, handles, id })
+            Arc::new(Block {
+                view,
+                multicluster,
+                forward,
+                signing,
+                transfers,
+                bufsize,
+                nsid: block.nsid.as_ref().map(|name| name.as_bytes().into()),
+                minimal: block.minimal,
+                ahead: ahead(block).map(Box::new),
+                whoami: block.whoami,
+                rotates,
+                handles,
+                id,
+            })
         })
         .collect();
-    let forwarders = config.blocks.iter().map(|block| block.forward.clone().map(Forwarder::new)).collect();
+    let forwarder = |block: &ServerBlock| Some(Forwarder::new(block.forward.clone()?, block.cancel));
+    let forwarders = config.blocks.iter().map(forwarder).collect();
     let elsewhere: Arc<dyn Elsewhere> = Arc::new(Forwarders(forwarders));
     let (keys, transfers, slots) = (keys(config), transfers(config, views), Arc::<Slots>::default());
     // All sockets are opened before one is served: a server that cannot open all of them serves none.
@@ -120,10 +155,46 @@ pub(super) fn open(
         for socket in sockets.udp {
             serving.udp(socket, Arc::clone(&service)).context("cannot start a UDP worker")?;
         }
-        serving.tcp(sockets.tcp, service, TcpLimits::default());
+        serving.tcp(sockets.tcp, service, listener.tcp_limits(config));
     }
     Ok(serving)
 }
+
+/// What is answered ahead of a block's zones, if anything is.
+fn ahead(block: &ServerBlock) -> Option<Ahead> {
+    let rule = |rule: &AclRule| Rule {
+        zones: rule.zones.iter().filter_map(|zone| Name::parse(zone)).collect(),
+        policies: rule.policies.iter().map(policy).collect(),
+    };
+    let chaos = |chaos: &config::Chaos| {
+        let authors = if chaos.authors.is_empty() { vec![AUTHORS.to_owned()] } else { chaos.authors.clone() };
+        let version = chaos.version.clone().unwrap_or_else(|| concat!("podzone-", env!("CARGO_PKG_VERSION")).into());
+        Chaos { version, authors, host: chaos.host.clone() }
+    };
+    let ahead = Ahead {
+        local: block.local.map(|local| Local { prefix: local.prefix }),
+        any: block.any,
+        chaos: block.chaos.as_ref().map(chaos),
+        acl: block.acl.iter().map(rule).collect(),
+    };
+    let is_empty = ahead.local.is_none() && !ahead.any && ahead.chaos.is_none() && ahead.acl.is_empty();
+    (!is_empty).then_some(ahead)
+}
+
+fn policy(policy: &AclPolicy) -> Policy {
+    let action = match policy.action {
+        AclAction::Allow => Action::Allow,
+        AclAction::Block => Action::Block,
+        AclAction::Filter => Action::Filter,
+        AclAction::Drop => Action::Drop,
+    };
+    let network = |(address, bits): &(IpAddr, u8)| Network::new(*address, *bits);
+    let networks = policy.networks.as_ref().map(|networks| networks.iter().filter_map(network).collect());
+    Policy { action, types: policy.types.clone(), networks }
+}
+
+/// Who `authors.bind` names if `chaos` names nobody.
+const AUTHORS: &str = "The podzone authors";
 
 /// The names that go to a block's upstreams.
 fn forwarded(forward: &Forward) -> Option<Forwarded> {
@@ -134,15 +205,23 @@ fn forwarded(forward: &Forward) -> Option<Forwarded> {
 /// The directives of a block that CoreDNS would hand a query to. A block without any refuses what it is asked.
 pub(super) fn handlers(block: &ServerBlock) -> Vec<&'static str> {
     let all = [
+        ("cancel", block.cancel.is_some()),
+        ("nsid", block.nsid.is_some()),
         ("bufsize", block.bufsize.is_some()),
         ("prometheus", block.prometheus.is_some()),
         ("errors", block.errors),
         ("log", !block.log.is_empty()),
+        ("local", block.local.is_some()),
+        ("any", block.any),
+        ("chaos", block.chaos.is_some()),
         ("loadbalance", block.loadbalance),
         ("tsig", block.tsig.is_some()),
+        ("acl", !block.acl.is_empty()),
+        ("minimal", block.minimal),
         ("transfer", !block.transfers.is_empty()),
         ("kubernetes", block.kubernetes.is_some()),
         ("forward", block.forward.is_some()),
+        ("whoami", block.whoami),
     ];
     all.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect()
 }

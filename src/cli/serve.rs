@@ -37,7 +37,7 @@ pub(super) enum Failure {
 
 /// Runs the server until a signal ends it.
 pub(super) fn serve(args: &Args) -> ExitCode {
-    crate::telemetry::init(tracing::Level::INFO);
+    crate::telemetry::init();
     panics::watch();
     match try_serve(args) {
         Ok(code) => ExitCode::from(code),
@@ -54,6 +54,7 @@ pub(super) fn serve(args: &Args) -> ExitCode {
 
 fn try_serve(args: &Args) -> Result<u8, Failure> {
     let loaded = config::load(&args.corefile(), args.port).map_err(|error| Failure::Configuration(error.into()))?;
+    crate::telemetry::set_debug_lines(loaded.config.blocks.iter().any(|block| block.debug));
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

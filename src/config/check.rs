@@ -7,25 +7,38 @@ use super::machine::Machine;
 use super::reader::Reader;
 use super::report::Report;
 use super::zone::{self, ZoneError};
-use super::{Config, ServerBlock, ZoneKey, admin_overlaps, bind, bufsize, errors, forward, health, kubernetes, log};
-use super::{loadbalance, multisocket, prometheus, ready, transfer, tsig};
+use super::{
+    Config, ServerBlock, Timeouts, ZoneKey, acl, admin_overlaps, bind, bufsize, cancel, chaos, errors, forward,
+};
+use super::{health, kubernetes, loadbalance, local, log, multisocket, nsid, plain, prometheus, ready, timeouts};
+use super::{transfer, tsig};
 use crate::corefile::{self, Diagnostic, Directive, Token};
 
 /// Directives that podzone serves, in the order in which CoreDNS sets them up.
-pub const SERVED: [&str; 13] = [
+pub const SERVED: [&str; 23] = [
+    "cancel",
+    "timeouts",
     "multisocket",
+    "nsid",
     "bufsize",
     "bind",
+    "debug",
     "ready",
     "health",
     "prometheus",
     "errors",
     "log",
+    "local",
+    "any",
+    "chaos",
     "loadbalance",
     "tsig",
+    "acl",
+    "minimal",
     "transfer",
     "kubernetes",
     "forward",
+    "whoami",
 ];
 
 /// Checks all blocks.
@@ -43,6 +56,16 @@ pub(super) fn check(
         .iter()
         .map(|keys| ServerBlock {
             keys: keys.iter().map(|(key, _)| key.clone()).collect(),
+            cancel: None,
+            timeouts: Timeouts::default(),
+            nsid: None,
+            debug: false,
+            local: None,
+            any: false,
+            chaos: None,
+            acl: Vec::new(),
+            minimal: false,
+            whoami: false,
             multisocket: None,
             bind: Vec::new(),
             bufsize: None,
@@ -109,7 +132,23 @@ fn check_keys<'a>(
 
 fn check_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn Machine, report: &mut Report) {
     let reader = Reader::new(directive);
-    match directive.name.as_str() {
+    let name = directive.name.as_str();
+    if let "any" | "minimal" | "whoami" | "debug" = name {
+        plain::check(name, reader, report);
+        return match name {
+            "any" => block.any = true,
+            "minimal" => block.minimal = true,
+            "whoami" => block.whoami = true,
+            _ => block.debug = true,
+        };
+    }
+    match name {
+        "cancel" => block.cancel = cancel::check(reader, report),
+        "timeouts" => block.timeouts = timeouts::check(reader, report),
+        "nsid" => block.nsid = nsid::check(reader, &machine.host_name(), report),
+        "local" => block.local = Some(local::check(reader, report)),
+        "chaos" => block.chaos = chaos::check(reader, &machine.host_name(), report),
+        "acl" => block.acl = acl::check(reader, &block.keys, report),
         "multisocket" => block.multisocket = multisocket::check(reader, report),
         "bufsize" => block.bufsize = bufsize::check(reader, report),
         "bind" => block.bind = bind::check(reader, machine, report).unwrap_or_default(),

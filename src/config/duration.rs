@@ -79,6 +79,15 @@ pub(super) fn parse(text: &str) -> Result<Duration, DurationError> {
     u64::try_from(total).map(Duration::from_nanos).map_err(|_| invalid())
 }
 
+/// Reads a duration, or a whole number of seconds.
+///
+/// # Errors
+/// In CoreDNS's words (plugin/pkg/durations), if the text is neither.
+pub(super) fn parse_argument(text: &str) -> Result<Duration, String> {
+    let text = if super::number::parse(text).is_ok() { format!("{text}s") } else { text.to_owned() };
+    parse(&text).map_err(|_| format!("failed to parse duration '{text}'"))
+}
+
 fn split_digits(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }

@@ -16,6 +16,11 @@ pub trait Machine: Files {
     /// # Errors
     /// If the system does not tell.
     fn interfaces(&self) -> io::Result<Vec<(String, IpAddr)>>;
+
+    /// The host's name; `localhost` if it has none that can be told.
+    fn host_name(&self) -> String {
+        "localhost".into()
+    }
 }
 
 /// The machine that this process runs on.
@@ -49,5 +54,9 @@ impl Machine for ThisMachine {
             Some((interface.interface_name, ip))
         });
         Ok(addresses.collect())
+    }
+
+    fn host_name(&self) -> String {
+        nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "localhost".into())
     }
 }

@@ -4,11 +4,14 @@
 //! and refuses what it cannot mean with the place and the mend. It knows names and options, and nothing of how
 //! they are served.
 
+mod acl;
 mod admin_address;
 mod admin_overlaps;
 mod api_limits;
 mod bind;
 mod bufsize;
+mod cancel;
+mod chaos;
 mod check;
 mod duration;
 mod error;
@@ -19,15 +22,19 @@ mod known;
 mod kubernetes;
 mod load;
 mod loadbalance;
+mod local;
 mod log;
 mod machine;
 mod multisocket;
+mod nsid;
 mod number;
+mod plain;
 mod prometheus;
 mod reader;
 mod ready;
 mod record_types;
 mod report;
+mod timeouts;
 mod transfer;
 mod tsig;
 mod zone;
@@ -64,6 +71,14 @@ pub struct ServerBlock {
     pub multisocket: Option<Multisocket>,
     /// `bind`: the addresses to listen on; empty means all.
     pub bind: Vec<IpAddr>,
+    /// `cancel`: how long a query may wait for other servers.
+    pub cancel: Option<Duration>,
+    /// `timeouts`: what TCP clients may take.
+    pub timeouts: Timeouts,
+    /// `nsid`: what the server is called, for clients that ask (RFC 5001).
+    pub nsid: Option<String>,
+    /// `debug`: debug lines are logged, of all blocks.
+    pub debug: bool,
     /// `bufsize`: the largest EDNS payload size to honour, in bytes, 512 to 4096; `None` honours the client's.
     pub bufsize: Option<u16>,
     /// `ready`: tells whether everything has been listed.
@@ -76,6 +91,18 @@ pub struct ServerBlock {
     pub errors: bool,
     /// `log`: rules for query logging, in order; the first that matches a name decides.
     pub log: Vec<LogRule>,
+    /// `local`: names of the host alone are answered here.
+    pub local: Option<Local>,
+    /// `any`: what asks for all records gets one that says why not (RFC 8482).
+    pub any: bool,
+    /// `chaos`: what the server says of itself.
+    pub chaos: Option<Chaos>,
+    /// `acl`: what becomes of queries by who asks for what, in order.
+    pub acl: Vec<AclRule>,
+    /// `minimal`: additional records are left out.
+    pub minimal: bool,
+    /// `whoami`: clients are told their own addresses, where nobody else has an answer.
+    pub whoami: bool,
     /// `loadbalance`: addresses and mail exchangers change their order from answer to answer.
     pub loadbalance: bool,
     /// `tsig`: keys, and which queries must be signed.
@@ -86,6 +113,79 @@ pub struct ServerBlock {
     pub kubernetes: Option<Kubernetes>,
     /// `forward`: who is asked about all else.
     pub forward: Option<Forward>,
+}
+
+/// A `timeouts` directive; what is `None` is as without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Timeouts {
+    /// `read`: how long a connection's first query may take, 1 s to 24 h.
+    pub read: Option<Duration>,
+    /// `write`: how long a client may take to accept an answer, 1 s to 24 h.
+    pub write: Option<Duration>,
+    /// `idle`: how long a connection may be idle, 1 s to 24 h.
+    pub idle: Option<Duration>,
+    /// `maxtcpqueries`: queries of a connection, after which it is closed.
+    pub max_tcp_queries: Option<MaxTcpQueries>,
+}
+
+/// How many queries a connection may bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MaxTcpQueries {
+    /// `-1`
+    Unlimited,
+    /// At least 1.
+    Number(u64),
+}
+
+/// A `local` directive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// `localhost_prefix on|off`: whether names that begin with `localhost.` are the host's. Default on.
+    pub prefix: bool,
+}
+
+/// A `chaos` directive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chaos {
+    /// The host's name, at most 255 octets.
+    pub host: String,
+    /// The version, at most 255 octets; `None` is podzone's own.
+    pub version: Option<String>,
+    /// The authors, each at most 255 octets; empty is podzone's own.
+    pub authors: Vec<String>,
+}
+
+/// An `acl` directive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AclRule {
+    /// The zones that it is about: lower case, trailing dot.
+    pub zones: Vec<String>,
+    /// Its lines; the first that fits decides.
+    pub policies: Vec<AclPolicy>,
+}
+
+/// A line of an `acl` directive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AclPolicy {
+    /// What becomes of queries.
+    pub action: AclAction,
+    /// `type`; `None` is all.
+    pub types: Option<Vec<u16>>,
+    /// `net`: addresses, each with how many of its leading bits count; `None` is all.
+    pub networks: Option<Vec<(IpAddr, u8)>>,
+}
+
+/// What becomes of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AclAction {
+    /// `allow`
+    Allow,
+    /// `block`
+    Block,
+    /// `filter`
+    Filter,
+    /// `drop`
+    Drop,
 }
 
 /// A `multisocket` directive.

@@ -33,7 +33,7 @@ impl<'a> Reader<'a> {
         // CoreDNS counts any word as one more line of the directive: it refuses those that may have one line only, with
         // these words, and makes odd sense of the others.
         let mut error = match self.name {
-            "ready" | "prometheus" | "errors" | "kubernetes" => Diagnostic::new(ONCE).at(&token.place),
+            "ready" | "prometheus" | "errors" | "kubernetes" | "nsid" => Diagnostic::new(ONCE).at(&token.place),
             name => Diagnostic::syntax(&token.place, &token.text, name),
         };
         if token.text == "{" {
@@ -53,6 +53,13 @@ impl<'a> Reader<'a> {
             self.next += 1;
         }
         &self.tokens[start..self.next]
+    }
+
+    /// Moves on to the next word of the line, an opening brace too: `true` if there is one.
+    pub(super) fn next_arg(&mut self) -> bool {
+        let is_there = self.peek_on_line().is_some();
+        self.next += usize::from(is_there);
+        is_there
     }
 
     /// The next option of the block that opens on this line, or `None` at the block's end or if there is none.

@@ -27,6 +27,8 @@ const ATTEMPTS_PER_UPSTREAM: usize = 2;
 /// The upstreams of one `forward` directive.
 pub struct Forwarder {
     options: Forward,
+    /// `cancel`: how long a query may take over all attempts, if that is less than [`DEADLINE`].
+    cancel: Option<Duration>,
     upstreams: Vec<Arc<Upstream>>,
     turn: AtomicU32,
     in_flight: AtomicUsize,
@@ -58,9 +60,9 @@ impl Drop for InFlight<'_> {
 
 impl Forwarder {
     /// A forwarder; its upstreams are taken for healthy until one fails.
-    pub fn new(options: Forward) -> Self {
+    pub fn new(options: Forward, cancel: Option<Duration>) -> Self {
         let upstreams = options.to.iter().map(|address| Arc::new(Upstream::new(*address, &options))).collect();
-        Self { options, upstreams, turn: AtomicU32::new(0), in_flight: AtomicUsize::new(0) }
+        Self { options, cancel, upstreams, turn: AtomicU32::new(0), in_flight: AtomicUsize::new(0) }
     }
 
     async fn ask(&self, query: &[u8], transport: Transport) -> Result<Vec<u8>, LookupError> {
@@ -76,11 +78,12 @@ impl Forwarder {
         };
         let over_tcp = self.options.force_tcp || transport == Transport::Tcp && !self.options.prefer_udp;
         let begun = Instant::now();
+        let deadline = self.cancel.unwrap_or(DEADLINE).min(DEADLINE);
         let order = self.order();
         let mut at = 0;
         let mut failure = None;
         for _ in 0..order.len() * ATTEMPTS_PER_UPSTREAM {
-            let left = DEADLINE.saturating_sub(begun.elapsed());
+            let left = deadline.saturating_sub(begun.elapsed());
             if left.is_zero() {
                 break;
             }

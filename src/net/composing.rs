@@ -14,7 +14,7 @@ use super::deferred::Waiting;
 use super::mmsg::WayBack;
 use super::{Exchange, SharedService};
 use crate::answer::query::{Parsed, parse};
-use crate::answer::{Answered, Outcome, Rcode, Transport};
+use crate::answer::{Answered, Client, Outcome, Rcode};
 use crate::panics::contain;
 use crate::transfer::Begun;
 use crate::tsig;
@@ -64,8 +64,9 @@ fn run(jobs: &Receiver<Job>) {
 impl Job {
     fn run(self, answer: &mut Vec<u8>) {
         let Self { service, socket, packet, client, way_back, received } = self;
-        let transport = Transport::Udp;
-        let answered = match service.responder.respond_composed(&packet, transport, answer) {
+        let asks = Client::udp(client);
+        let transport = asks.transport;
+        let answered = match service.responder.respond_composed(&packet, asks, answer) {
             Outcome::Ignored => return,
             Outcome::Answered(answered) => answered,
             Outcome::Deferred(deferred) => {

@@ -13,7 +13,7 @@ use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 use super::composing::{Composer, Job};
 use super::mmsg::{BATCH, Batch};
 use super::{Exchange, Service, SharedService};
-use crate::answer::{Answered, Folded, Outcome, Read, Transport};
+use crate::answer::{Answered, Client, Folded, Outcome, Read, Transport};
 use crate::panics::contain;
 
 /// Datagrams that are still answered when a worker is to end, of those that wait in its socket.
@@ -103,7 +103,7 @@ impl Worker {
         for (((index, read), name), answer) in (0..count).zip(&mut read).zip(names).zip(answers.iter_mut()) {
             let Some(client) = batch.way_back(index).client() else { continue };
             // A panic costs one query.
-            let packet = contain(|| answering.read(batch.query(index), name, Transport::Udp, answer));
+            let packet = contain(|| answering.read(batch.query(index), name, Client::udp(client), answer));
             *read = packet.map(|packet| (client, packet));
         }
         answering.touch(read.iter().flatten().map(|(_, packet)| packet));
@@ -114,7 +114,7 @@ impl Worker {
         let mut answered = 0;
         for ((index, read), answer) in read.iter().enumerate().zip(answers.iter_mut()) {
             let Some((client, packet)) = read else { continue };
-            match contain(|| answering.answer(packet, Transport::Udp, answer)) {
+            match contain(|| answering.answer(packet, answer)) {
                 None | Some(Some(Outcome::Ignored)) => {}
                 Some(Some(Outcome::Answered(made))) => {
                     if is_watched {

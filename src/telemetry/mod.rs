@@ -6,6 +6,7 @@ mod query_log;
 mod witness;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -20,10 +21,23 @@ pub use counters::{Counters, Counts, Distribution, ServerCounters, server_label}
 pub use query_log::{BlockLog, QueryLog};
 pub use witness::Witness;
 
-/// Sends log events of this level and above to standard output.
-pub fn init(level: Level) {
+/// Whether debug lines are written.
+static HAS_DEBUG_LINES: AtomicBool = AtomicBool::new(false);
+
+/// Writes debug lines too, or no longer (`debug`).
+pub fn set_debug_lines(wanted: bool) {
+    HAS_DEBUG_LINES.store(wanted, Ordering::Relaxed);
+    // Each place that logs remembers whether anybody hears it.
+    tracing::callsite::rebuild_interest_cache();
+}
+
+/// Sends log events to standard output: information and what is worse, and debug lines where they are wanted.
+pub fn init() {
     // Libraries speak of single attempts; what they come to is said once, by the part of ours that made them.
-    let ours = filter_fn(move |event| *event.level() <= level && is_ours(event.target()));
+    let ours = filter_fn(|event| {
+        let level = if HAS_DEBUG_LINES.load(Ordering::Relaxed) { Level::DEBUG } else { Level::INFO };
+        *event.level() <= level && is_ours(event.target())
+    });
     let lines = tracing_subscriber::fmt::layer().event_format(CoreDnsLines).with_filter(ours);
     // A second call, in tests, keeps the first.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines));

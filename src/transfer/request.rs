@@ -8,7 +8,7 @@ use super::counters::{Counters, Outcome};
 use super::message::{Head, Zone};
 use super::stream::Stream;
 use super::versions::{Since, Versions};
-use crate::answer::edns::reply_limit;
+use crate::answer::edns::{Terms, reply_limit};
 use crate::answer::query::{Parsed, Query, bits, ixfr_serial, parse, rtype};
 use crate::answer::{Asked, Rcode, Transport};
 use crate::zone::{Contents, Name, View, ZoneFilter};
@@ -199,7 +199,7 @@ fn flags_of(message: &[u8]) -> u16 {
 fn opt_of(query: &Query<'_>, bufsize: Option<u16>) -> Vec<u8> {
     let mut opt = Vec::new();
     if let Some(edns) = &query.edns {
-        edns.write_reply(&mut opt, bufsize);
+        edns.write_reply(&mut opt, Terms::unnamed(bufsize));
     }
     opt
 }

@@ -2,7 +2,7 @@
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::Record;
-use podzone::answer::{Outcome, Responder, Transport};
+use podzone::answer::{Client, Outcome, Responder, Transport};
 
 /// What must be equal of two answers: all but the records' order, and how names are compressed.
 #[derive(Debug, PartialEq)]
@@ -22,8 +22,9 @@ pub(crate) fn agree(responder: &Responder, query: &[u8]) -> bool {
 
 fn agree_over(responder: &Responder, query: &[u8], transport: Transport) -> bool {
     let (mut fast, mut composed) = (Vec::new(), Vec::new());
-    let Some(at_once) = responder.respond_at_once(query, transport, &mut fast) else { return false };
-    let slowly = responder.respond_composed(query, transport, &mut composed);
+    let client = Client::unknown(transport);
+    let Some(at_once) = responder.respond_at_once(query, client, &mut fast) else { return false };
+    let slowly = responder.respond_composed(query, client, &mut composed);
     match (at_once, slowly) {
         (Outcome::Ignored, Outcome::Ignored) => {}
         (Outcome::Answered(one), Outcome::Answered(other)) => {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hickory_proto::op::Message;
-use podzone::answer::{Responder, Transport};
+use podzone::answer::{Client, Responder, Transport};
 use podzone::model::{Event, Filter, Kind, Namespace, Object, ObjectKey, Service, ServiceKind};
 use podzone::zone::{Changes, Contents, Cut, Data, Name, Publisher, Record, Snapshot, View, ViewOptions, ZoneFilter};
 
@@ -140,7 +140,9 @@ fn ask(responder: &Responder, name: &[u8], rtype: u16) -> BTreeSet<Answer> {
     let query = [&header[..], name, &rtype.to_be_bytes(), &[0, 1]].concat();
     let mut out = Vec::new();
     // What leads out of the zone is asked of others.
-    let Some(_) = responder.respond(&query, Transport::Tcp, &mut out).answered() else { return BTreeSet::new() };
+    let Some(_) = responder.respond(&query, Client::unknown(Transport::Tcp), &mut out).answered() else {
+        return BTreeSet::new();
+    };
     let message = Message::from_vec(&out).expect("a message");
     let wire = |record: &hickory_proto::rr::Record| {
         let mut octets = Vec::new();

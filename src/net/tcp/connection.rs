@@ -21,7 +21,7 @@ use tokio::time::sleep_until;
 use super::places::Place;
 use super::transfers::{Next, UnderWay};
 use super::{LINGER, Stop, frames, stopped};
-use crate::answer::{Asked, Outcome, Rcode, Transport};
+use crate::answer::{Asked, Client, Outcome, Rcode, Transport};
 use crate::net::composing::answered_transfer;
 use crate::net::deferred::Waiting;
 use crate::net::{Exchange, SharedService};
@@ -87,6 +87,8 @@ pub(super) struct Connection {
     late: Option<Late>,
     /// Only while a transfer is under way. Until it ends nothing is read.
     transfer: Option<Box<UnderWay>>,
+    /// Queries that may still come, at least 1 while any are read; `None` is any number.
+    queries_left: Option<u64>,
     /// Whether queries are read.
     is_open: bool,
     /// Whether all connections are to end.
@@ -100,7 +102,21 @@ impl Connection {
         let deadline = Instant::now() + place.limits().first_read;
         let (kept, unsent) = (Vec::new(), Vec::new());
         let (late, transfer) = (None, None);
-        Self { stream, client, service, place, kept, unsent, late, transfer, is_open: true, is_ending: false, deadline }
+        let queries_left = place.limits().queries;
+        Self {
+            stream,
+            client,
+            service,
+            place,
+            kept,
+            unsent,
+            late,
+            transfer,
+            queries_left,
+            is_open: true,
+            is_ending: false,
+            deadline,
+        }
     }
 
     pub(super) async fn serve(&mut self, mut stop: Stop) -> io::Result<()> {
@@ -206,7 +222,7 @@ impl Connection {
             && self.has_room()
             && let Some(packet) = frames::first(rest)
         {
-            match self.service.responder.respond(packet, transport, answer) {
+            match self.service.responder.respond(packet, Client::tcp(self.client), answer) {
                 Outcome::Ignored => {}
                 Outcome::Answered(answered) => {
                     if is_watched {
@@ -223,6 +239,14 @@ impl Connection {
                 Outcome::Transfer(asked) => self.begin_transfer(asked, now, answer, answers),
             }
             rest = frames::behind_first(rest);
+            if let Some(left) = &mut self.queries_left {
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    // What has come behind the last one is not read.
+                    self.is_open = false;
+                    return queries.len();
+                }
+            }
         }
         queries.len() - rest.len()
     }

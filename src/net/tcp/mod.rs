@@ -38,6 +38,8 @@ pub struct TcpLimits {
     pub idle: Duration,
     /// How long a client may take to accept an answer.
     pub write: Duration,
+    /// Queries of one connection, after whose answers it is closed.
+    pub queries: Option<u64>,
 }
 
 impl Default for TcpLimits {
@@ -48,6 +50,7 @@ impl Default for TcpLimits {
             first_read: Duration::from_secs(3),
             idle: Duration::from_secs(10),
             write: Duration::from_secs(5),
+            queries: None,
         }
     }
 }
