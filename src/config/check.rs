@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::report::Report;
 use super::zone::{self, ZoneError};
 use super::{Config, ServerBlock, ZoneKey, admin_overlaps, bind, bufsize, errors, forward, health, kubernetes, log};
-use super::{loadbalance, multisocket, prometheus, ready, transfer, tsig};
+use super::{instead, loadbalance, multisocket, prometheus, ready, transfer, tsig, usage};
 use crate::corefile::{self, Diagnostic, Directive, Token};
 
 /// Directives that podzone serves, in the order in which CoreDNS sets them up.
@@ -67,7 +67,8 @@ pub(super) fn check(
     }
     for directive in blocks.iter().flat_map(|block| &block.directives) {
         if !SERVED.contains(&directive.name.as_str()) && DIRECTIVES.contains(&directive.name.as_str()) {
-            report.not_served(&directive.tokens[0], format_args!("directive '{}'", directive.name));
+            let what = format_args!("directive '{}'", directive.name);
+            report.not_served_but(&directive.tokens[0], what, instead::of_directive(&directive.name));
         }
     }
     if report.errors.is_empty() {
@@ -81,6 +82,9 @@ pub(super) fn check(
     Config { blocks: checked }
 }
 
+/// How a key is written.
+const KEY_FORM: &str = "a key is written: [dns://]ZONE[:PORT], where ZONE is a name or a range like 10.0.0.0/8";
+
 fn check_keys<'a>(
     block: &'a corefile::ServerBlock,
     default_port: u16,
@@ -90,12 +94,15 @@ fn check_keys<'a>(
     for word in &block.keys {
         match zone::parse_key(&word.text, default_port) {
             Ok(expanded) => keys.extend(expanded.into_iter().map(|key| (key, word))),
-            Err(ZoneError::Scheme(scheme)) => report.not_served(word, format_args!("transport {scheme}://")),
+            Err(ZoneError::Scheme(scheme)) => {
+                let what = format_args!("transport {scheme}://");
+                report.not_served_but(word, what, instead::of_scheme(scheme));
+            }
             Err(ZoneError::Invalid(message, hint)) => {
                 // A port is first looked at when CoreDNS opens its sockets.
                 let prefix = if message.ends_with("invalid port") { "" } else { "error inspecting server blocks: " };
                 let error = Diagnostic::new(format!("{prefix}{message}")).at(&word.place);
-                report.error(if let Some(hint) = hint { error.hint(hint) } else { error });
+                report.error(error.hint(hint.unwrap_or(KEY_FORM)));
             }
         }
     }
@@ -107,7 +114,18 @@ fn check_keys<'a>(
     keys
 }
 
+/// Checks a directive; whatever is wrong with it, and does not say how to mend it, gets the form of its line.
 fn check_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn Machine, report: &mut Report) {
+    let before = report.errors.len();
+    read_directive(directive, block, machine, report);
+    let found = report.errors.split_off(before);
+    report.errors.extend(found.into_iter().map(|error| match usage::of(directive, &error) {
+        Some(form) if error.hints().is_empty() => error.hint(format!("it is written: {form}")),
+        _ => error,
+    }));
+}
+
+fn read_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn Machine, report: &mut Report) {
     let reader = Reader::new(directive);
     match directive.name.as_str() {
         "multisocket" => block.multisocket = multisocket::check(reader, report),
