@@ -12,7 +12,7 @@ use crate::{NoMachine, cases, nearly_a_corefile, table};
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
     words: Vec<String>,
-    block: Option<Vec<Line>>,
+    block: Option<Vec<Self>>,
 }
 
 /// A server block or a snippet.
@@ -43,7 +43,8 @@ impl Looks {
 
     fn word(&mut self, word: &str, text: &mut String) {
         let is_plain = !word.is_empty() && !word.starts_with('"') && !word.contains([' ', '\n', '#', '\t']);
-        if is_plain && self.next(3) > 0 {
+        // In quotes a backslash at some places says something else.
+        if is_plain && (word.contains('\\') || self.next(3) > 0) {
             text.push_str(word);
         } else {
             text.push('"');
