@@ -38,7 +38,11 @@ pub(super) fn check(
     machine: &dyn Machine,
     report: &mut Report,
 ) -> Config {
+    // With a word misread, what is left would seem to collide where it does not.
+    let mut misread = Misread { parts: Vec::new(), all: !report.errors.is_empty() };
+    let before = report.errors.len();
     let keys: Vec<_> = blocks.iter().map(|block| check_keys(block, default_port, report)).collect();
+    misread.note(KEYS, before, report);
     let mut checked: Vec<ServerBlock> = keys
         .iter()
         .map(|keys| ServerBlock {
@@ -59,11 +63,13 @@ pub(super) fn check(
         })
         .collect();
     for name in SERVED {
+        let before = report.errors.len();
         for (block, checked) in blocks.iter().zip(&mut checked) {
             if let Some(directive) = block.directives.iter().find(|directive| directive.name == name) {
                 check_directive(directive, checked, machine, report);
             }
         }
+        misread.note(name, before, report);
     }
     for directive in blocks.iter().flat_map(|block| &block.directives) {
         if !SERVED.contains(&directive.name.as_str()) && DIRECTIVES.contains(&directive.name.as_str()) {
@@ -71,15 +77,39 @@ pub(super) fn check(
             report.not_served_but(&directive.tokens[0], what, instead::of_directive(&directive.name));
         }
     }
-    if report.errors.is_empty() {
+    if misread.none_of(&[KEYS, "tsig", "transfer", "kubernetes"]) {
         transfer::check_all(blocks, &checked, report);
     }
-    // With a key or an address missing, what is left would seem to collide where it does not.
-    if report.errors.is_empty() {
+    if misread.none_of(&[KEYS, "bind"]) {
         check_overlaps(&keys, &checked, report);
+    }
+    if misread.none_of(&[KEYS, "bind", "ready", "health", "prometheus"]) {
         admin_overlaps::check(blocks, &checked, report);
     }
     Config { blocks: checked }
+}
+
+/// The part of a server block that is no directive.
+const KEYS: &str = "keys";
+
+/// Which parts of the file have errors.
+struct Misread {
+    parts: Vec<&'static str>,
+    /// The file is not well formed, so that any may be missing.
+    all: bool,
+}
+
+impl Misread {
+    /// Keeps `part` if it has brought errors since there were `before`.
+    fn note(&mut self, part: &'static str, before: usize, report: &Report) {
+        if report.errors.len() > before {
+            self.parts.push(part);
+        }
+    }
+
+    fn none_of(&self, parts: &[&str]) -> bool {
+        !self.all && !self.parts.iter().any(|part| parts.contains(part))
+    }
 }
 
 /// How a key is written.

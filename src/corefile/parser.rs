@@ -274,7 +274,7 @@ impl Parser<'_> {
     fn imported(&mut self, import: &Token, argument: Option<Token>) -> Result<Vec<Token>, Option<Box<Diagnostic>>> {
         let refuse = |error: Diagnostic| Some(Box::new(error));
         let Some(argument) = argument else {
-            let message = "Wrong argument count or unexpected line ending after 'import'";
+            let message = format_args!("Wrong argument count or unexpected line ending after '{}'", import.text);
             let error = Diagnostic::parsing(&import.place, message).hint("it is written: import SNIPPET|FILE|PATTERN");
             return Err(refuse(error));
         };
@@ -402,8 +402,11 @@ impl Parser<'_> {
                 }
                 _ => {}
             }
-            tokens.push(self.replaced(&token));
+            let token = self.replaced(&token);
             self.advance();
+            // Errors name the word as it is read.
+            self.last = Some(token.clone());
+            tokens.push(token);
         }
         if let (Some(brace), Some(last)) = (open.last(), &self.last) {
             let error = Diagnostic::parsing(&last.place, "Unexpected EOF");

@@ -88,6 +88,12 @@ fn check_tells_programs_in_json() {
     let warning = &found["warnings"][0];
     assert_eq!((&warning["line"], &warning["column"]), (&1.into(), &1.into()), "{found}");
     assert!(warning["message"].as_str().unwrap().contains("RFC1035 preferred syntax"), "{found}");
+
+    let output = podzone(scratch.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(0));
+    let told = text(&output.stdout);
+    assert!(told.starts_with("warning: Corefile:1: Domain \"a_b.\" does not follow"), "{told}");
+    assert!(told.contains("\n --> Corefile:1:1\n") && told.ends_with("\nCorefile: 1 warning\n"), "{told}");
 }
 
 #[test]
