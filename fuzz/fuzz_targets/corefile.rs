@@ -57,7 +57,12 @@ fn is_formatted_well(text: &str) {
     assert_eq!(format(&again).as_ref(), Ok(&formatted));
     assert_eq!(by_lines(&lex(&source).tokens), by_lines(&lex(&again).tokens));
     assert_eq!(lex(&source).comments.len(), lex(&again).comments.len());
+    // How reading goes on behind an error depends on where lines begin, so that only whether there is one stays the same.
     let (before, after) = (read(text), read(&formatted));
+    assert_eq!(before.errors.is_empty(), after.errors.is_empty());
+    if !before.errors.is_empty() {
+        return;
+    }
     assert_eq!(before.blocks.len(), after.blocks.len());
     for (before, after) in before.blocks.iter().zip(&after.blocks) {
         assert_eq!(by_lines(&before.keys), by_lines(&after.keys));
