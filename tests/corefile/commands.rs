@@ -154,3 +154,29 @@ fn fmt_prints_writes_or_only_looks() {
     assert!(text(&refused.stderr).contains("this quote is never closed"), "{}", text(&refused.stderr));
     assert_eq!(podzone(scratch.path(), &["fmt", "-conf", "nothing"]).status.code(), Some(1));
 }
+
+/// The directives that a program lists, a line each.
+fn directives(program: &Path) -> Vec<String> {
+    let output = Command::new(program).arg("-plugins").output().expect("it runs");
+    text(&output.stdout).lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_directive_of_coredns_is_served_or_refused_by_name_with_what_to_do_instead() {
+    let served = directives(Path::new(env!("CARGO_BIN_EXE_podzone")));
+    let mut others = directives(&crate::support::peers::binary("coredns"));
+    assert!(served.iter().all(|name| others.contains(name)), "{served:?}\n{others:?}");
+    others.retain(|name| !served.contains(name));
+    assert!(others.len() >= 40, "{others:?}");
+    let scratch = folder(&format!(". {{\n{}\n}}\n", others.join("\n")));
+    let output = podzone(scratch.path(), &["check", "-format", "json"]);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let errors = found["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), others.len(), "{found}");
+    for (number, (name, error)) in others.iter().zip(errors).enumerate() {
+        let line = number + 2;
+        let message = format!("Corefile:{line} - Error during parsing: directive '{name}' is not served by podzone");
+        assert_eq!((&error["message"], &error["line"]), (&message.into(), &line.into()));
+        assert!(error["hint"].is_string(), "{error}");
+    }
+}
