@@ -50,3 +50,22 @@ fn the_sample_cluster_answers_as_the_readme_shows() {
         if answered == shown { Ok(()) } else { Err(format!("{answered:#?}")) }
     });
 }
+
+/// Commands of podzone itself, which end by themselves, do as the text around them says.
+#[test]
+fn the_commands_of_the_readme_succeed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).expect("README.md");
+    let blocks = blocks(&readme, "sh");
+    let commands: Vec<&str> =
+        blocks.iter().flat_map(|block| block.lines()).filter_map(|line| line.strip_prefix("podzone ")).collect();
+    for name in ["check", "fmt"] {
+        assert!(commands.iter().any(|command| command.split(' ').next() == Some(name)), "no podzone {name}");
+    }
+    for command in commands {
+        let mut podzone = Command::new(env!("CARGO_BIN_EXE_podzone"));
+        let output = podzone.args(command.split_whitespace()).current_dir(root).output().expect("podzone runs");
+        let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "podzone {command}: {told}");
+    }
+}

@@ -2,6 +2,8 @@
 
 mod admin;
 pub mod args;
+mod check;
+mod fmt;
 mod follow;
 mod listeners;
 mod pid_file;
@@ -13,7 +15,7 @@ mod workers;
 
 use std::process::ExitCode;
 
-use self::args::{Args, ArgsError};
+use self::args::{Args, ArgsError, Command};
 
 /// The exit code of an end in good order, and of one that SIGQUIT asked for.
 const EXIT_OK: u8 = 0;
@@ -29,7 +31,9 @@ const EXIT_UNFINISHED: u8 = 3;
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     match args::parse_from(std::env::args_os()) {
-        Ok(args) => run(&args),
+        Ok(Command::Serve(args)) => run(&args),
+        Ok(Command::Check(args)) => check::check(&args),
+        Ok(Command::Fmt(args)) => fmt::fmt(&args),
         Err(error @ ArgsError::Help(_)) => {
             print!("{error}");
             ExitCode::from(error.exit_code())
@@ -69,10 +73,10 @@ fn go_machine() -> &'static str {
     }
 }
 
-/// What `-plugins` prints: the directives, as CoreDNS lists its plugins.
+/// What `-plugins` prints: the directives, a line each, as CoreDNS lists its plugins (coredns/caddy, plugins.go, func
+/// DescribePlugins).
 fn plugins() -> String {
     let mut names = crate::config::DIRECTIVES;
     names.sort_unstable();
-    let list: Vec<String> = names.iter().map(|name| format!("  dns.{name}\n")).collect();
-    format!("Server types:\n  dns\n\nOther plugins:\n{}", list.concat())
+    names.iter().map(|name| format!("{name}\n")).collect()
 }

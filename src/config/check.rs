@@ -10,8 +10,8 @@ use super::zone::{self, ZoneError};
 use super::{
     Config, ServerBlock, Timeouts, ZoneKey, acl, admin_overlaps, bind, bufsize, cancel, chaos, errors, forward,
 };
-use super::{health, kubernetes, loadbalance, local, log, multisocket, nsid, plain, prometheus, ready, timeouts};
-use super::{transfer, tsig};
+use super::{health, instead, kubernetes, loadbalance, local, log, multisocket, nsid, plain, prometheus, ready};
+use super::{timeouts, transfer, tsig, usage};
 use crate::corefile::{self, Diagnostic, Directive, Token};
 
 /// Directives that podzone serves, in the order in which CoreDNS sets them up.
@@ -51,7 +51,11 @@ pub(super) fn check(
     machine: &dyn Machine,
     report: &mut Report,
 ) -> Config {
+    // With a word misread, what is left would seem to collide where it does not.
+    let mut misread = Misread { parts: Vec::new(), all: !report.errors.is_empty() };
+    let before = report.errors.len();
     let keys: Vec<_> = blocks.iter().map(|block| check_keys(block, default_port, report)).collect();
+    misread.note(KEYS, before, report);
     let mut checked: Vec<ServerBlock> = keys
         .iter()
         .map(|keys| ServerBlock {
@@ -82,27 +86,57 @@ pub(super) fn check(
         })
         .collect();
     for name in SERVED {
+        let before = report.errors.len();
         for (block, checked) in blocks.iter().zip(&mut checked) {
             if let Some(directive) = block.directives.iter().find(|directive| directive.name == name) {
                 check_directive(directive, checked, machine, report);
             }
         }
+        misread.note(name, before, report);
     }
     for directive in blocks.iter().flat_map(|block| &block.directives) {
         if !SERVED.contains(&directive.name.as_str()) && DIRECTIVES.contains(&directive.name.as_str()) {
-            report.not_served(&directive.tokens[0], format_args!("directive '{}'", directive.name));
+            let what = format_args!("directive '{}'", directive.name);
+            report.not_served_but(&directive.tokens[0], what, instead::of_directive(&directive.name));
         }
     }
-    if report.errors.is_empty() {
+    if misread.none_of(&[KEYS, "tsig", "transfer", "kubernetes"]) {
         transfer::check_all(blocks, &checked, report);
     }
-    // With a key or an address missing, what is left would seem to collide where it does not.
-    if report.errors.is_empty() {
+    if misread.none_of(&[KEYS, "bind"]) {
         check_overlaps(&keys, &checked, report);
+    }
+    if misread.none_of(&[KEYS, "bind", "ready", "health", "prometheus"]) {
         admin_overlaps::check(blocks, &checked, report);
     }
     Config { blocks: checked }
 }
+
+/// The part of a server block that is no directive.
+const KEYS: &str = "keys";
+
+/// Which parts of the file have errors.
+struct Misread {
+    parts: Vec<&'static str>,
+    /// The file is not well formed, so that any may be missing.
+    all: bool,
+}
+
+impl Misread {
+    /// Keeps `part` if it has brought errors since there were `before`.
+    fn note(&mut self, part: &'static str, before: usize, report: &Report) {
+        if report.errors.len() > before {
+            self.parts.push(part);
+        }
+    }
+
+    fn none_of(&self, parts: &[&str]) -> bool {
+        !self.all && !self.parts.iter().any(|part| parts.contains(part))
+    }
+}
+
+/// How a key is written.
+const KEY_FORM: &str = "a key is written: [dns://]ZONE[:PORT], where ZONE is a name or a range like 10.0.0.0/8";
 
 fn check_keys<'a>(
     block: &'a corefile::ServerBlock,
@@ -113,12 +147,15 @@ fn check_keys<'a>(
     for word in &block.keys {
         match zone::parse_key(&word.text, default_port) {
             Ok(expanded) => keys.extend(expanded.into_iter().map(|key| (key, word))),
-            Err(ZoneError::Scheme(scheme)) => report.not_served(word, format_args!("transport {scheme}://")),
+            Err(ZoneError::Scheme(scheme)) => {
+                let what = format_args!("transport {scheme}://");
+                report.not_served_but(word, what, instead::of_scheme(scheme));
+            }
             Err(ZoneError::Invalid(message, hint)) => {
                 // A port is first looked at when CoreDNS opens its sockets.
                 let prefix = if message.ends_with("invalid port") { "" } else { "error inspecting server blocks: " };
                 let error = Diagnostic::new(format!("{prefix}{message}")).at(&word.place);
-                report.error(if let Some(hint) = hint { error.hint(hint) } else { error });
+                report.error(error.hint(hint.unwrap_or(KEY_FORM)));
             }
         }
     }
@@ -130,7 +167,18 @@ fn check_keys<'a>(
     keys
 }
 
+/// Checks a directive; whatever is wrong with it, and does not say how to mend it, gets the form of its line.
 fn check_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn Machine, report: &mut Report) {
+    let before = report.errors.len();
+    read_directive(directive, block, machine, report);
+    let found = report.errors.split_off(before);
+    report.errors.extend(found.into_iter().map(|error| match usage::of(directive, &error) {
+        Some(form) if error.hints().is_empty() => error.hint(format!("it is written: {form}")),
+        _ => error,
+    }));
+}
+
+fn read_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn Machine, report: &mut Report) {
     let reader = Reader::new(directive);
     let name = directive.name.as_str();
     if let "any" | "minimal" | "whoami" | "debug" = name {

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Config;
 use super::check;
@@ -9,15 +10,15 @@ use super::error::ConfigError;
 use super::known::DIRECTIVES;
 use super::machine::{Machine, ThisMachine};
 use super::report::Report;
-use crate::corefile::{self, BYTES_MAX, Diagnostic, Files as _, Place, Source};
+use crate::corefile::{self, BYTES_MAX, Diagnostic, Files as _, Place, Source, Warning};
 
 /// A configuration, and what the operator should be told about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
     /// The configuration; without blocks where the text has none.
     pub config: Config,
-    /// What is legal and probably not meant, each with its file and line.
-    pub warnings: Vec<String>,
+    /// What is legal and probably not meant.
+    pub warnings: Vec<Warning>,
 }
 
 /// Reads a Corefile; `stdin` reads a pipe, as in CoreDNS. Keys without a port get `default_port`.
@@ -25,6 +26,14 @@ pub struct Loaded {
 /// # Errors
 /// If the file cannot be read, is not text, or is refused as by [`parse`].
 pub fn load(path: &Path, default_port: u16) -> Result<Loaded, ConfigError> {
+    parse_source(&ThisMachine, &read_source(path)?, default_port)
+}
+
+/// Reads the text of a Corefile; `stdin` reads a pipe.
+///
+/// # Errors
+/// If the file cannot be read, or is not text.
+pub fn read_source(path: &Path) -> Result<Arc<Source>, ConfigError> {
     let name = path.to_string_lossy();
     let bytes = read(path).map_err(|error| refuse_file(&name, &error))?;
     if bytes.len() as u64 > BYTES_MAX {
@@ -38,7 +47,11 @@ pub fn load(path: &Path, default_port: u16) -> Result<Loaded, ConfigError> {
         let at = if text.starts_with('\u{feff}') { at.saturating_sub(3) } else { at };
         refuse_binary(&Source::new(&name, &text), at, "not UTF-8")
     })?;
-    parse(&name, &text, default_port)
+    let source = Source::new(&name, &text);
+    match source.text().find('\0') {
+        Some(at) => Err(refuse_binary(&source, at, "a NUL byte")),
+        None => Ok(source),
+    }
 }
 
 /// Reads the text of a Corefile that errors call `file_name`. Keys without a port get `default_port`.
@@ -55,26 +68,21 @@ pub fn parse(file_name: &str, text: &str, default_port: u16) -> Result<Loaded, C
 /// As for [`parse`].
 pub fn parse_for(machine: &dyn Machine, file_name: &str, text: &str, default_port: u16) -> Result<Loaded, ConfigError> {
     let source = Source::new(file_name, text);
-    if let Some(at) = source.text().find('\0') {
-        return Err(refuse_binary(&source, at, "a NUL byte"));
+    match source.text().find('\0') {
+        Some(at) => Err(refuse_binary(&source, at, "a NUL byte")),
+        None => parse_source(machine, &source, default_port),
     }
-    let parsed = match corefile::parse(&source, &DIRECTIVES, &|name| machine.variable(name), machine) {
-        Ok(parsed) => parsed,
-        Err(errors) => {
-            // The parser never fails without an error.
-            let none = || ConfigError::one(Diagnostic::new(format!("{file_name}: cannot be read")));
-            return Err(ConfigError::all(errors).unwrap_or_else(none));
-        }
-    };
-    let mut report = Report { warnings: parsed.warnings, ..Report::default() };
+}
+
+fn parse_source(machine: &dyn Machine, source: &Arc<Source>, default_port: u16) -> Result<Loaded, ConfigError> {
+    let parsed = corefile::parse(source, &DIRECTIVES, &|name| machine.variable(name), machine);
+    let mut report = Report { errors: parsed.errors, warnings: parsed.warnings, ..Report::default() };
     let config = check::check(&parsed.blocks, default_port, machine, &mut report);
     // CoreDNS has no order for these; the file's reads best.
     report.not_served.sort_by_key(|error| error.place().map(|place| place.start));
     report.errors.append(&mut report.not_served);
-    match ConfigError::all(report.errors) {
-        Some(error) => Err(error),
-        None => Ok(Loaded { config, warnings: report.warnings }),
-    }
+    let warnings = ConfigError::all(report.errors, report.warnings)?;
+    Ok(Loaded { config, warnings })
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -101,7 +109,7 @@ fn refuse_file(name: &str, error: &io::Error) -> ConfigError {
         io::ErrorKind::PermissionDenied => {
             ConfigError::one(diagnostic.hint("the user that podzone runs as must be allowed to read it"))
         }
-        _ => ConfigError::one(diagnostic),
+        _ => ConfigError::one(diagnostic.hint("name a file with -conf FILE, or 'stdin' and give it a pipe")),
     }
 }
 
@@ -111,7 +119,7 @@ fn reason(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
-fn refuse_binary(source: &std::sync::Arc<Source>, at: usize, what: &str) -> ConfigError {
+fn refuse_binary(source: &Arc<Source>, at: usize, what: &str) -> ConfigError {
     let place = Place::of_bytes(source, at, source.text().ceil_char_boundary(at + 1));
     let message = format!("this is not text: {what} at column {}", place.column);
     ConfigError::one(Diagnostic::parsing(&place, message).hint("a Corefile is UTF-8 text; is this the right file?"))

@@ -1,6 +1,6 @@
 //! What checking a Corefile finds.
 
-use crate::corefile::{Diagnostic, Token};
+use crate::corefile::{Diagnostic, Token, Warning};
 
 /// Errors and warnings, in the order in which CoreDNS would come to them: the first error is CoreDNS's error.
 #[derive(Default)]
@@ -8,7 +8,7 @@ pub(super) struct Report {
     pub(super) errors: Vec<Diagnostic>,
     /// What CoreDNS has and podzone has not: told after the errors, for CoreDNS has none here.
     pub(super) not_served: Vec<Diagnostic>,
-    pub(super) warnings: Vec<String>,
+    pub(super) warnings: Vec<Warning>,
 }
 
 impl Report {
@@ -17,7 +17,7 @@ impl Report {
     }
 
     pub(super) fn warn(&mut self, token: &Token, message: impl std::fmt::Display) {
-        self.warnings.push(format!("{}:{}: {message}", token.place.source.name(), token.place.line));
+        self.warnings.push(Warning::new(&token.place, message));
     }
 
     /// `what` (as in "directive 'forward'") is CoreDNS's and not podzone's.

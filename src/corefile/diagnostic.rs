@@ -71,35 +71,43 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Words of the file come back in the headline, and none of them may move the terminal's cursor.
-        for character in self.headline.chars() {
-            if character.is_control() {
-                write!(f, "{}", character.escape_default())?;
-            } else {
-                write!(f, "{character}")?;
-            }
-        }
-        if let Some(place) = &self.place {
-            // The renderer panics on places that do not lie between characters.
-            let text = place.source.text();
-            let start = text.floor_char_boundary(place.start);
-            let mut end = text.ceil_char_boundary(place.end.max(start));
-            // A word that spans lines is shown by its first.
-            if let Some(newline) = text.get(start..end).and_then(|word| word.find('\n')) {
-                end = start + newline;
-            }
-            let snippet =
-                Snippet::source(text).path(place.source.name()).annotation(AnnotationKind::Primary.span(start..end));
-            let mut group = Group::with_level(Level::ERROR).element(snippet);
-            for hint in &self.hints {
-                group = group.element(Level::HELP.message(hint));
-            }
-            // The renderer shows the controls of ASCII as pictures, and passes those of Latin-1 (U+0080 to U+009F) on.
-            let shown = Renderer::plain().render(&[group]).to_string();
-            let harmless = |shown: char| if shown.is_control() && shown != '\n' { '\u{fffd}' } else { shown };
-            write!(f, "\n{}", shown.chars().map(harmless).collect::<String>())
-        } else {
-            self.hints.iter().try_for_each(|hint| write!(f, "\n  = help: {hint}"))
+        write!(f, "{}", harmless(&self.headline))?;
+        match &self.place {
+            Some(place) => write!(f, "\n{}", picture(place, Level::ERROR, &self.hints)),
+            None => self.hints.iter().try_for_each(|hint| write!(f, "\n  = help: {hint}")),
         }
     }
+}
+
+/// Text with its control characters escaped: words of the file come back in it, and none of them may move the terminal's
+/// cursor.
+pub(super) fn harmless(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
+        if character.is_control() {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+        shown
+    })
+}
+
+/// The line of a place with a caret under it, and hints below.
+pub(super) fn picture(place: &Place, level: Level<'_>, hints: &[String]) -> String {
+    // The renderer panics on places that do not lie between characters.
+    let text = place.source.text();
+    let start = text.floor_char_boundary(place.start);
+    let mut end = text.ceil_char_boundary(place.end.max(start));
+    // A word that spans lines is shown by its first.
+    if let Some(newline) = text.get(start..end).and_then(|word| word.find('\n')) {
+        end = start + newline;
+    }
+    let snippet = Snippet::source(text).path(place.source.name()).annotation(AnnotationKind::Primary.span(start..end));
+    let mut group = Group::with_level(level).element(snippet);
+    for hint in hints {
+        group = group.element(Level::HELP.message(hint));
+    }
+    // The renderer shows the controls of ASCII as pictures, and passes those of Latin-1 (U+0080 to U+009F) on.
+    let shown = Renderer::plain().render(&[group]).to_string();
+    shown.chars().map(|shown| if shown.is_control() && shown != '\n' { '\u{fffd}' } else { shown }).collect()
 }

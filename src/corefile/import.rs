@@ -7,6 +7,7 @@ use super::diagnostic::Diagnostic;
 use super::lexer::{Token, lex};
 use super::source::{Place, Source};
 use super::suggest::did_you_mean;
+use super::warning::Warning;
 
 /// The largest Corefile, or file that it imports, that is read, in bytes: four times what a ConfigMap can hold.
 pub const BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -73,14 +74,22 @@ impl Expansions {
     }
 }
 
+/// What files have, put one behind the other.
+#[derive(Default)]
+pub(super) struct Imported {
+    pub(super) tokens: Vec<Token>,
+    /// Quotes that are never closed, in those files.
+    pub(super) errors: Vec<Diagnostic>,
+    pub(super) warning: Option<Warning>,
+}
+
 /// The words of the files that `pattern` names, from the folder of the file that it stands in. `snippets` are the names
 /// that it might have been.
 pub(super) fn import_files<'s>(
     pattern: &Token,
     files: &dyn Files,
     snippets: impl Iterator<Item = &'s String>,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<Token>, Diagnostic> {
+) -> Result<Imported, Diagnostic> {
     let (text, place) = (&pattern.text, &pattern.place);
     let refuse = |message: String| Diagnostic::parsing(place, message);
     let folder = Path::new(place.source.name()).parent().unwrap_or_else(|| Path::new(""));
@@ -90,13 +99,14 @@ pub(super) fn import_files<'s>(
         let message = format!("Glob pattern may only contain one wildcard (*), but has others: {path}");
         return Err(refuse(message).hint("write a line for each import"));
     }
-    let matches =
-        files.matching(&path).map_err(|error| refuse(format!("Failed to use import pattern {text}: {error}")))?;
+    let matches = files.matching(&path).map_err(|error| {
+        refuse(format!("Failed to use import pattern {text}: {error}")).hint("a pattern has one * or ?, and no [ ]")
+    })?;
+    let mut imported = Imported::default();
     if matches.is_empty() {
         if path.contains(['*', '?', '[', ']']) {
-            let (name, line) = (place.source.name(), place.line);
-            warnings.push(format!("{name}:{line}: No files matching import glob pattern: {text}"));
-            return Ok(Vec::new());
+            imported.warning = Some(Warning::new(place, format!("No files matching import glob pattern: {text}")));
+            return Ok(imported);
         }
         let error = refuse(format!("File to import not found: {text}"));
         return Err(match did_you_mean(text, snippets.map(String::as_str)) {
@@ -104,15 +114,15 @@ pub(super) fn import_files<'s>(
             None => error.hint(format!("neither a file {path} nor a snippet ({text}) above this line")),
         });
     }
-    let mut tokens = Vec::new();
     for file in matches {
-        let mut words = lex(&read(&file, place, files)?)?;
-        if let Some(first) = words.first_mut() {
+        let mut lexed = lex(&read(&file, place, files)?);
+        if let Some(first) = lexed.tokens.first_mut() {
             first.begins_line = true;
         }
-        tokens.append(&mut words);
+        imported.tokens.append(&mut lexed.tokens);
+        imported.errors.extend(lexed.error);
     }
-    Ok(tokens)
+    Ok(imported)
 }
 
 fn read(file: &Path, place: &Place, files: &dyn Files) -> Result<std::sync::Arc<Source>, Diagnostic> {
@@ -120,7 +130,7 @@ fn read(file: &Path, place: &Place, files: &dyn Files) -> Result<std::sync::Arc<
     let refuse = |why: &str| Diagnostic::parsing(place, format_args!("Could not import {name}: {why}"));
     let bytes = files.read(file).map_err(|error| match error.kind() {
         io::ErrorKind::IsADirectory => refuse("is a directory").hint(format!("import the files in it: {name}/*")),
-        _ => refuse(&error.to_string()),
+        _ => refuse(&error.to_string()).hint("the user that podzone runs as must be allowed to read it"),
     })?;
     if bytes.len() as u64 > BYTES_MAX {
         return Err(refuse(&format!("larger than {BYTES_MAX} bytes")).hint("is this a Corefile?"));

@@ -25,6 +25,28 @@ impl Token {
     }
 }
 
+/// What a text is made of.
+#[derive(Debug, Default)]
+pub struct Lexed {
+    /// Its words.
+    pub tokens: Vec<Token>,
+    /// Its comments, each from its `#` to the end of its line.
+    pub comments: Vec<Comment>,
+    /// A quote that is never closed. Its word is then taken to end with its line, and what follows is read on.
+    pub error: Option<Diagnostic>,
+}
+
+/// A comment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Comment {
+    /// The byte of its `#`.
+    pub start: usize,
+    /// One past its last byte, which is never the newline.
+    pub end: usize,
+    /// Its line, from 1.
+    pub line: u32,
+}
+
 /// Cuts a source into words.
 ///
 /// White space parts words. A word that begins with `"` goes to the next `"`, over lines too, and in it a backslash
@@ -33,21 +55,20 @@ impl Token {
 ///
 /// Two things differ from caddy's lexer on purpose: a comment that touches a word (`errors#why`) ends with its line,
 /// not at its first space, and a quote that is never closed is refused where it opens, not read to the end.
-pub fn lex(source: &Arc<Source>) -> Result<Vec<Token>, Diagnostic> {
-    let mut lexer = Lexer { source, tokens: Vec::new(), word: None, line: 1, column: 1 };
-    let mut in_comment = false;
-    for (at, character) in source.text().char_indices() {
-        lexer.step(at, character, &mut in_comment);
-    }
-    lexer.finish()
+pub fn lex(source: &Arc<Source>) -> Lexed {
+    let mut lexer = Lexer { source, lexed: Lexed::default(), word: None, line: 1, column: 1, comment: None };
+    lexer.read_from(0);
+    lexer.lexed
 }
 
 struct Lexer<'a> {
     source: &'a Arc<Source>,
-    tokens: Vec<Token>,
+    lexed: Lexed,
     word: Option<Word>,
     line: u32,
     column: u32,
+    /// The byte where a comment that is being read begins.
+    comment: Option<usize>,
 }
 
 /// A word that is being read.
@@ -68,7 +89,23 @@ enum Quote {
 }
 
 impl Lexer<'_> {
-    fn step(&mut self, at: usize, character: char, in_comment: &mut bool) {
+    /// Reads on from a byte to the end.
+    fn read_from(&mut self, start: usize) {
+        let text = self.source.text();
+        for (offset, character) in text[start..].char_indices() {
+            self.step(start + offset, character);
+        }
+        match self.word.take() {
+            Some(word) if word.quote != Quote::None => self.unclosed(&word),
+            word => {
+                self.word = word;
+                self.end_word(text.len());
+                self.end_comment(text.len());
+            }
+        }
+    }
+
+    fn step(&mut self, at: usize, character: char) {
         match self.word.as_mut() {
             Some(word) if word.quote != Quote::None => match (word.quote, character) {
                 (Quote::Open, '\\') => word.quote = Quote::Escape,
@@ -81,12 +118,16 @@ impl Lexer<'_> {
                     word.quote = Quote::Open;
                 }
             },
-            _ if *in_comment => *in_comment = character != '\n',
+            _ if self.comment.is_some() => {
+                if character == '\n' {
+                    self.end_comment(at);
+                }
+            }
             _ if character == '\r' => {}
             _ if character.is_whitespace() => self.end_word(at),
             _ if character == '#' => {
                 self.end_word(at);
-                *in_comment = true;
+                self.comment = Some(at);
             }
             Some(word) => word.text.push(character),
             None => {
@@ -109,26 +150,39 @@ impl Lexer<'_> {
     fn end_word(&mut self, end: usize) {
         if let Some(Word { text, start, line, column, .. }) = self.word.take() {
             let place = Place { source: Arc::clone(self.source), start, end, line, column };
-            self.tokens.push(Token { text, place, end_line: self.line, begins_line: false });
+            self.lexed.tokens.push(Token { text, place, end_line: self.line, begins_line: false });
         }
     }
 
-    fn finish(mut self) -> Result<Vec<Token>, Diagnostic> {
-        let end = self.source.text().len();
-        if let Some(word) = &self.word
-            && word.quote != Quote::None
-        {
-            let place = Place {
-                source: Arc::clone(self.source),
-                start: word.start,
-                end: word.start + 1,
-                line: word.line,
-                column: word.column,
-            };
-            return Err(Diagnostic::parsing(&place, "Unexpected EOF").hint("this quote is never closed"));
+    fn end_comment(&mut self, end: usize) {
+        if let Some(start) = self.comment.take() {
+            self.lexed.comments.push(Comment { start, end, line: self.line });
         }
-        self.end_word(end);
-        Ok(self.tokens)
+    }
+
+    /// Refuses a quote that no other closes, and reads on behind its line.
+    ///
+    /// That happens once in a text: each quote further down has a backslash before it, so that none opens there.
+    fn unclosed(&mut self, word: &Word) {
+        let text = self.source.text();
+        let place = |end| Place {
+            source: Arc::clone(self.source),
+            start: word.start,
+            end,
+            line: word.line,
+            column: word.column,
+        };
+        let quote = word.start + 1;
+        if self.lexed.error.is_none() {
+            let error = Diagnostic::parsing(&place(quote), "Unexpected EOF");
+            self.lexed.error = Some(error.hint("this quote is never closed"));
+        }
+        let end = text[quote..].find('\n').map_or(text.len(), |offset| quote + offset);
+        let begun = text[quote..end].trim_end().to_owned();
+        let token = Token { text: begun, place: place(end), end_line: word.line, begins_line: false };
+        self.lexed.tokens.push(token);
+        self.line = word.line;
+        self.read_from(end);
     }
 }
 
@@ -137,8 +191,9 @@ mod tests {
     use super::{Source, lex};
 
     fn words(text: &str) -> Vec<(String, u32, u32, u32)> {
-        let tokens = lex(&Source::new("Corefile", text)).expect("lexes");
-        tokens.into_iter().map(|t| (t.text, t.place.line, t.place.column, t.end_line)).collect()
+        let lexed = lex(&Source::new("Corefile", text));
+        assert_eq!(lexed.error, None);
+        lexed.tokens.into_iter().map(|t| (t.text, t.place.line, t.place.column, t.end_line)).collect()
     }
 
     fn texts(text: &str) -> Vec<String> {
@@ -187,9 +242,20 @@ mod tests {
     }
 
     #[test]
-    fn open_quote_is_refused_where_it_opens() {
-        let error = lex(&Source::new("Corefile", "a\n  \"b c\n")).expect_err("refused");
+    fn comments_are_kept_beside_the_words() {
+        let text = "a#b c\nd # e\r\n\"#f\" #";
+        let lexed = lex(&Source::new("Corefile", text));
+        let comments: Vec<_> = lexed.comments.iter().map(|c| (&text[c.start..c.end], c.line)).collect();
+        assert_eq!(comments, [("#b c", 1), ("# e\r", 2), ("#", 3)]);
+    }
+
+    #[test]
+    fn open_quote_is_refused_where_it_opens_and_what_follows_is_read() {
+        let lexed = lex(&Source::new("Corefile", "a\n  \"b c \n  d\\\" e"));
+        let error = lexed.error.expect("refused");
         assert_eq!(error.headline(), "Corefile:2 - Error during parsing: Unexpected EOF");
         assert_eq!(error.place().map(|place| (place.line, place.column)), Some((2, 3)));
+        let words: Vec<_> = lexed.tokens.iter().map(|t| (t.text.as_str(), t.place.line, t.place.column)).collect();
+        assert_eq!(words, [("a", 1, 1), ("b c", 2, 3), ("d\\\"", 3, 3), ("e", 3, 7)]);
     }
 }
