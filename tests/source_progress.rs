@@ -63,7 +63,7 @@ impl io::Write for Log {
 }
 
 fn followed(handle: &Handle) -> Arc<FollowedSource> {
-    Arc::new(FollowedSource::new(&Source::InCluster, handle.health(), &[]))
+    Arc::new(FollowedSource::new(&Source::InCluster, handle.health(), Vec::new(), &[]))
 }
 
 /// Objects and seconds of the listing under way, and how long the last one took.

@@ -12,7 +12,7 @@ use super::message::Message;
 use super::query::{CLASS_IN, HEADER_OCTETS, Query, bits};
 use super::rcode::Rcode;
 use super::relay;
-use super::responder::{Answered, Responder, Transport};
+use super::responder::{Answered, By, Responder, Transport};
 use super::rotate;
 use crate::tsig::{self, Signer};
 use crate::zone::Name;
@@ -111,7 +111,7 @@ impl Responder {
         let bufsize = block.and_then(|block| block.bufsize);
         let signature_octets = deferred.signer.as_ref().map_or(0, |signer| signer.octets());
         let limit = edns::reply_limit(transport, query.edns.as_ref(), bufsize).saturating_sub(signature_octets);
-        let is_relayed = matches!(deferred.then, Then::Relay);
+        let by = if matches!(deferred.then, Then::Relay) { By::Elsewhere } else { By::Views };
         let (rcode, flags, failure) = match deferred.then {
             Then::Relay => {
                 let response = responses.into_iter().next();
@@ -142,14 +142,7 @@ impl Responder {
         if let Some(mut signer) = deferred.signer {
             signer.sign(out, tsig::now());
         }
-        Some(Answered {
-            query,
-            block: Some(deferred.block),
-            rcode,
-            flags,
-            is_relayed,
-            failure: failure.map(Into::into),
-        })
+        Some(Answered { query, block: Some(deferred.block), rcode, flags, by, failure: failure.map(Into::into) })
     }
 }
 

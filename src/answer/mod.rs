@@ -36,6 +36,6 @@ pub use batch::{Batch, Read};
 pub use elsewhere::{Deferred, Lookup, LookupError};
 pub use folded::Folded;
 pub use rcode::Rcode;
-pub use responder::{Answered, Block, Forwarded, Outcome, Responder, Transport};
+pub use responder::{Answered, Block, By, Forwarded, Outcome, Responder, Transport};
 pub use signing::{Required, Signing};
 pub use transfers::Asked;

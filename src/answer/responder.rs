@@ -143,6 +143,19 @@ impl<'p> Outcome<'p> {
     }
 }
 
+/// Who made an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The views of a block, or the block itself.
+    Views,
+    /// Another server.
+    Elsewhere,
+    /// The transfers.
+    Transfers,
+    /// The check of signatures, which lets nothing through to the others.
+    Signing,
+}
+
 /// What was answered, for logs and counters.
 #[derive(Clone, Debug)]
 pub struct Answered<'p> {
@@ -154,8 +167,8 @@ pub struct Answered<'p> {
     pub rcode: Rcode,
     /// The response's header bits.
     pub flags: u16,
-    /// Whether the answer is another server's.
-    pub is_relayed: bool,
+    /// Who made the answer.
+    pub by: By,
     /// What failed, for the error log; the client was told by the response code.
     pub failure: Option<Cow<'static, str>>,
 }
@@ -385,5 +398,5 @@ pub(super) fn reject<'p>(mut query: Query<'p>, rcode: Rcode, out: &mut Vec<u8>) 
 
 /// An answer that is our own, and no failure.
 pub(super) fn answered(query: Query<'_>, block: Option<usize>, rcode: Rcode, flags: u16) -> Answered<'_> {
-    Answered { query, block, rcode, flags, is_relayed: false, failure: None }
+    Answered { query, block, rcode, flags, by: By::Views, failure: None }
 }

@@ -22,6 +22,17 @@ pub enum Service {
     Chunked(Arc<Chunked>),
 }
 
+/// What is kept of Services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Endpoints, by their names; whether or not these can be asked for.
+    pub endpoints: usize,
+    /// Names of Services and of their endpoints that can be asked for. Those of ports are not counted.
+    pub names: usize,
+    /// Octets of the packed Services.
+    pub octets: usize,
+}
+
 /// A large Service.
 #[derive(Debug, PartialEq)]
 pub struct Chunked {
@@ -113,6 +124,21 @@ impl Service {
     /// All items: the Service itself, if it has addresses of its own, and the endpoints.
     pub fn items(&self) -> impl Iterator<Item = Item<'_>> {
         self.parts().flat_map(Packed::items)
+    }
+
+    /// What it takes, as far as another version does not have the same parts.
+    pub(super) fn size_beside(&self, other: Option<&Self>) -> Size {
+        let mut size = Size::default();
+        let has_names = self.head().has(NAMES);
+        let other = other.filter(|other| other.head().has(NAMES) == has_names);
+        for (_, part) in self.parts().enumerate().filter(|(index, _)| !self.shares_part(*index, other)) {
+            let endpoints = part.endpoint_count();
+            size.endpoints += endpoints;
+            size.names += if has_names { endpoints } else { 0 };
+            size.octets += part.octets();
+        }
+        size.names += usize::from(self.has_names());
+        size
     }
 
     /// How many parts there are.
@@ -253,6 +279,7 @@ mod tests {
             labels: Default::default(),
             kind: ServiceKind::Headless,
             ports: [].into(),
+            has_selector: true,
         };
         let key = service_key("web", "a").expect("a key");
         let made_for = For { view: 0, options: &options(), is_named: true };

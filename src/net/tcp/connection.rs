@@ -24,7 +24,7 @@ use super::{LINGER, Stop, frames, stopped};
 use crate::answer::{Asked, Outcome, Rcode, Transport};
 use crate::net::composing::answered_transfer;
 use crate::net::deferred::Waiting;
-use crate::net::{Exchange, SharedService};
+use crate::net::{Exchange, Path, SharedService};
 use crate::transfer::Begun;
 use crate::tsig;
 
@@ -201,18 +201,24 @@ impl Connection {
     fn answer(&mut self, queries: &[u8], now: Instant, answer: &mut Vec<u8>, answers: &mut Vec<u8>) -> usize {
         let is_watched = self.service.observer.is_watching();
         let transport = Transport::Tcp;
+        let responder = Arc::clone(&self.service);
+        let responder = &responder.responder;
+        let (mut prepared, mut composed) = (0, 0);
         let mut rest = queries;
         while answers.len() < ANSWERS_OCTETS
             && self.has_room()
             && let Some(packet) = frames::first(rest)
         {
-            match self.service.responder.respond(packet, transport, answer) {
+            let at_once = responder.respond_at_once(packet, transport, answer);
+            let count = if at_once.is_some() { &mut prepared } else { &mut composed };
+            match at_once.unwrap_or_else(|| responder.respond_composed(packet, transport, answer)) {
                 Outcome::Ignored => {}
                 Outcome::Answered(answered) => {
                     if is_watched {
                         let exchange =
                             Exchange { client: &self.client, transport, took: now.elapsed(), response: answer };
                         self.service.observer.answered(&exchange, &answered);
+                        *count += 1;
                     }
                     frames::append(answers, answer);
                 }
@@ -223,6 +229,11 @@ impl Connection {
                 Outcome::Transfer(asked) => self.begin_transfer(asked, now, answer, answers),
             }
             rest = frames::behind_first(rest);
+        }
+        for (path, answers) in [(Path::Prepared, prepared), (Path::Composed, composed)] {
+            if answers > 0 {
+                self.service.observer.went(path, answers);
+            }
         }
         queries.len() - rest.len()
     }
@@ -289,6 +300,7 @@ impl Connection {
         {
             let (client, transport, took) = (&self.client, Transport::Tcp, begun.elapsed());
             self.service.observer.answered(&Exchange { client, transport, took, response }, &answered);
+            self.service.observer.went(Path::Composed, 1);
         }
     }
 

@@ -211,8 +211,8 @@ fn show(frame: Result<Frame, DecodeError>) -> String {
 fn a_bookmark_says_whether_it_ends_the_listing() {
     for (value, expected) in [("true", true), ("false", false)] {
         let annotations = [(INITIAL_EVENTS_END.to_owned(), value.to_owned())].into();
-        let meta = wire::BookmarkMeta { resource_version: Some("9".into()), annotations };
-        let bookmark = wire::Bookmark { metadata: Some(meta) }.encode_to_vec();
+        let meta = wire::AnnotatedMeta { resource_version: Some("9".into()), annotations };
+        let bookmark = wire::Annotated { metadata: Some(meta) }.encode_to_vec();
         let read = frame(Kind::Service, event("BOOKMARK", &bookmark).into()).unwrap();
         assert_eq!(read.resource_version.as_deref(), Some("9"));
         assert!(matches!(read.change, Change::Bookmark { ends_listing } if ends_listing == expected));
