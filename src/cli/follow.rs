@@ -194,7 +194,8 @@ impl Writer {
     }
 
     fn take_in(&mut self) {
-        self.changed = self.changed.or(self.state.health.take_changed());
+        let changed = self.state.health.take_changed();
+        self.changed = self.changed.or(changed);
         for event in self.step.drain(..) {
             contain(|| self.publisher.handle(event));
         }

@@ -52,7 +52,11 @@ pub(super) fn frame(kind: Kind, frame: Bytes) -> Result<Frame, DecodeError> {
     let (change, resource_version) = match &*event.r#type.unwrap_or_default() {
         b"ADDED" | b"MODIFIED" => {
             let item = match unwrap(envelope) {
-                Ok(object) => Item { triggered: last_change(kind, &object), ..read(kind, object) },
+                Ok(object) => {
+                    let item = read(kind, object.clone());
+                    let triggered = item.object.as_ref().and_then(|_| last_change(kind, object));
+                    Item { triggered, ..item }
+                }
                 Err(error) => Item::unusable(None, None, error.to_string()),
             };
             let version = item.version.as_deref().map(str::to_owned);
@@ -110,11 +114,11 @@ fn meta(object: Bytes) -> wire::ObjectMeta {
 
 /// Of an EndpointSlice, when what it was written for happened. Its metadata are read once more for that, and nothing else
 /// of it.
-fn last_change(kind: Kind, object: &Bytes) -> Option<Box<str>> {
+fn last_change(kind: Kind, object: Bytes) -> Option<Box<str>> {
     if kind != Kind::EndpointSlice {
         return None;
     }
-    let annotated = wire::Annotated::decode(object.clone()).ok()?;
+    let annotated = wire::Annotated::decode(object).ok()?;
     annotated.metadata?.annotations.remove(LAST_CHANGE).map(String::into_boxed_str)
 }
 
