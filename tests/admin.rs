@@ -136,6 +136,19 @@ fn every_query_is_counted_once_and_under_its_labels() {
     assert!(value("podzone_objects", "kind", "EndpointSlice") > 3.0);
     assert_eq!(value("podzone_source_failing", "kind", "Service"), 0.0);
     assert!(value("podzone_source_last_heard_age_seconds", "kind", "Service") < 5.0);
+    // Each is counted as made in one way; those that CoreDNS does not count, and those of a block without it, too.
+    let went: f64 = added(&before, &after, "podzone_answers_total", &[]).values().sum();
+    assert_eq!(went, f64::from(326 + 2 + 3));
+    assert!(value("podzone_answers_total", "path", "prepared") >= 200.0);
+    for (name, least) in [("podzone_endpoints", 5.0), ("podzone_names", 8.0), ("podzone_index_bytes", 1000.0)] {
+        assert!(value(name, "zone", "cluster.local.") >= least, "{name}");
+    }
+    wait_for("it asks itself whether it lives", PATIENCE, || {
+        let page = scrape(&server);
+        let count = |name: &str| page[&(format!("coredns_health_request_{name}"), BTreeMap::new())];
+        assert_eq!(count("failures_total"), 0.0);
+        if count("duration_seconds_count") >= 2.0 { Ok(()) } else { Err("not yet twice".into()) }
+    });
     lint(&scrape_text(&server));
 }
 

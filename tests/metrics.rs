@@ -276,6 +276,58 @@ fn podzone_counts_what_coredns_counts() {
     lint(&our_page);
 }
 
+/// A block whose first directive behind `prometheus` is the one that CoreDNS names for all of its answers.
+fn guarded(plane: &ControlPlane, upstream: &Scripted) -> String {
+    format!(
+        "cluster.local {{
+    prometheus 127.0.0.1:{{port:metrics}}
+    transfer {{
+        to *
+    }}
+    kubernetes cluster.local {{
+        kubeconfig {}
+    }}
+}}
+outside.test {{
+    prometheus 127.0.0.1:{{port:metrics}}
+    tsig {{
+        secret key. c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0
+        require A
+    }}
+    forward . {}
+}}
+",
+        plane.kubeconfig().display(),
+        upstream.addr()
+    )
+}
+
+#[test]
+fn transfers_and_refused_signatures_are_told_as_their_directives() {
+    let plane = ControlPlane::start(Options::default());
+    plane.apply(&(OBJECTS.to_owned() + &slices(1)));
+    let upstream = Scripted::start();
+    let corefile = guarded(&plane, &upstream);
+    let [ours, theirs] = [Program::Podzone, Program::CoreDns].map(|program| {
+        let server = program.start(&corefile);
+        wait_for_slices(&server, 1);
+        let before = scrape(&server);
+        dns::ask_tcp(server.addr(), &Query::new("cluster.local.", AXFR)).expect("a transfer");
+        // Over UDP there is none.
+        dns::ask(server.addr(), &Query::new("cluster.local.", AXFR)).expect("REFUSED");
+        for _ in 0..3 {
+            dns::ask(server.addr(), &Query::new("www.outside.test.", A)).expect("REFUSED");
+        }
+        let after = counted(&server, &before, 5);
+        added(&before, &after, "coredns_dns_responses_total", &["zone", "rcode", "plugin"])
+    });
+    assert_eq!(ours, theirs);
+    let count =
+        |zone: &str, rcode: &str, plugin: &str| ours.get(&[zone, rcode, plugin].map(str::to_owned)[..]).copied();
+    assert_eq!(count("cluster.local.", "NOERROR", "transfer"), Some(1.0), "{ours:?}");
+    assert_eq!(count("outside.test.", "REFUSED", "tsig"), Some(3.0), "{ours:?}");
+}
+
 /// The count of each kind of Service.
 fn programmed(before: &Samples, after: &Samples) -> BTreeMap<String, f64> {
     let name = "coredns_kubernetes_dns_programming_duration_seconds_count";

@@ -75,6 +75,9 @@ pub fn rcode_name(rcode: u16) -> Option<&'static str> {
 /// What may have made an answer; the first stands for a query that nothing took.
 const PLUGINS: [&str; 5] = ["", "kubernetes", "forward", "transfer", "tsig"];
 
+/// Codes with which one of them says that it has no answer.
+const REFUSALS: [Rcode; 4] = [Rcode::FORMERR, Rcode::SERVFAIL, Rcode::NOTIMP, Rcode::REFUSED];
+
 /// Transports and address families, in the order of their cells.
 const PROTOS: [&str; 2] = ["udp", "tcp"];
 const FAMILIES: [&str; 2] = ["1", "2"];
@@ -320,6 +323,8 @@ impl Cells {
 fn plugin(answered: &Answered<'_>) -> usize {
     match answered.block {
         Some(_) if answered.failure.is_none() => match answered.by {
+            // CoreDNS's plugins leave these to the server, which bears no name (plugin/plugin.go, func ClientWrite).
+            By::Views | By::Transfers if REFUSALS.contains(&answered.rcode) => 0,
             By::Views => 1,
             By::Elsewhere => 2,
             By::Transfers => 3,

@@ -256,6 +256,7 @@ mod tests {
     use crate::zone::Name;
     use crate::zone::options::ViewOptions;
     use crate::zone::schema::{For, Schema, service_key};
+    use crate::zone::snapshot::Snapshot;
     use std::net::Ipv4Addr;
 
     fn options() -> ViewOptions {
@@ -264,6 +265,31 @@ mod tests {
     }
 
     /// Slices of a headless Service, each of these pods, given by numbers.
+    #[test]
+    fn what_is_kept_is_counted_as_it_comes_and_goes() {
+        let versions = [
+            vec![(0..3).collect::<Vec<u32>>()],
+            vec![(0..3).collect(), (3..500).collect()],
+            vec![(0..2).collect(), (3..500).collect()],
+            vec![(0..2).collect(), (3..5).collect()],
+        ];
+        let mut snapshot = Snapshot::new(1);
+        let mut old: Option<Service> = None;
+        for slices in versions {
+            let new = service(&slices, old.as_ref());
+            drop(snapshot.set_service(new.key(), old.as_ref(), Some(new.clone()), true));
+            let endpoints: usize = slices.iter().map(Vec::len).sum();
+            let size = snapshot.size();
+            assert_eq!((size.endpoints, size.names), (endpoints, endpoints + 1));
+            assert_eq!(size, new.size_beside(None));
+            assert!(size.octets > 20 * endpoints && snapshot.table_octets() > 12 * endpoints);
+            old = Some(new);
+        }
+        let key = old.as_ref().map(|old| old.key().to_vec()).unwrap_or_default();
+        drop(snapshot.set_service(&key, old.as_ref(), None, true));
+        assert_eq!(snapshot.size(), Size::default());
+    }
+
     fn service(slices: &[Vec<u32>], old: Option<&Service>) -> Service {
         let slice = |(index, pods): (usize, &Vec<u32>)| EndpointSlice {
             key: ObjectKey::new("a", format!("web-{index}")),
