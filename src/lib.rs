@@ -32,6 +32,7 @@ pub mod cli;
 pub mod config;
 pub mod corefile;
 pub mod forward;
+pub mod histogram;
 pub mod model;
 pub mod net;
 pub mod panics;

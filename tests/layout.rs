@@ -10,14 +10,14 @@ const IMPORTS: [(&str, &[&str]); 10] = [
     ("corefile", &[]),
     ("model", &[]),
     ("config", &["corefile", "model"]),
-    ("source", &["model", "config"]),
+    ("source", &["model", "config", "histogram"]),
     ("zone", &["model"]),
     ("tsig", &["zone"]),
     ("answer", &["zone", "tsig"]),
     ("transfer", &["zone", "tsig", "answer"]),
-    // Panics are everybody's: a leaf that knows nothing of the others.
+    // Panics are everybody's: a leaf that knows nothing of the others. So is what counts durations.
     ("net", &["answer", "panics", "transfer", "tsig"]),
-    ("forward", &["answer", "config", "net"]),
+    ("forward", &["answer", "config", "net", "histogram"]),
 ];
 /// Those put the parts together and look at them.
 const FREE: [&str; 3] = ["admin", "cli", "telemetry"];

@@ -43,7 +43,7 @@ async fn listings(events: &mut mpsc::Receiver<Event>, count: usize) -> Vec<Strin
             Event::Apply(object) => objects.push(format!("{} {}", object.kind(), key(&object))),
             Event::End(_) => ends += 1,
             Event::Begin(_) => {}
-            Event::Delete(..) | Event::Unknown(_) => panic!("manifests are always listed"),
+            Event::Delete(..) | Event::Triggered(..) | Event::Unknown(_) => panic!("manifests are always listed"),
         }
     }
     objects

@@ -9,11 +9,10 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use podzone::admin::{FollowedSource, Metrics, Readiness};
+use podzone::admin::{FollowedSource, Metrics, Readiness, Told};
 use podzone::config::Source;
 use podzone::model::Kind;
 use podzone::source::{Handle, Timing};
-use podzone::telemetry::Counters;
 use scripted_api::{Answer, Server, end_of_list, event, expect, item, page, timing};
 use tokio::sync::Semaphore;
 
@@ -63,12 +62,12 @@ impl io::Write for Log {
 }
 
 fn followed(handle: &Handle) -> Arc<FollowedSource> {
-    Arc::new(FollowedSource::new(&Source::InCluster, handle.health(), &[]))
+    Arc::new(FollowedSource::new(&Source::InCluster, handle.health(), Vec::new(), &[]))
 }
 
 /// Objects and seconds of the listing under way, and how long the last one took.
 fn metrics(handle: &Handle) -> [Option<f64>; 3] {
-    let text = Metrics::new(Arc::new(Counters(Vec::new())), Vec::new(), Vec::new(), vec![followed(handle)]).text();
+    let text = Metrics::new(Told { sources: vec![followed(handle)], ..Told::default() }).text();
     let text = text.unwrap();
     ["listing_objects", "listing_age_seconds", "last_listing_duration_seconds"].map(|name| {
         let series = format!("podzone_source_{name}{{source=\"in-cluster\",kind=\"Service\"}} ");

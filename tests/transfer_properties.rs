@@ -48,7 +48,13 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let service = |number: u8, last: u8| {
         let kind = ServiceKind::ClusterIp(vec![Ipv4Addr::new(10, 0, number, last).into()]);
         let key = ObjectKey::new("a", format!("s{number}"));
-        Event::Apply(Object::Service(Service { key, labels: Labels::new(), kind, ports: [].into() }))
+        Event::Apply(Object::Service(Service {
+            key,
+            labels: Labels::new(),
+            kind,
+            ports: [].into(),
+            has_selector: true,
+        }))
     };
     let begin = [
         Event::Apply(Object::Namespace(Namespace { name: "a".into(), labels: Labels::new() })),

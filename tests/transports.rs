@@ -26,7 +26,13 @@ const TC: u16 = 0x0200;
 
 fn service(name: &str, kind: ServiceKind) -> Event {
     let ports = [ServicePort { name: "http".into(), protocol: "TCP".into(), port: 80 }].into();
-    Event::Apply(Object::Service(Service { key: ObjectKey::new("a", name), labels: Labels::new(), kind, ports }))
+    Event::Apply(Object::Service(Service {
+        key: ObjectKey::new("a", name),
+        labels: Labels::new(),
+        kind,
+        ports,
+        has_selector: true,
+    }))
 }
 
 /// A slice of so many endpoints, each with an address of one family.

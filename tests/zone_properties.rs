@@ -99,7 +99,7 @@ fn service_of(kind: impl Strategy<Value = ServiceKind>) -> impl Strategy<Value =
                 protocol: protocol.into(),
                 port,
             };
-            Service { key, labels, kind, ports: ports.into_iter().map(port).collect() }
+            Service { key, labels, kind, ports: ports.into_iter().map(port).collect(), has_selector: true }
         },
     )
 }

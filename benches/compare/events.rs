@@ -44,6 +44,7 @@ fn object(service: &Service) -> podzone::model::Service {
             None => ServiceKind::Headless,
         },
         ports: [ServicePort { name: "http".into(), protocol: "TCP".into(), port: 80 }].into(),
+        has_selector: true,
     }
 }
 

@@ -84,7 +84,8 @@ fn everything() -> Block {
 
 fn service(name: &str, kind: ServiceKind) -> Event {
     let ports = [ServicePort { name: "http".into(), protocol: "TCP".into(), port: 80 }].into();
-    Event::Apply(Object::Service(Service { key: ObjectKey::new("a", name), labels: Labels::new(), kind, ports }))
+    let (key, labels) = (ObjectKey::new("a", name), Labels::new());
+    Event::Apply(Object::Service(Service { key, labels, kind, ports, has_selector: true }))
 }
 
 fn slice(service: &str, count: u16) -> Event {

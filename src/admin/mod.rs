@@ -5,12 +5,14 @@
 
 mod listen;
 mod metrics;
+mod probe;
 mod readiness;
 mod server;
 mod sources;
 
 pub use listen::{AdminListenError, listen};
-pub use metrics::{Enabled, Metrics, ServedView};
-pub use readiness::{Readiness, State};
+pub use metrics::{Enabled, Metrics, ServedView, Told};
+pub use probe::{HealthCounts, probe};
+pub use readiness::{LOST_AFTER, Readiness, State};
 pub use server::{Page, serve};
 pub use sources::FollowedSource;

@@ -1,4 +1,8 @@
-//! Whether everything that is served is known.
+//! Whether everything that is served is known, zone by zone.
+//!
+//! CoreDNS's `kubernetes` is ready from its first full listing on, whatever comes; so is podzone with `until-ready`. Where
+//! `ready` is to `monitor continuously`, a zone is lost again when nothing was heard for a while of something that it is
+//! made of, because all attempts fail.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -7,7 +11,12 @@ use std::time::{Duration, Instant};
 
 use super::sources::FollowedSource;
 use crate::model::Kind;
+use crate::source::{Failing, Status, Why};
 use crate::zone::View;
+
+/// How long attempts to follow something may fail until the zones that are made of it are lost: as long as the longest wait
+/// between two attempts, so that an API server that restarts loses none.
+pub const LOST_AFTER: Duration = Duration::from_secs(30);
 
 /// What readiness is made of; shared by all endpoints that tell it.
 #[derive(Debug)]
@@ -21,7 +30,7 @@ pub struct Readiness {
 /// What is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Everything has been listed.
+    /// Everything has been listed, and, where that is watched, is followed.
     Ready,
     /// The names of the plugins that are not ready, separated by commas.
     Waiting(String),
@@ -41,7 +50,7 @@ impl Readiness {
         self.is_ending.store(true, Ordering::Release);
     }
 
-    /// The state. With a latch, what was ready once stays ready.
+    /// The state. With a latch, what was ready once stays ready; without one, what is lost is ready no more.
     pub fn state(&self, latch: Option<&AtomicBool>) -> State {
         if self.is_ending.load(Ordering::Acquire) {
             return State::Ending;
@@ -50,7 +59,8 @@ impl Readiness {
             return State::Ready;
         }
         // Views are all that can be waited for.
-        if self.views.iter().any(|view| view.current().is_awaited()) {
+        let is_awaited = || self.views.iter().any(|view| view.current().is_awaited());
+        if is_awaited() || latch.is_none() && self.has_lost() {
             return State::Waiting("kubernetes".to_owned());
         }
         if let Some(latch) = latch {
@@ -66,27 +76,32 @@ impl Readiness {
         zones.map(|zone| format!("{zone}: not served, the API server has no ServiceImports\n")).collect()
     }
 
-    /// Why it is not ready, a line for each kind of object that is not listed yet.
+    fn has_lost(&self) -> bool {
+        let kinds = |source: &Arc<FollowedSource>| source.health.kinds().any(|kind| is_lost(source, kind));
+        self.sources.iter().any(kinds)
+    }
+
+    /// Why it is not ready, a line for each kind of object that is not listed yet, or is lost: where from, which, for how
+    /// long, which zones are made of it, and what is wrong.
     pub fn reasons(&self) -> String {
         let mut text = self.lacking();
         for source in &self.sources {
             for kind in source.health.kinds() {
-                let Some(status) = source.health.status(kind).filter(|status| !status.listed) else { continue };
+                let Some(status) = source.health.status(kind) else { continue };
+                let lost = status.lost_for().filter(|_| is_lost(source, kind));
+                if status.listed && lost.is_none() {
+                    continue;
+                }
                 // Writing to a string cannot fail.
-                let _ = write!(text, "{}: {kind}: not listed for {}", source.name, seconds(self.since.elapsed()));
-                if kind == Kind::ServiceImport {
-                    let _ = write!(text, ", which {} are made of", self.multicluster_zones());
+                let _ = match lost {
+                    Some(lost) => write!(text, "{}: {kind}: lost for {}", source.name, seconds(lost)),
+                    None => write!(text, "{}: {kind}: not listed for {}", source.name, seconds(self.since.elapsed())),
+                };
+                let zones = zones_of(source, kind);
+                if !zones.is_empty() {
+                    let _ = write!(text, ", which {zones} are made of");
                 }
-                if let Some(listing) = status.listing {
-                    let _ =
-                        write!(text, ", {} objects in {} so far", listing.objects, seconds(listing.begun.elapsed()));
-                }
-                if let Some(failing) = &status.failing {
-                    let since = failing.since.elapsed().unwrap_or_default();
-                    let _ = write!(text, ", failing for {}: {}", seconds(since), one_line(&failing.cause));
-                } else if let Some(error) = &status.last_error {
-                    let _ = write!(text, ", last error: {}", one_line(error));
-                }
+                text.push_str(&cause(&status, kind));
                 text.push('\n');
             }
         }
@@ -95,11 +110,48 @@ impl Readiness {
         }
         text
     }
+}
 
-    fn multicluster_zones(&self) -> String {
-        let views = self.views.iter().filter(|view| view.options().multicluster);
-        let zones = views.flat_map(|view| &view.options().zones);
-        zones.map(ToString::to_string).collect::<Vec<_>>().join(" ")
+/// Whether a kind was followed and is not any more. That an API server has no ServiceImports keeps nobody from the rest.
+fn is_lost(source: &FollowedSource, kind: Kind) -> bool {
+    let Some(status) = source.health.status(kind) else { return false };
+    let is_absent = status.failing.as_ref().is_some_and(|failing| failing.why == Why::Absent);
+    !is_absent && status.lost_for().is_some_and(|lost| lost >= LOST_AFTER)
+}
+
+/// The zones that are made of a kind of a source's objects.
+fn zones_of(source: &FollowedSource, kind: Kind) -> String {
+    let views = source.views.iter().filter(|view| kind != Kind::ServiceImport || view.options().multicluster);
+    let zones = views.flat_map(|view| &view.options().zones);
+    zones.map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// What is wrong, and what to do where that is known.
+fn cause(status: &Status, kind: Kind) -> String {
+    let mut text = String::new();
+    if let Some(listing) = status.listing {
+        let _ = write!(text, ", {} objects in {} so far", listing.objects, seconds(listing.begun.elapsed()));
+    }
+    if let Some(Failing { since, cause, why }) = &status.failing {
+        let since = since.elapsed().unwrap_or_default();
+        let _ = write!(text, ", failing for {}: {}", seconds(since), one_line(cause));
+        if let Why::Forbidden(verb) = why {
+            let _ = write!(text, "; the right to {verb} {} is missing", plural(kind));
+        }
+    } else if let Some(error) = &status.last_error {
+        let _ = write!(text, ", last error: {}", one_line(error));
+    }
+    text
+}
+
+/// The name of a kind in rules of RBAC.
+fn plural(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Namespace => "namespaces",
+        Kind::Service => "services",
+        Kind::EndpointSlice => "endpointslices of discovery.k8s.io",
+        Kind::Pod => "pods",
+        Kind::ServiceImport => "serviceimports of multicluster.x-k8s.io",
     }
 }
 

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::config::Source;
 use crate::model::{Cluster, Kind};
 use crate::source::Health;
+use crate::telemetry::Changes;
+use crate::zone::View;
 
 /// A source's name and state, and how many of its objects are held.
 #[derive(Debug)]
@@ -14,12 +16,16 @@ pub struct FollowedSource {
     pub name: String,
     /// Its state.
     pub health: Arc<Health>,
+    /// The views that are made of it.
+    pub views: Vec<Arc<View>>,
+    /// How long its changes take until answers have them.
+    pub changes: Changes,
     objects: [AtomicU64; Kind::ALL.len()],
 }
 
 impl FollowedSource {
     /// Nothing is held yet. `others` have their names.
-    pub fn new(source: &Source, health: Arc<Health>, others: &[Arc<Self>]) -> Self {
+    pub fn new(source: &Source, health: Arc<Health>, views: Vec<Arc<View>>, others: &[Arc<Self>]) -> Self {
         let name = match source {
             Source::InCluster => "in-cluster".to_owned(),
             Source::Kubeconfig { path, context: None } => path.display().to_string(),
@@ -30,7 +36,7 @@ impl FollowedSource {
         // Sources that differ in their certificates only, say.
         let same = others.iter().filter(|other| other.name.split(" #").next() == Some(&name)).count();
         let name = if same == 0 { name } else { format!("{name} #{}", same + 1) };
-        Self { name, health, objects: Default::default() }
+        Self { name, health, views, changes: Changes::default(), objects: Default::default() }
     }
 
     /// Notes how many objects are held.

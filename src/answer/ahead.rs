@@ -6,7 +6,7 @@ use super::edns;
 use super::message::{Message, Owner, Section};
 use super::query::{HEADER_OCTETS, rtype};
 use super::rcode::Rcode;
-use super::responder::{Accepted, Outcome, Received, answered, begin, finish};
+use super::responder::{Accepted, Answered, By, Outcome, Received, answered, begin, finish};
 
 /// Those directives of a block.
 #[derive(Clone, Debug, Default)]
@@ -74,13 +74,13 @@ impl Ahead {
     fn own<'p>(&self, received: &Received<'p, '_>, out: &mut Vec<u8>) -> Option<Outcome<'p>> {
         let &Received { query, question, block, client, .. } = received;
         let mut message = begin(&query, block, client.transport, 0, out);
-        let rcode = match self.local.and_then(|local| local.answer(received, &mut message)) {
-            Some(rcode) => rcode,
+        let (rcode, by) = match self.local.and_then(|local| local.answer(received, &mut message)) {
+            Some(rcode) => (rcode, By::Local),
             None if self.any && question.qtype == rtype::ANY => {
                 message.record(Section::Answer, Owner::QUESTION, rtype::HINFO, ANY_TTL_SECS, |message| {
                     message.octets(ANY_HINFO);
                 });
-                Rcode::NOERROR
+                (Rcode::NOERROR, By::Any)
             }
             None => {
                 let chaos = self.chaos.as_ref()?;
@@ -88,11 +88,11 @@ impl Ahead {
                     return None;
                 }
                 message = message.with_class(CLASS_CH);
-                chaos.answer(received, &mut message)?
+                (chaos.answer(received, &mut message)?, By::Chaos)
             }
         };
         let flags = finish(message, &query, rcode, block.terms());
-        Some(Outcome::Answered(answered(query, Some(block.id), rcode, flags)))
+        Some(Outcome::Answered(Answered { by, ..answered(query, Some(block.id), rcode, flags) }))
     }
 
     /// What `acl` makes of a query, if it does not let it go on.
@@ -106,7 +106,7 @@ impl Ahead {
         };
         let opt = |out: &mut Vec<u8>| edns::write_extended_error(out, query.edns.as_ref(), block.terms(), reason);
         let flags = Message::reply(out, &query, usize::MAX).finish(rcode, Some(opt));
-        Some(Outcome::Answered(answered(query, Some(block.id), rcode, flags)))
+        Some(Outcome::Answered(Answered { by: By::Acl, ..answered(query, Some(block.id), rcode, flags) }))
     }
 }
 

@@ -13,7 +13,7 @@ use super::message::Message;
 use super::query::{CLASS_IN, HEADER_OCTETS, Query, bits};
 use super::rcode::Rcode;
 use super::relay;
-use super::responder::{Answered, Block, Responder, finish};
+use super::responder::{Answered, Block, By, Responder, finish};
 use super::rotate;
 use crate::tsig::{self, Signer};
 use crate::zone::Name;
@@ -114,7 +114,7 @@ impl Responder {
         let is_minimal = block.is_some_and(|block| block.minimal);
         let signature_octets = deferred.signer.as_ref().map_or(0, |signer| signer.octets());
         let limit = edns::reply_limit(transport, query.edns.as_ref(), bufsize).saturating_sub(signature_octets);
-        let is_relayed = matches!(deferred.then, Then::Relay);
+        let by = if matches!(deferred.then, Then::Relay) { By::Elsewhere } else { By::Views };
         let (rcode, flags, failure) = match deferred.then {
             Then::Relay => {
                 let response = responses.into_iter().next();
@@ -146,14 +146,7 @@ impl Responder {
         if let Some(mut signer) = deferred.signer {
             signer.sign(out, tsig::now());
         }
-        Some(Answered {
-            query,
-            block: Some(deferred.block),
-            rcode,
-            flags,
-            is_relayed,
-            failure: failure.map(Into::into),
-        })
+        Some(Answered { query, block: Some(deferred.block), rcode, flags, by, failure: failure.map(Into::into) })
     }
 }
 

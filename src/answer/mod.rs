@@ -44,6 +44,6 @@ pub use client::{Client, Transport};
 pub use elsewhere::{Deferred, Lookup, LookupError};
 pub use folded::Folded;
 pub use rcode::Rcode;
-pub use responder::{Answered, Block, Forwarded, Outcome, Responder};
+pub use responder::{Answered, Block, By, Forwarded, Outcome, Responder};
 pub use signing::{Required, Signing};
 pub use transfers::Asked;

@@ -151,6 +151,29 @@ impl<'p> Outcome<'p> {
     }
 }
 
+/// Who made an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The views of a block, or the block itself.
+    Views,
+    /// Another server.
+    Elsewhere,
+    /// The transfers.
+    Transfers,
+    /// The check of signatures, which lets nothing through to the others.
+    Signing,
+    /// `local`
+    Local,
+    /// `any`
+    Any,
+    /// `chaos`
+    Chaos,
+    /// `acl`
+    Acl,
+    /// `whoami`
+    Whoami,
+}
+
 /// What was answered, for logs and counters.
 #[derive(Clone, Debug)]
 pub struct Answered<'p> {
@@ -162,8 +185,8 @@ pub struct Answered<'p> {
     pub rcode: Rcode,
     /// The response's header bits.
     pub flags: u16,
-    /// Whether the answer is another server's.
-    pub is_relayed: bool,
+    /// Who made the answer.
+    pub by: By,
     /// What failed, for the error log; the client was told by the response code.
     pub failure: Option<Cow<'static, str>>,
 }
@@ -185,11 +208,19 @@ impl Responder {
 
     /// Answers a packet into `out`, as far as that can be done here and now.
     pub fn respond<'p>(&self, packet: &'p [u8], client: Client, out: &mut Vec<u8>) -> Outcome<'p> {
+        self.respond_telling(packet, client, out).0
+    }
+
+    /// The same, and whether the answer was prepared or short.
+    pub fn respond_telling<'p>(&self, packet: &'p [u8], client: Client, out: &mut Vec<u8>) -> (Outcome<'p>, bool) {
         let (batch, mut name) = (self.batch(), Folded::EMPTY);
         match self.accept(packet, &mut name, client, out) {
-            Accepted::Ignored => Outcome::Ignored,
-            Accepted::Answered(answered) => Outcome::Answered(answered),
-            Accepted::Query(query) => batch.prepared(&query, out).unwrap_or_else(|| self.compose(packet, &query, out)),
+            Accepted::Ignored => (Outcome::Ignored, true),
+            Accepted::Answered(answered) => (Outcome::Answered(answered), true),
+            Accepted::Query(query) => match batch.prepared(&query, out) {
+                Some(outcome) => (outcome, true),
+                None => (self.compose(packet, &query, out), false),
+            },
         }
     }
 
@@ -303,7 +334,8 @@ impl Responder {
             let mut message = begin(&query, block, transport, signature_octets, out).with_class(question.qclass);
             whoami::write(&mut message, client);
             let flags = finish(message, &query, Rcode::NOERROR, block.terms());
-            return Outcome::Answered(answered(query, Some(block.id), Rcode::NOERROR, flags));
+            let told = answered(query, Some(block.id), Rcode::NOERROR, flags);
+            return Outcome::Answered(Answered { by: By::Whoami, ..told });
         }
         let failure = match block.forward {
             Some(_) => "plugin/forward: no next plugin found",
@@ -391,5 +423,5 @@ pub(super) fn reject<'p>(mut query: Query<'p>, rcode: Rcode, out: &mut Vec<u8>) 
 
 /// An answer that is our own, and no failure.
 pub(super) fn answered(query: Query<'_>, block: Option<usize>, rcode: Rcode, flags: u16) -> Answered<'_> {
-    Answered { query, block, rcode, flags, is_relayed: false, failure: None }
+    Answered { query, block, rcode, flags, by: By::Views, failure: None }
 }

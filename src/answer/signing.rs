@@ -6,7 +6,7 @@ use super::folded::Folded;
 use super::message::Message;
 use super::query::{Query, Question};
 use super::rcode::Rcode;
-use super::responder::{Outcome, Received, Responder, answered, finish, reject};
+use super::responder::{Answered, By, Outcome, Received, Responder, answered, finish, reject};
 use crate::tsig::{self, Failure, verify};
 use crate::zone::Name;
 
@@ -63,7 +63,8 @@ impl Responder {
     ) -> Outcome<'p> {
         let &Received { query, block, client, .. } = received;
         let Some(start) = query.tsig_at else {
-            return Outcome::Answered(self.fail(query, Some(block), Rcode::REFUSED, None, client.transport, out));
+            let refused = self.fail(query, Some(block), Rcode::REFUSED, None, client.transport, out);
+            return Outcome::Answered(Answered { by: By::Signing, ..refused });
         };
         let now = tsig::now();
         let mut signer = match verify(packet, start, &self.keys, now) {
@@ -74,7 +75,8 @@ impl Responder {
                 let flags = finish(message, &query, Rcode::NOTAUTH, Terms::unnamed(block.bufsize));
                 tracing::trace!(reason = refusal.reason(), "a signature does not hold");
                 refusal.append_to(out, now);
-                return Outcome::Answered(answered(query, Some(block.id), Rcode::NOTAUTH, flags));
+                let refused = answered(query, Some(block.id), Rcode::NOTAUTH, flags);
+                return Outcome::Answered(Answered { by: By::Signing, ..refused });
             }
         };
         // Whoever comes next sees no signature: it ends here.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::listeners::handlers;
 use super::views::ViewPlan;
-use crate::admin::{self, Enabled, FollowedSource, Metrics, Page, Readiness, ServedView};
+use crate::admin::{self, Enabled, FollowedSource, HealthCounts, Metrics, Page, Readiness, ServedView, Told};
 use crate::config::{AdminAddress, Config, ServerBlock};
+use crate::forward::ForwardCounts;
 use crate::telemetry::{Counters, server_label};
 
 /// Endpoints at work; they end with the runtime.
@@ -24,6 +25,7 @@ pub(super) async fn start(
     views: &[Option<ViewPlan>],
     sources: &[Arc<FollowedSource>],
     counters: Option<Arc<Counters>>,
+    forwards: Vec<Arc<ForwardCounts>>,
 ) -> anyhow::Result<Admin> {
     let all = views.iter().flatten().flat_map(ViewPlan::views).cloned().collect();
     let readiness = Arc::new(Readiness::new(all, sources.to_vec()));
@@ -40,8 +42,15 @@ pub(super) async fn start(
         Some(served)
     });
     let served = served.flatten();
-    let metrics =
-        Arc::new(Metrics::new(counters.unwrap_or_default(), enabled(config), served.collect(), sources.to_vec()));
+    let health = Arc::<HealthCounts>::default();
+    let metrics = Arc::new(Metrics::new(Told {
+        counters: counters.unwrap_or_default(),
+        enabled: enabled(config),
+        views: served.collect(),
+        sources: sources.to_vec(),
+        forwards,
+        health: Arc::clone(&health),
+    }));
 
     let mut pages: Vec<(&'static str, &AdminAddress, Page)> = Vec::new();
     for block in &config.blocks {
@@ -62,9 +71,14 @@ pub(super) async fn start(
     }
     let mut opened = Vec::new();
     for (name, address, page) in pages {
-        opened.push((admin::listen(name, address).await?, page));
+        opened.push((admin::listen(name, address).await?, page, address.clone()));
     }
-    for (listener, page) in opened {
+    for (listener, page, address) in opened {
+        if let (Page::Health, Ok(local)) = (&page, listener.local_addr()) {
+            // The port may have been the system's choice.
+            let address = AdminAddress { port: local.port(), ..address };
+            tokio::spawn(admin::probe(address, Arc::clone(&health)));
+        }
         tokio::spawn(admin::serve(listener, page));
     }
     let lameducks = config.blocks.iter().filter_map(|block| block.health.as_ref()).map(|health| health.lameduck);

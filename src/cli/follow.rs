@@ -18,6 +18,7 @@ use crate::admin::FollowedSource;
 use crate::model::{Event, Kind};
 use crate::panics::contain;
 use crate::source::{self, Health, StartError};
+use crate::telemetry::ServiceKind;
 use crate::zone::Publisher;
 
 /// Events that may wait between a source and the zone. A source that is faster waits; a full slice is some kilobytes.
@@ -44,6 +45,8 @@ struct Writer {
     publisher: Publisher,
     events: mpsc::Receiver<Event>,
     step: Vec<Event>,
+    /// When the first change was received that is not published yet.
+    changed: Option<std::time::Instant>,
     state: Arc<FollowedSource>,
 }
 
@@ -53,13 +56,15 @@ pub(super) async fn follow(
     others: &[Arc<FollowedSource>],
 ) -> Result<(Following, Arc<FollowedSource>), Failure> {
     let SourcePlan { source, limits, kinds, selector, publisher } = plan;
+    let views = publisher.views().map(Arc::clone).collect();
     let (sender, events) = mpsc::channel(EVENTS_QUEUED);
     let (listed, when_listed) = oneshot::channel();
     let config = source.clone();
     let start = async move { source::start(&config, &kinds, selector.as_deref(), &limits, sender).await };
     let (following, health) = Following::start(start, when_listed).await?;
-    let state = Arc::new(FollowedSource::new(&source, health, others));
-    let writer = Writer { publisher, events, step: Vec::with_capacity(EVENTS_PER_STEP), state: Arc::clone(&state) };
+    let state = Arc::new(FollowedSource::new(&source, health, views, others));
+    let step = Vec::with_capacity(EVENTS_PER_STEP);
+    let writer = Writer { publisher, events, step, changed: None, state: Arc::clone(&state) };
     let runtime = Handle::current();
     std::thread::Builder::new()
         .name("zone".into())
@@ -189,6 +194,8 @@ impl Writer {
     }
 
     fn take_in(&mut self) {
+        let changed = self.state.health.take_changed();
+        self.changed = self.changed.or(changed);
         for event in self.step.drain(..) {
             contain(|| self.publisher.handle(event));
         }
@@ -196,6 +203,11 @@ impl Writer {
 
     fn publish(&mut self) {
         contain(|| self.publisher.publish());
+        let changes = &self.state.changes;
+        if let Some(changed) = self.changed.take() {
+            changes.answered(changed.elapsed());
+        }
+        self.publisher.take_triggered(|service, at| changes.programmed(ServiceKind::of(service), at));
         self.state.held(self.publisher.cluster());
     }
 }

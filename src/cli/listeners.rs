@@ -89,6 +89,12 @@ pub(super) fn counters(listeners: &[Listener], config: &Config) -> Option<Arc<Co
     Some(Arc::new(counters))
 }
 
+/// The upstreams of all blocks.
+pub(super) fn forwarders(config: &Config) -> Forwarders {
+    let forwarder = |block: &ServerBlock| Some(Forwarder::new(block.forward.clone()?, block.cancel));
+    Forwarders(config.blocks.iter().map(forwarder).collect())
+}
+
 /// Opens the sockets of all listeners, and serves them; to be called on the runtime. `workers_flag` is how many UDP
 /// sockets a listener has whose block does not say.
 pub(super) fn open(
@@ -96,6 +102,7 @@ pub(super) fn open(
     config: &Config,
     views: &[Option<ViewPlan>],
     counters: Option<&Counters>,
+    forwarders: Forwarders,
     workers_flag: Option<u16>,
 ) -> anyhow::Result<Serving> {
     let blocks: Vec<Arc<Block>> = config
@@ -127,9 +134,7 @@ pub(super) fn open(
             })
         })
         .collect();
-    let forwarder = |block: &ServerBlock| Some(Forwarder::new(block.forward.clone()?, block.cancel));
-    let forwarders = config.blocks.iter().map(forwarder).collect();
-    let elsewhere: Arc<dyn Elsewhere> = Arc::new(Forwarders(forwarders));
+    let elsewhere: Arc<dyn Elsewhere> = Arc::new(forwarders);
     let (keys, transfers, slots) = (keys(config), transfers(config, views), Arc::<Slots>::default());
     // All sockets are opened before one is served: a server that cannot open all of them serves none.
     let mut opened = Vec::new();

@@ -143,12 +143,15 @@ async fn start(args: &Args, config: &Config, plan: Plan) -> Result<Running, Fail
     }
     let listeners: Vec<Listener> = listeners::plan(config);
     let counters = listeners::counters(&listeners, config);
-    let admin = admin::start(config, &plan.views, &followed, counters.clone()).await.map_err(Failure::Runtime)?;
+    let forwarders = listeners::forwarders(config);
+    let forwards = forwarders.counts();
+    let admin =
+        admin::start(config, &plan.views, &followed, counters.clone(), forwards).await.map_err(Failure::Runtime)?;
     let views: Vec<&ViewPlan> = plan.views.iter().flatten().collect();
     wait_for_sync(&views).await;
     // Whoever gets an answer finds it; it goes again if the sockets cannot be opened.
     let pid_file = args.pidfile.as_deref().and_then(PidFile::write);
-    let serving = listeners::open(&listeners, config, &plan.views, counters.as_deref(), args.workers)
+    let serving = listeners::open(&listeners, config, &plan.views, counters.as_deref(), forwarders, args.workers)
         .map_err(Failure::Runtime)?;
     transfers::notify_all(config, &plan.views);
     if !args.quiet {

@@ -37,7 +37,7 @@ pub(super) fn check(mut reader: Reader<'_>, report: &mut Report) -> AdminAddress
                 name @ ("runtime_metrics" | "tls") => {
                     has_tls |= name == "tls";
                     if reader.remaining_args().len() == usize::from(name == "tls") {
-                        report.not_served(option, format_args!("option '{name}' of prometheus"));
+                        report.not_served_but(option, format_args!("option '{name}' of prometheus"), advice(name));
                     } else {
                         report.error(reader.argument_error());
                     }
@@ -51,4 +51,14 @@ pub(super) fn check(mut reader: Reader<'_>, report: &mut Report) -> AdminAddress
         }
     }
     address
+}
+
+/// What to do without an option.
+fn advice(option: &str) -> &'static str {
+    match option {
+        "tls" => {
+            "listen where nobody else reads it, as on localhost:9153, and put a proxy that speaks TLS in front of it"
+        }
+        _ => "it is about the runtime of Go, which is not here: remove it; process_* is always told",
+    }
 }

@@ -3,6 +3,7 @@
 //! The order of upstreams, the health checks and the limits are CoreDNS's (plugin/forward); the exchange itself is
 //! hickory's, which chooses ports and IDs that cannot be foreseen and takes no answer that does not match.
 
+mod counts;
 mod sockets;
 mod upstream;
 
@@ -14,6 +15,7 @@ use futures::future::BoxFuture;
 use hickory_proto::op::Message;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 
+pub use self::counts::{Count, ForwardCounts, UpstreamCounts};
 use self::upstream::Upstream;
 use crate::answer::{Lookup, LookupError, Rcode, Transport};
 use crate::config::{Forward, Policy};
@@ -32,11 +34,19 @@ pub struct Forwarder {
     upstreams: Vec<Arc<Upstream>>,
     turn: AtomicU32,
     in_flight: AtomicUsize,
+    counts: Arc<ForwardCounts>,
 }
 
 /// The forwarders of all server blocks, by [`Block::id`](crate::answer::Block::id).
 #[derive(Default)]
 pub struct Forwarders(pub Vec<Option<Forwarder>>);
+
+impl Forwarders {
+    /// What is counted of each.
+    pub fn counts(&self) -> Vec<Arc<ForwardCounts>> {
+        self.0.iter().flatten().map(Forwarder::counts).collect()
+    }
+}
 
 impl Elsewhere for Forwarders {
     fn ask(&self, lookup: Lookup, transport: Transport) -> BoxFuture<'_, Result<Vec<u8>, LookupError>> {
@@ -61,14 +71,22 @@ impl Drop for InFlight<'_> {
 impl Forwarder {
     /// A forwarder; its upstreams are taken for healthy until one fails.
     pub fn new(options: Forward, cancel: Option<Duration>) -> Self {
-        let upstreams = options.to.iter().map(|address| Arc::new(Upstream::new(*address, &options))).collect();
-        Self { options, cancel, upstreams, turn: AtomicU32::new(0), in_flight: AtomicUsize::new(0) }
+        let upstreams: Vec<_> = options.to.iter().map(|address| Arc::new(Upstream::new(*address, &options))).collect();
+        let counts = upstreams.iter().map(|upstream| (upstream.address().to_string(), upstream.counts())).collect();
+        let counts = Arc::new(ForwardCounts { upstreams: counts, ..ForwardCounts::default() });
+        Self { options, cancel, upstreams, turn: AtomicU32::new(0), in_flight: AtomicUsize::new(0), counts }
+    }
+
+    /// What is counted of it.
+    pub fn counts(&self) -> Arc<ForwardCounts> {
+        Arc::clone(&self.counts)
     }
 
     async fn ask(&self, query: &[u8], transport: Transport) -> Result<Vec<u8>, LookupError> {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
         let _in_flight = InFlight(&self.in_flight);
         if self.options.max_concurrent.is_some_and(|most| before >= most) {
+            self.counts.rejected.add();
             let most = self.options.max_concurrent.unwrap_or_default();
             let reason = format!("concurrent queries exceeded maximum {most}");
             return Err(LookupError { rcode: Rcode::REFUSED, reason });
@@ -89,6 +107,9 @@ impl Forwarder {
             }
             let up = self.next_up(&order, at);
             at = up.map_or(at, |up| up + 1);
+            if up.is_none() {
+                self.counts.broken.add();
+            }
             // Where none is up, the health checks themselves are doubted, and any is tried, once.
             let upstream = up.map_or_else(|| order.choose(&mut rand::rng()), |up| order.get(up));
             let Some(upstream) = upstream else { break };

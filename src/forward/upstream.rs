@@ -3,14 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hickory_net::tcp::TcpClientStream;
 use hickory_net::udp::UdpClientStream;
 use hickory_net::xfer::{DnsHandle as _, DnsRequestSender as _, FirstAnswer as _};
-use hickory_proto::op::{DnsRequest, DnsRequestOptions, Message, Query};
+use hickory_proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Message, Query};
 use hickory_proto::rr::{Name, RecordType};
 
+use super::counts::UpstreamCounts;
 use super::sockets::Sockets;
 use crate::config::Forward;
 
@@ -33,12 +34,23 @@ pub(super) struct Upstream {
     fails: AtomicU32,
     /// A check goes on.
     checking: AtomicBool,
+    counts: Arc<UpstreamCounts>,
 }
 
 impl Upstream {
     pub(super) fn new(address: SocketAddr, options: &Forward) -> Self {
         let (fails, checking) = (AtomicU32::new(0), AtomicBool::new(false));
-        Self { address, over_tcp: options.force_tcp, fails, checking }
+        Self { address, over_tcp: options.force_tcp, fails, checking, counts: Arc::default() }
+    }
+
+    /// Where it is.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What is counted of it.
+    pub(super) fn counts(&self) -> Arc<UpstreamCounts> {
+        Arc::clone(&self.counts)
     }
 
     /// Whether more checks than `max_fails` failed in a row; with 0 it is never down.
@@ -46,8 +58,18 @@ impl Upstream {
         max_fails > 0 && self.fails.load(Ordering::Relaxed) > max_fails
     }
 
-    /// Asks once. The response is as it came; its ID, source and question matched.
+    /// Asks once, on behalf of a client, and counts that. The response is as it came; its ID, source and question matched.
     pub(super) async fn exchange(&self, query: &Message, over_tcp: bool, timeout: Duration) -> Result<Vec<u8>, String> {
+        let begun = Instant::now();
+        if let Some(exchanges) = self.counts.exchanges.get(usize::from(over_tcp)) {
+            exchanges.add();
+        }
+        let response = self.ask(query, over_tcp, timeout).await?;
+        self.counts.took(u16::from(response.metadata.response_code)).took(begun.elapsed());
+        Ok(response.into_buffer())
+    }
+
+    async fn ask(&self, query: &Message, over_tcp: bool, timeout: Duration) -> Result<DnsResponse, String> {
         let mut query = query.clone();
         query.metadata.id = rand::random();
         if let Some(edns) = query.edns.as_mut().filter(|edns| !over_tcp && edns.max_payload() > PAYLOAD_OCTETS_MAX) {
@@ -66,7 +88,7 @@ impl Upstream {
             }
         };
         match tokio::time::timeout(timeout, exchange).await {
-            Ok(Ok(response)) => Ok(response.into_buffer()),
+            Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(format!("{}: {error}", self.address)),
             Err(_) => Err(format!("{}: i/o timeout", self.address)),
         }
@@ -82,6 +104,7 @@ impl Upstream {
             while !upstream.check().await {
                 let fails = upstream.fails.load(Ordering::Relaxed).saturating_add(1);
                 upstream.fails.store(fails, Ordering::Relaxed);
+                upstream.counts.check_failures.add();
                 tokio::time::sleep(interval).await;
             }
             upstream.fails.store(0, Ordering::Relaxed);
@@ -94,6 +117,6 @@ impl Upstream {
         let mut query = Message::query();
         query.metadata.recursion_desired = true;
         query.add_query(Query::query(Name::root(), RecordType::NS));
-        self.exchange(&query, self.over_tcp, CHECK_TIMEOUT).await.is_ok()
+        self.ask(&query, self.over_tcp, CHECK_TIMEOUT).await.is_ok()
     }
 }

@@ -277,6 +277,8 @@ impl Cluster {
             Event::Apply(object) => self.apply(object),
             Event::Delete(kind, key) => self.delete(kind, &key),
             Event::End(kind) => self.end(kind),
+            // When something happened changes nothing.
+            Event::Triggered(..) => {}
             Event::Unknown(kind) => {
                 self.under_way.remove(&kind);
                 self.dirty.synced |= self.unknown.insert(kind);
@@ -323,6 +325,12 @@ impl Cluster {
     /// The Service of a key, if a view's filter lets it through.
     pub fn service(&self, key: &ObjectKey, filter: usize) -> Option<&Service> {
         self.services.live.get(key).filter(|live| live.visible.contains(filter)).map(|live| &live.object)
+    }
+
+    /// The Service that a slice belongs to, whoever sees it.
+    pub fn service_of(&self, slice: &ObjectKey) -> Option<&Service> {
+        let owner = owner(&self.slices.live.get(slice)?.object)?;
+        self.services.live.get(&owner).map(|live| &live.object)
     }
 
     /// The ServiceImport of a key, if a view's filter lets it through.

@@ -1,5 +1,7 @@
 //! What a source says about the cluster.
 
+use std::time::SystemTime;
+
 use super::objects::{Object, ObjectKey};
 
 /// The kinds of object that DNS needs.
@@ -50,6 +52,9 @@ pub enum Event {
     Delete(Kind, ObjectKey),
     /// The listing is complete: what it did not name is gone.
     End(Kind),
+    /// What the EndpointSlice that was applied just now was written for happened at this time: a pod that became ready,
+    /// say. It is no part of the object, since nothing that is answered depends on it.
+    Triggered(ObjectKey, SystemTime),
     /// Whoever is asked does not know of this kind. What was known of it stays; a listing ends this.
     Unknown(Kind),
 }

@@ -83,6 +83,8 @@ pub struct Service {
     pub kind: ServiceKind,
     /// `spec.ports`, in order.
     pub ports: Arc<[ServicePort]>,
+    /// Whether the cluster chooses its endpoints by `spec.selector`; of a ServiceImport it is not known, and `false`.
+    pub has_selector: bool,
 }
 
 /// How a Service's name resolves.

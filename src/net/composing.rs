@@ -12,9 +12,9 @@ use std::time::Instant;
 
 use super::deferred::Waiting;
 use super::mmsg::WayBack;
-use super::{Exchange, SharedService};
+use super::{Exchange, Path, SharedService};
 use crate::answer::query::{Parsed, parse};
-use crate::answer::{Answered, Client, Outcome, Rcode};
+use crate::answer::{Answered, By, Client, Outcome, Rcode};
 use crate::panics::contain;
 use crate::transfer::Begun;
 use crate::tsig;
@@ -94,6 +94,7 @@ impl Job {
             let took = received.elapsed();
             let exchange = Exchange { client: &client, transport, took, response: answer };
             service.observer.answered(&exchange, &answered);
+            service.observer.went(Path::Composed, 1);
         }
     }
 }
@@ -101,7 +102,7 @@ impl Job {
 /// What is told of an answer to a question for a transfer.
 pub(super) fn answered_transfer(packet: &[u8], block: usize, rcode: Rcode, flags: u16) -> Option<Answered<'_>> {
     let Parsed::Query(query) = parse(packet) else { return None };
-    Some(Answered { query, block: Some(block), rcode, flags, is_relayed: false, failure: None })
+    Some(Answered { query, block: Some(block), rcode, flags, by: By::Transfers, failure: None })
 }
 
 /// A client that is gone, a full buffer, a filter: of one datagram, and nothing to do about it.

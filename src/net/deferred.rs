@@ -8,7 +8,7 @@ use futures::future::{BoxFuture, join_all};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Exchange, SharedService};
+use super::{Exchange, Path, SharedService};
 use crate::answer::{Deferred, Lookup, LookupError, Transport};
 
 /// Queries that may wait at a time, over all clients of a listener. One more is dropped, as one that a full socket
@@ -69,6 +69,7 @@ impl Waiting {
         if service.observer.is_watching() {
             let (client, took) = (&self.client, self.received.elapsed());
             service.observer.answered(&Exchange { client, transport, took, response: &response }, &answered);
+            service.observer.went(Path::Elsewhere, 1);
         }
         reply(response);
     }

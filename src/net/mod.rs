@@ -41,6 +41,33 @@ pub trait Observer: Send + Sync {
     fn answered(&self, exchange: &Exchange<'_>, answered: &Answered<'_>);
     /// A query was dropped for want of room.
     fn shed(&self);
+    /// So many answers were made in this way.
+    fn went(&self, _path: Path, _answers: u64) {}
+}
+
+/// How an answer is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// At once, from what is prepared.
+    Prepared,
+    /// By composing it: what is rare. Transfers count here.
+    Composed,
+    /// With the word of another server.
+    Elsewhere,
+}
+
+impl Path {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Prepared, Self::Composed, Self::Elsewhere];
+
+    /// In lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prepared => "prepared",
+            Self::Composed => "composed",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
 }
 
 /// Where and when a query came, and how large its answer was.

@@ -12,7 +12,7 @@ use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 
 use super::composing::{Composer, Job};
 use super::mmsg::{BATCH, Batch};
-use super::{Exchange, Service, SharedService};
+use super::{Exchange, Path, Service, SharedService};
 use crate::answer::{Answered, Client, Folded, Outcome, Read, Transport};
 use crate::panics::contain;
 
@@ -143,6 +143,7 @@ impl Worker {
             for ((client, made), (_, response)) in told.iter().flatten().zip(&replies) {
                 observer.answered(&Exchange { client, transport: Transport::Udp, took, response }, made);
             }
+            observer.went(Path::Prepared, answered as u64);
         }
         for answer in answers {
             answer.shrink_to(ANSWER_OCTETS);

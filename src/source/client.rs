@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, RETRY_AFTER, USER_AGENT};
 use http::{Request, Response};
@@ -16,7 +16,9 @@ use kube::{Client, Config};
 use super::abilities::Abilities;
 use super::connector;
 use super::decode::{Format, Status};
+use super::health::Health;
 use super::limits::Limits;
+use super::requests::ToHost;
 use super::start::StartError;
 use crate::config::{ApiLimits, Source};
 use crate::model::Kind;
@@ -72,21 +74,31 @@ pub(super) struct Api {
     timeout: Duration,
     abilities: Arc<Abilities>,
     limits: Arc<Limits>,
+    health: Arc<Health>,
+    requests: Arc<ToHost>,
 }
 
 impl Api {
     /// Reads the configuration and prepares the client; no request is made yet.
-    pub(super) async fn new(source: Source, limits: &ApiLimits, timeout: Duration) -> Result<Self, StartError> {
+    pub(super) async fn new(
+        source: Source,
+        limits: &ApiLimits,
+        timeout: Duration,
+        health: &Arc<Health>,
+    ) -> Result<Self, StartError> {
         let source = Arc::new(source);
-        let client = connect(Arc::clone(&source)).await?;
-        let limits = Arc::new(Limits::new(limits));
-        Ok(Self { source, client, timeout, abilities: Arc::default(), limits })
+        let (client, host) = connect(Arc::clone(&source)).await?;
+        let (limits, requests) = (Arc::new(Limits::new(limits)), health.requests.to(&host));
+        let health = Arc::clone(health);
+        Ok(Self { source, client, timeout, abilities: Arc::default(), limits, health, requests })
     }
 
     /// Builds the client anew, because what it was built of may have changed: kube reads certificates, kubeconfigs
     /// and the answers of credential plugins once (only the service account's token and CA are read again).
     pub(super) async fn renew(&mut self) -> Result<(), StartError> {
-        self.client = connect(Arc::clone(&self.source)).await?;
+        let (client, host) = connect(Arc::clone(&self.source)).await?;
+        self.client = client;
+        self.requests = self.health.requests.to(&host);
         Ok(())
     }
 
@@ -95,7 +107,19 @@ impl Api {
         &self.abilities
     }
 
-    /// How hard it is asked; all clones of this share it. Whoever asks waits for a turn and for a place first.
+    /// Counts of what it is asked.
+    pub(super) fn requests(&self) -> &ToHost {
+        &self.requests
+    }
+
+    /// Waits until the next request may be sent.
+    pub(super) async fn turn(&self) {
+        let begun = Instant::now();
+        self.limits.turn().await;
+        self.requests.throttled.took(begun.elapsed());
+    }
+
+    /// How hard it is asked; all clones of this share it. Whoever asks waits for a place, and for a turn.
     pub(super) fn limits(&self) -> Arc<Limits> {
         Arc::clone(&self.limits)
     }
@@ -125,14 +149,16 @@ impl Api {
             .header(USER_AGENT, concat!("podzone/", env!("CARGO_PKG_VERSION")))
             .body(Body::empty())
             .map_err(|error| RequestError::Connection(error.to_string()))?;
-        tokio::time::timeout(self.timeout, self.client.send(request))
-            .await
-            .map_err(|_| RequestError::Timeout(self.timeout))?
-            .map_err(|error| match error {
-                // What matters is the cause, not which layer of the client met it.
-                kube::Error::Service(cause) => RequestError::Connection(chain(&*cause)),
-                error => RequestError::Connection(chain(&error)),
-            })
+        let answer = tokio::time::timeout(self.timeout, self.client.send(request)).await;
+        self.requests.ended(match &answer {
+            Ok(Ok(response)) => Some(response.status().as_u16()),
+            _ => None,
+        });
+        answer.map_err(|_| RequestError::Timeout(self.timeout))?.map_err(|error| match error {
+            // What matters is the cause, not which layer of the client met it.
+            kube::Error::Service(cause) => RequestError::Connection(chain(&*cause)),
+            error => RequestError::Connection(chain(&error)),
+        })
     }
 
     async fn refusal(&self, response: Response<Body>) -> Status {
@@ -229,26 +255,28 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Reading files and running credential plugins block, which the runtime's own threads must not.
-async fn connect(source: Arc<Source>) -> Result<Client, StartError> {
+/// A client, and the host that it asks. Reading files and running credential plugins block, which the runtime's own threads must not.
+async fn connect(source: Arc<Source>) -> Result<(Client, String), StartError> {
     let runtime = tokio::runtime::Handle::current();
     let build = move || runtime.block_on(build(&source));
     tokio::task::spawn_blocking(build).await.map_err(|error| StartError::Client(error.to_string()))?
 }
 
-async fn build(source: &Source) -> Result<Client, StartError> {
+async fn build(source: &Source) -> Result<(Client, String), StartError> {
     let mut config = configure(source).await?;
+    let host = config.cluster_url.authority().map_or("none", |authority| authority.as_str()).to_owned();
     // kube would retry 429, 503 and 504 for hours without a word; waiting and logging are ours.
     config.default_retry = false;
     let plugin = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
-    connector::client(config).map_err(|error| match (source, plugin) {
+    let client = connector::client(config).map_err(|error| match (source, plugin) {
         // kube says that there is no such file, but not which.
         (Source::Kubeconfig { path, .. }, Some(plugin)) => StartError::Kubeconfig {
             path: path.clone(),
             reason: format!("the credential plugin {plugin}: {}", chain(&error)),
         },
         _ => StartError::Client(chain(&error)),
-    })
+    })?;
+    Ok((client, host))
 }
 
 async fn configure(source: &Source) -> Result<Config, StartError> {
@@ -336,7 +364,8 @@ mod tests {
             endpoint("http://a b"),
             Source::Kubeconfig { path: "/nonexistent/kubeconfig".into(), context: None },
         ] {
-            let error = Api::new(source.clone(), &ApiLimits::default(), Duration::from_secs(1))
+            let health = Arc::new(Health::new(&[]));
+            let error = Api::new(source.clone(), &ApiLimits::default(), Duration::from_secs(1), &health)
                 .await
                 .err()
                 .unwrap()

@@ -71,12 +71,15 @@ pub(super) struct Item {
     pub(super) version: Option<Box<str>>,
     /// What was left out, and why.
     pub(super) remarks: Vec<Remark>,
+    /// Of an EndpointSlice, its annotation [`LAST_CHANGE`] as it is written.
+    pub(super) triggered: Option<Box<str>>,
 }
 
 impl Item {
     /// An object that cannot be used as a whole.
     pub(super) fn unusable(key: Option<ObjectKey>, version: Option<Box<str>>, text: String) -> Self {
-        Self { object: None, version, remarks: vec![Remark { key, text, whole: true }] }
+        let remarks = vec![Remark { key, text, whole: true }];
+        Self { version, remarks, ..Self::default() }
     }
 
     /// An object, with a note for each part of it that cannot be used.
@@ -85,7 +88,7 @@ impl Item {
             .into_iter()
             .map(|text| Remark { key: Some(key_of(&object).into_owned()), text, whole: false })
             .collect();
-        Self { object: Some(object), version, remarks }
+        Self { object: Some(object), version, remarks, triggered: None }
     }
 
     /// The object's key, as far as it is known.
@@ -147,6 +150,10 @@ pub(super) enum Change {
 /// The annotation of the bookmark that ends a streamed list (`InitialEventsAnnotationKey` in apimachinery's
 /// `apis/meta/v1`); its value is `true`.
 pub(super) const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+/// The annotation that says when what an EndpointSlice was last written for happened: the change of a pod or of a Service
+/// (`EndpointsLastChangeTriggerTime` in `k8s.io/api/core/v1`). Its value is a time of RFC 3339.
+pub(super) const LAST_CHANGE: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 
 /// `v1` Status: how the API server says no.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,12 +3,17 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::requests::Requests;
 use crate::model::Kind;
 
 /// The state of a source, by kind. Shared between the source's tasks and whoever asks.
 #[derive(Debug)]
 pub struct Health {
     kinds: Vec<(Kind, Mutex<Status>)>,
+    /// When the first of the changes was received that nobody has taken from here yet.
+    changed: Mutex<Option<Instant>>,
+    /// Its requests to an API server; none of manifests.
+    pub requests: Requests,
 }
 
 /// The state of one kind.
@@ -61,11 +66,35 @@ pub struct Failing {
     pub since: SystemTime,
     /// Its latest cause.
     pub cause: String,
+    /// What kind of cause that is.
+    pub why: Why,
+}
+
+/// What somebody may do about a failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Why {
+    /// Wait, or look at the cause.
+    #[default]
+    Other,
+    /// Grant the right to use this verb.
+    Forbidden(&'static str),
+    /// Install the custom resource, if it is wanted at all.
+    Absent,
+}
+
+impl Status {
+    /// Since when nothing is heard of this kind, though it was listed, and no attempt succeeds.
+    pub fn lost_for(&self) -> Option<Duration> {
+        let failing = self.failing.as_ref().filter(|_| self.listed)?;
+        let silent = self.last_heard.map_or(Duration::MAX, |heard| heard.elapsed());
+        Some(failing.since.elapsed().unwrap_or_default().min(silent))
+    }
 }
 
 impl Health {
     pub(super) fn new(kinds: &[Kind]) -> Self {
-        Self { kinds: kinds.iter().map(|kind| (*kind, Mutex::default())).collect() }
+        let kinds = kinds.iter().map(|kind| (*kind, Mutex::default())).collect();
+        Self { kinds, changed: Mutex::default(), requests: Requests::default() }
     }
 
     /// Whether every kind of the source has been listed once.
@@ -81,6 +110,16 @@ impl Health {
     /// The kinds that the source follows.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> {
         self.kinds.iter().map(|(kind, _)| *kind)
+    }
+
+    /// A change was received.
+    pub(super) fn changed(&self) {
+        lock(&self.changed).get_or_insert_with(Instant::now);
+    }
+
+    /// Since when a change waits to be taken from the source; from now on it waits no more.
+    pub fn take_changed(&self) -> Option<Instant> {
+        lock(&self.changed).take()
     }
 
     fn update(&self, kind: Kind, change: impl FnOnce(&mut Status)) {
@@ -151,24 +190,24 @@ impl Health {
         let known = self.status(kind).and_then(|status| status.failing).map(|failing| failing.cause);
         match cause {
             None => self.heard(kind),
-            Some(cause) if known.as_deref() != Some(cause) => self.failed(kind, cause),
+            Some(cause) if known.as_deref() != Some(cause) => self.failed(kind, cause, Why::Other),
             Some(_) => {}
         }
         self.update(kind, |status| status.last_heard = Some(Instant::now()));
     }
 
-    pub(super) fn failed(&self, kind: Kind, cause: &str) {
+    pub(super) fn failed(&self, kind: Kind, cause: &str, why: Why) {
         self.update(kind, |status| {
             status.failures += 1;
             status.last_error = Some(cause.to_owned());
             let since = status.failing.take().map_or_else(SystemTime::now, |failing| failing.since);
-            status.failing = Some(Failing { since, cause: cause.to_owned() });
+            status.failing = Some(Failing { since, cause: cause.to_owned(), why });
         });
     }
 }
 
 // Nothing that holds the lock can panic, and a half-written status would still be a status.
-fn lock(status: &Mutex<Status>) -> MutexGuard<'_, Status> {
+fn lock<T>(status: &Mutex<T>) -> MutexGuard<'_, T> {
     status.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -180,8 +219,8 @@ mod tests {
     #[test]
     fn a_failure_lasts_until_something_is_heard() {
         let health = Health::new(&[Kind::Service, Kind::Pod]);
-        health.failed(Kind::Service, "refused");
-        health.failed(Kind::Service, "forbidden");
+        health.failed(Kind::Service, "refused", Why::Other);
+        health.failed(Kind::Service, "forbidden", Why::Forbidden("list"));
         let status = health.status(Kind::Service).unwrap();
         assert_eq!((status.failures, status.failing.map(|failing| failing.cause)), (2, Some("forbidden".into())));
         health.heard(Kind::Service);

@@ -122,7 +122,7 @@ fn meta(object: &RawValue) -> Result<MetaOnly, serde_json::Error> {
 
 /// Reads an object of a list or a watch.
 fn read(kind: Kind, object: &RawValue) -> Item {
-    let lean = match Lean::deserialize(kind, &mut serde_json::Deserializer::from_str(object.get())) {
+    let mut lean = match Lean::deserialize(kind, &mut serde_json::Deserializer::from_str(object.get())) {
         Ok(lean) => lean,
         Err(error) => {
             let meta = meta(object).unwrap_or_default().metadata;
@@ -131,9 +131,10 @@ fn read(kind: Kind, object: &RawValue) -> Item {
     };
     let version = lean.meta().resource_version.clone();
     let key = lean.meta().key();
+    let triggered = lean.take_last_change();
     let mut notes = Vec::new();
     match lean.into_object(&mut notes) {
-        Ok(object) => Item::usable(object, version, notes),
+        Ok(object) => Item { triggered, ..Item::usable(object, version, notes) },
         Err(error) => Item::unusable(key, version, error.to_string()),
     }
 }

@@ -27,6 +27,15 @@ pub(super) struct Meta {
     labels: Option<Labels>,
     deletion_timestamp: Option<IgnoredAny>,
     pub(super) resource_version: Option<Box<str>>,
+    pub(super) annotations: Option<Annotations>,
+}
+
+/// The one annotation that is read.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Annotations {
+    /// [`super::decode::LAST_CHANGE`]
+    #[serde(rename = "endpoints.kubernetes.io/last-change-trigger-time")]
+    pub(super) last_change: Option<Box<str>>,
 }
 
 impl Meta {
@@ -64,6 +73,7 @@ struct ServiceSpec {
     cluster_ips: Option<Vec<Box<str>>>,
     external_name: Option<Box<str>>,
     ports: Option<Vec<LeanServicePort>>,
+    selector: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -185,15 +195,28 @@ impl Lean {
         }
     }
 
-    /// Gives a namespaced object the namespace `default` where it has none, as `kubectl apply` would.
-    pub(super) fn default_namespace(&mut self) {
-        let meta = match &mut self.0 {
-            Shape::Namespace(_) => return,
+    fn meta_mut(&mut self) -> &mut Meta {
+        match &mut self.0 {
+            Shape::Namespace(object) => &mut object.metadata,
             Shape::Service(object) => &mut object.metadata,
             Shape::EndpointSlice(object) => &mut object.metadata,
             Shape::Pod(object) => &mut object.metadata,
             Shape::ServiceImport(object) => &mut object.metadata,
-        };
+        }
+    }
+
+    /// Of an EndpointSlice, its annotation [`super::decode::LAST_CHANGE`].
+    pub(super) fn take_last_change(&mut self) -> Option<Box<str>> {
+        let is_slice = matches!(self.0, Shape::EndpointSlice(_));
+        self.meta_mut().annotations.take().filter(|_| is_slice)?.last_change
+    }
+
+    /// Gives a namespaced object the namespace `default` where it has none, as `kubectl apply` would.
+    pub(super) fn default_namespace(&mut self) {
+        if matches!(self.0, Shape::Namespace(_)) {
+            return;
+        }
+        let meta = self.meta_mut();
         if meta.namespace.as_deref().is_none_or(str::is_empty) {
             meta.namespace = Some("default".into());
         }
@@ -227,9 +250,10 @@ impl LeanService {
     fn into_object(mut self, notes: &mut Vec<String>) -> Result<Object, Invalid> {
         let key = self.metadata.take_key()?;
         let mut spec = self.spec.unwrap_or_default();
-        let ports = service_ports(spec.ports.take());
+        let (ports, has_selector) = (service_ports(spec.ports.take()), spec.selector.is_some());
         let kind = spec.into_kind(notes)?;
-        Ok(Object::Service(Service { key, labels: self.metadata.labels.unwrap_or_default(), kind, ports }))
+        let labels = self.metadata.labels.unwrap_or_default();
+        Ok(Object::Service(Service { key, labels, kind, ports, has_selector }))
     }
 }
 
@@ -240,7 +264,7 @@ impl LeanImport {
         let ips = spec.ips.iter().flatten().map(|text| &**text);
         let kind = meaning::import_kind(spec.r#type.as_deref(), ips, notes);
         let labels = self.metadata.labels.unwrap_or_default();
-        Ok(Object::ServiceImport(Service { key, labels, kind, ports: service_ports(spec.ports) }))
+        Ok(Object::ServiceImport(Service { key, labels, kind, ports: service_ports(spec.ports), has_selector: false }))
     }
 }
 

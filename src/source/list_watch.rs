@@ -13,14 +13,14 @@ use tokio::sync::mpsc;
 use super::backoff::{Backoff, random_fraction};
 use super::client::{Api, RequestError, Wanted, is_custom, path, resource};
 use super::complaint::{Complaint, Remarks};
-use super::decode::{Change, Frame, Item, Remark};
+use super::decode::{Change, Frame, Item, LAST_CHANGE, Remark};
 use super::failure::Failure;
-use super::health::Health;
+use super::health::{Health, Why};
 use super::ledger::{Check, Ledger, Verdict};
 use super::listing::{Listed, Paging};
 use super::start::Timing;
 use super::stream::{Heard, Stream};
-use crate::model::{Event, Kind};
+use crate::model::{Event, Kind, ObjectKey};
 
 /// A longer `Retry-After` is cut to this.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
@@ -217,7 +217,7 @@ impl ListWatch {
         let path = path(self.kind, self.selector.as_deref(), &query);
         let limits = self.api.limits();
         let _place = limits.place().await;
-        limits.turn().await;
+        self.api.turn().await;
         let (format, body) = self.api.get(self.kind, &path, Wanted::Watch).await?;
         Ok(Stream::new(self.kind, format, body))
     }
@@ -254,15 +254,26 @@ impl ListWatch {
     /// Passes on a change, and notes it in `listing`, or else in the ledger.
     pub(super) async fn change(&mut self, change: Change, listing: Option<&mut Ledger>) -> Result<(), Failure> {
         match change {
-            Change::Apply(item) => {
+            Change::Apply(mut item) => {
                 if item.object.is_some() {
                     self.health.events(self.kind, 1);
                 }
+                let is_change = listing.is_none();
+                let triggered = item.triggered.take().filter(|_| is_change).zip(item.key().map(Cow::into_owned));
+                if is_change {
+                    self.health.changed();
+                }
                 self.apply(item, listing).await?;
+                if let Some((written, slice)) = triggered {
+                    self.triggered(slice, &written).await?;
+                }
             }
             Change::Delete(key) => {
                 self.health.events(self.kind, 1);
                 self.remarks.forget(&key);
+                if listing.is_none() {
+                    self.health.changed();
+                }
                 listing.unwrap_or(&mut self.ledger).forget(&key);
                 self.send(Event::Delete(self.kind, key)).await?;
             }
@@ -285,6 +296,18 @@ impl ListWatch {
         match item.object {
             Some(object) => self.send(Event::Apply(object)).await,
             None => Ok(()),
+        }
+    }
+
+    /// Passes on when the cluster changed what a slice holds.
+    async fn triggered(&mut self, slice: ObjectKey, written: &str) -> Result<(), Failure> {
+        match written.parse::<jiff::Timestamp>() {
+            Ok(at) => self.send(Event::Triggered(slice, at.into())).await,
+            Err(error) => {
+                let text = format!("the annotation {LAST_CHANGE} is no time: {error}");
+                self.remark(&[Remark { key: Some(slice), text, whole: false }]);
+                Ok(())
+            }
         }
     }
 
@@ -354,14 +377,21 @@ impl ListWatch {
     }
 
     /// Reports a failure and waits until the next attempt is due.
-    async fn recover(&mut self, verb: &str, failure: &Failure) -> ControlFlow<()> {
+    async fn recover(&mut self, verb: &'static str, failure: &Failure) -> ControlFlow<()> {
         if matches!(failure, Failure::Closed) {
             return ControlFlow::Break(());
         }
         let cause = format!("cannot {verb} {}: {failure}", resource(self.kind));
         let before = self.health.status(self.kind).unwrap_or_default();
-        self.health.failed(self.kind, &cause);
-        if is_custom(self.kind) && failure.status().is_some_and(|status| status.code == 404) {
+        let code = failure.status().map(|status| status.code);
+        let is_absent = is_custom(self.kind) && code == Some(404);
+        let why = match code {
+            _ if is_absent => Why::Absent,
+            Some(403) => Why::Forbidden(verb),
+            _ => Why::Other,
+        };
+        self.health.failed(self.kind, &cause, why);
+        if is_absent {
             // That may last for as long as the cluster does: it is said once.
             if before.failing.is_none_or(|failing| failing.cause != cause) {
                 let rest =

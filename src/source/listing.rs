@@ -88,7 +88,7 @@ impl ListWatch {
             ("timeoutSeconds", seconds.as_str()),
         ];
         let path = path(self.kind, self.selector.as_deref(), &query);
-        self.api.limits().turn().await;
+        self.api.turn().await;
         // One that does not even begin to answer is as silent as one that begins and does not go on.
         let answer =
             tokio::time::timeout(self.timing.stream_silence, self.api.get(self.kind, &path, Wanted::Watch)).await;
@@ -188,7 +188,8 @@ impl ListWatch {
 
     /// Fetches one page and passes on its objects as they arrive; before the first one, the list begins.
     async fn page(&mut self, path: &str, first: bool, ledger: &mut Ledger) -> Result<ListEnd, Failure> {
-        self.api.limits().turn().await;
+        self.api.turn().await;
+        let asked = Instant::now();
         let (format, mut body) = self.api.get(self.kind, path, Wanted::List).await?;
         let deadline = tokio::time::Instant::now() + self.timing.request;
         let mut page = PageReader::new(self.kind, format);
@@ -212,6 +213,7 @@ impl ListWatch {
             self.paging.objects = (self.paging.objects / 2).max(10);
         }
         let (items, end) = page.finish().await?;
+        self.api.requests().took.took(asked.elapsed());
         if !begun {
             self.send(Event::Begin(self.kind)).await?;
         }

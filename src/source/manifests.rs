@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 
 use super::complaint::Complaint;
-use super::health::Health;
+use super::health::{Health, Why};
 use super::lean::key_of;
 use super::manifest_file::{self, Contents, FILE_BYTES_MAX, FileError};
 use super::start::StartError;
@@ -295,7 +295,7 @@ impl Watcher {
                     if self.folder.complaint.is_due(&cause, Instant::now()) {
                         tracing::error!("{cause}; what is known is still served");
                     }
-                    self.kinds.iter().for_each(|kind| self.health.failed(*kind, &cause));
+                    self.kinds.iter().for_each(|kind| self.health.failed(*kind, &cause, Why::Other));
                 }
             }
         }
@@ -316,6 +316,9 @@ impl Watcher {
                 continue;
             }
             events.send(Event::Begin(*kind)).await?;
+            if !all {
+                self.health.changed();
+            }
             for object in objects.values() {
                 events.send(Event::Apply(Object::clone(object))).await?;
             }

@@ -38,10 +38,12 @@ mod offline;
 mod page;
 mod progress;
 mod protobuf;
+mod requests;
 mod start;
 mod stream;
 mod wire;
 
-pub use health::{Failing, Health, Listing, Status};
+pub use health::{Failing, Health, Listing, Status, Why};
 pub use offline::{read_list, read_watch};
+pub use requests::{Requests, ToHost};
 pub use start::{Handle, StartError, Timing, start, start_with};

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use prost::Message;
 
-use super::decode::{Change, DecodeError, Frame, INITIAL_EVENTS_END, Item, Remark, Status};
+use super::decode::{Change, DecodeError, Frame, INITIAL_EVENTS_END, Item, LAST_CHANGE, Remark, Status};
 use super::meaning::{self, Invalid};
 use super::wire;
 use crate::model::{
@@ -52,7 +52,11 @@ pub(super) fn frame(kind: Kind, frame: Bytes) -> Result<Frame, DecodeError> {
     let (change, resource_version) = match &*event.r#type.unwrap_or_default() {
         b"ADDED" | b"MODIFIED" => {
             let item = match unwrap(envelope) {
-                Ok(object) => read(kind, object),
+                Ok(object) => {
+                    let item = read(kind, object.clone());
+                    let triggered = item.object.as_ref().and_then(|_| last_change(kind, object));
+                    Item { triggered, ..item }
+                }
                 Err(error) => Item::unusable(None, None, error.to_string()),
             };
             let version = item.version.as_deref().map(str::to_owned);
@@ -68,7 +72,7 @@ pub(super) fn frame(kind: Kind, frame: Bytes) -> Result<Frame, DecodeError> {
             Err(error) => (Change::Skip(Remark::nameless(error.to_string())), None),
         },
         b"BOOKMARK" => {
-            let bookmark = unwrap(envelope).ok().and_then(|object| wire::Bookmark::decode(object).ok());
+            let bookmark = unwrap(envelope).ok().and_then(|object| wire::Annotated::decode(object).ok());
             let meta = bookmark.and_then(|bookmark| bookmark.metadata).unwrap_or_default();
             let ends_listing = meta.annotations.get(INITIAL_EVENTS_END).is_some_and(|value| value == "true");
             (Change::Bookmark { ends_listing }, meta.resource_version)
@@ -106,6 +110,16 @@ fn meta(object: Bytes) -> wire::ObjectMeta {
     // What was read before an error is kept.
     let _ = read.merge(object);
     read.metadata.unwrap_or_default()
+}
+
+/// Of an EndpointSlice, when what it was written for happened. Its metadata are read once more for that, and nothing else
+/// of it.
+fn last_change(kind: Kind, object: Bytes) -> Option<Box<str>> {
+    if kind != Kind::EndpointSlice {
+        return None;
+    }
+    let annotated = wire::Annotated::decode(object).ok()?;
+    annotated.metadata?.annotations.remove(LAST_CHANGE).map(String::into_boxed_str)
 }
 
 fn key_of(meta: &wire::ObjectMeta) -> Option<ObjectKey> {
@@ -153,8 +167,9 @@ fn into_object(
             let all = texts.iter().map(|text| &**text);
             let name = text(spec.external_name);
             let kind = meaning::service_kind(is_alias, name, all, alone.as_deref(), notes)?;
+            let has_selector = spec.selector.is_some();
             let ports = spec.ports.into_iter().map(service_port).collect::<Result<_, _>>()?;
-            Object::Service(Service { key, labels, kind, ports })
+            Object::Service(Service { key, labels, kind, ports, has_selector })
         }
         Kind::EndpointSlice => {
             let slice = wire::EndpointSlice::decode(object)?;

@@ -159,7 +159,7 @@ pub async fn start_with(
         let watcher = manifests::Watcher::open(folder.clone(), kinds.to_vec(), Arc::clone(&health)).await?;
         tasks.spawn(watcher.run(events, timing.poll));
     } else {
-        let api = Api::new(config.clone(), limits, timing.request).await?;
+        let api = Api::new(config.clone(), limits, timing.request, &health).await?;
         for kind in kinds {
             let task = ListWatch::new(
                 *kind,

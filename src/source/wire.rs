@@ -93,16 +93,16 @@ pub(super) struct MetaOnly {
     pub(super) metadata: Option<ObjectMeta>,
 }
 
-/// A bookmark's object.
+/// Any object's metadata with its annotations.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Bookmark {
+pub(super) struct Annotated {
     #[prost(message, optional, tag = "1")]
-    pub(super) metadata: Option<BookmarkMeta>,
+    pub(super) metadata: Option<AnnotatedMeta>,
 }
 
-/// `ObjectMeta` of `pkg/apis/meta/v1`, as a bookmark has it.
+/// `ObjectMeta` of `pkg/apis/meta/v1` with its annotations, which only bookmarks and changed slices are asked for.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct BookmarkMeta {
+pub(super) struct AnnotatedMeta {
     #[prost(string, optional, tag = "6")]
     pub(super) resource_version: Option<String>,
     #[prost(btree_map = "string, string", tag = "12")]
@@ -123,6 +123,9 @@ pub(super) struct Service {
 pub(super) struct ServiceSpec {
     #[prost(message, repeated, tag = "1")]
     pub(super) ports: Vec<ServicePort>,
+    /// Entries of a map, of which only the presence matters: the last stands for all.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub(super) selector: Option<Bytes>,
     #[prost(bytes = "bytes", optional, tag = "3")]
     pub(super) cluster_ip: Option<Bytes>,
     #[prost(bytes = "bytes", optional, tag = "4")]

@@ -9,8 +9,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::answer::{Answered, Folded, Rcode, Transport};
-use crate::net::Exchange;
+use crate::answer::{Answered, By, Folded, Rcode, Transport};
+use crate::histogram::{Distribution, TIME_BOUNDS, bucket_of};
+use crate::net::{Exchange, Path};
 use crate::zone::Name;
 
 /// Types that are told apart, by number; all others are one (plugin/metrics/vars/monitor.go).
@@ -66,23 +67,20 @@ const RCODES: [&str; 24] = [
 ];
 const OTHER_RCODE: &str = "other";
 
+/// A response code as CoreDNS's library calls it; `None` for one without a name.
+pub fn rcode_name(rcode: u16) -> Option<&'static str> {
+    RCODES.get(usize::from(rcode)).copied().filter(|name| !name.starts_with("RCODE"))
+}
+
 /// What may have made an answer; the first stands for a query that nothing took.
-const PLUGINS: [&str; 3] = ["", "kubernetes", "forward"];
+const PLUGINS: [&str; 10] = ["", "kubernetes", "forward", "transfer", "tsig", "local", "any", "chaos", "acl", "whoami"];
+
+/// Codes with which one of them says that it has no answer.
+const REFUSALS: [Rcode; 4] = [Rcode::FORMERR, Rcode::SERVFAIL, Rcode::NOTIMP, Rcode::REFUSED];
 
 /// Transports and address families, in the order of their cells.
 const PROTOS: [&str; 2] = ["udp", "tcp"];
 const FAMILIES: [&str; 2] = ["1", "2"];
-
-/// Upper bounds of durations, in nanoseconds: 0.25 ms doubled up to 8.192 s (plugin/plugin.go, TimeBuckets).
-const DURATION_BOUNDS: [u64; 16] = {
-    let mut bounds = [250_000; 16];
-    let mut index = 1;
-    while index < bounds.len() {
-        bounds[index] = bounds[index - 1] * 2;
-        index += 1;
-    }
-    bounds
-};
 
 /// Upper bounds of messages' sizes, in octets (plugin/metrics/vars/vars.go).
 const SIZE_BOUNDS: [u64; 14] = [0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16_000, 32_000, 48_000, 64_000];
@@ -108,6 +106,7 @@ pub struct ServerCounters {
     pub label: String,
     dropped: ZoneCounters,
     shed: AtomicU64,
+    paths: [PathCells; SHARDS],
     blocks: Vec<Vec<(Name, ZoneCounters)>>,
 }
 
@@ -120,6 +119,7 @@ impl ServerCounters {
             label,
             dropped: ZoneCounters::default(),
             shed: AtomicU64::new(0),
+            paths: Default::default(),
             blocks: blocks.into_iter().map(zones).collect(),
         }
     }
@@ -132,6 +132,21 @@ impl ServerCounters {
     /// How many were.
     pub fn shed_count(&self) -> u64 {
         self.shed.load(Ordering::Relaxed)
+    }
+
+    /// Counts answers by how they were made.
+    pub fn went(&self, path: Path, answers: u64) {
+        if let Some(PathCells(cells)) = self.paths.get(own_shard()) {
+            add(cells.get(path as usize), answers);
+        }
+    }
+
+    /// How many answers went which way.
+    pub fn paths(&self) -> [(&'static str, u64); Path::ALL.len()] {
+        Path::ALL.map(|path| {
+            let cells = self.paths.iter().filter_map(|PathCells(cells)| cells.get(path as usize));
+            (path.name(), cells.map(|cell| cell.load(Ordering::Relaxed)).sum())
+        })
     }
 
     /// Counts an answer.
@@ -169,6 +184,21 @@ impl ServerCounters {
     }
 }
 
+/// The shard of this thread.
+fn own_shard() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static SHARD: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
+    }
+    // A thread that ends has counted for the last time; any shard is right.
+    SHARD.try_with(|shard| *shard).unwrap_or(0)
+}
+
+/// Answers by [`Path`], of one shard.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct PathCells([AtomicU64; Path::ALL.len()]);
+
 #[derive(Debug, Default)]
 struct ZoneCounters {
     shards: [OnceLock<Box<Cells>>; SHARDS],
@@ -176,13 +206,7 @@ struct ZoneCounters {
 
 impl ZoneCounters {
     fn shard(&self) -> &Cells {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static SHARD: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
-        }
-        // A thread that ends has counted for the last time; any shard is right.
-        let shard = SHARD.try_with(|shard| *shard).unwrap_or(0);
-        self.shards[shard].get_or_init(Box::default)
+        self.shards[own_shard()].get_or_init(Box::default)
     }
 
     /// The sum of the shards; `None` if nothing was counted.
@@ -213,7 +237,7 @@ impl<const BUCKETS: usize> Default for Histogram<BUCKETS> {
 impl<const BUCKETS: usize> Histogram<BUCKETS> {
     /// `bounds` are one less than the buckets: what is over the last belongs to no bound.
     fn observe(&self, bounds: &[u64], value: u64) {
-        add(self.buckets.get(bounds.partition_point(|bound| *bound < value)), 1);
+        add(self.buckets.get(bucket_of(bounds, value)), 1);
         add(Some(&self.sum), value);
     }
 
@@ -242,7 +266,7 @@ struct Cells {
     requests: [AtomicU64; REQUEST_CELLS],
     responses: [AtomicU64; RESPONSE_CELLS],
     dnssec_ok: AtomicU64,
-    nanos: Histogram<{ DURATION_BOUNDS.len() + 1 }>,
+    nanos: Histogram<{ TIME_BOUNDS.len() + 1 }>,
     request_octets: [Histogram<{ SIZE_BOUNDS.len() + 1 }>; PROTOS.len()],
     response_octets: [Histogram<{ SIZE_BOUNDS.len() + 1 }>; PROTOS.len()],
 }
@@ -276,7 +300,7 @@ impl Cells {
             add(Some(&self.dnssec_ok), 1);
         }
         let nanos = u64::try_from(exchange.took.as_nanos()).unwrap_or(u64::MAX);
-        self.nanos.observe(&DURATION_BOUNDS, nanos);
+        self.nanos.observe(&TIME_BOUNDS, nanos);
         self.request_octets[proto].observe(&SIZE_BOUNDS, answered.query.octets as u64);
         self.response_octets[proto].observe(&SIZE_BOUNDS, exchange.response.len() as u64);
     }
@@ -298,7 +322,19 @@ impl Cells {
 /// The place in [`PLUGINS`] of what made the answer.
 fn plugin(answered: &Answered<'_>) -> usize {
     match answered.block {
-        Some(_) if answered.failure.is_none() => 1 + usize::from(answered.is_relayed),
+        Some(_) if answered.failure.is_none() => match answered.by {
+            // CoreDNS's plugins leave these to the server, which bears no name (plugin/plugin.go, func ClientWrite).
+            By::Views | By::Transfers if REFUSALS.contains(&answered.rcode) => 0,
+            By::Views => 1,
+            By::Elsewhere => 2,
+            By::Transfers => 3,
+            By::Signing => 4,
+            By::Local => 5,
+            By::Any => 6,
+            By::Chaos => 7,
+            By::Acl => 8,
+            By::Whoami => 9,
+        },
         _ => 0,
     }
 }
@@ -310,22 +346,6 @@ pub struct Counts {
     nanos: Distribution,
     request_octets: [Distribution; PROTOS.len()],
     response_octets: [Distribution; PROTOS.len()],
-}
-
-/// A histogram at one moment.
-#[derive(Clone, Debug, Default)]
-pub struct Distribution {
-    /// How many are in each bucket; the last has no upper bound.
-    pub buckets: Vec<u64>,
-    /// The sum of all.
-    pub sum: u64,
-}
-
-impl Distribution {
-    /// How many there are.
-    pub fn count(&self) -> u64 {
-        self.buckets.iter().sum()
-    }
 }
 
 impl Counts {
@@ -355,7 +375,7 @@ impl Counts {
 
     /// How long answers took in nanoseconds, with the buckets' upper bounds.
     pub fn nanos(&self) -> (&'static [u64], &Distribution) {
-        (&DURATION_BOUNDS, &self.nanos)
+        (&TIME_BOUNDS, &self.nanos)
     }
 
     /// Octets of requests by transport, with the buckets' upper bounds; of transports that were used.
@@ -402,7 +422,6 @@ mod tests {
         histogram.add_to(&mut sum);
         assert_eq!(sum.buckets, [2, 4, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2]);
         assert_eq!((sum.sum, sum.count()), (2 * 128_203, 12));
-        assert_eq!(DURATION_BOUNDS.last(), Some(&8_192_000_000));
     }
 
     #[test]

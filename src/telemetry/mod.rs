@@ -1,8 +1,10 @@
 //! Log lines in CoreDNS's form: `[LEVEL] plugin/<name>: message`, on standard output, without a time, which whatever
 //! collects them adds; and counts of what was answered.
 
+mod changes;
 mod counters;
 mod query_log;
+mod reloads;
 mod witness;
 
 use std::fmt;
@@ -17,8 +19,10 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
-pub use counters::{Counters, Counts, Distribution, ServerCounters, server_label};
+pub use changes::{Changes, ServiceKind};
+pub use counters::{Counters, Counts, ServerCounters, rcode_name, server_label};
 pub use query_log::{BlockLog, QueryLog};
+pub use reloads::{RELOADS, Reloads};
 pub use witness::Witness;
 
 /// Whether debug lines are written.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::counters::ServerCounters;
 use super::query_log::QueryLog;
 use crate::answer::Answered;
-use crate::net::{Exchange, Observer};
+use crate::net::{Exchange, Observer, Path};
 
 /// Logs and counts the answers of one listener.
 #[derive(Debug)]
@@ -27,6 +27,12 @@ impl Observer for Witness {
         }
         if self.log.is_watching() {
             self.log.answered(exchange, answered);
+        }
+    }
+
+    fn went(&self, path: Path, answers: u64) {
+        if let Some(counters) = &self.counters {
+            counters.went(path, answers);
         }
     }
 

@@ -36,6 +36,6 @@ pub use name::{Labels, Name};
 pub use options::{Pods, ViewOptions};
 pub use pointers::Pointed;
 pub use publish::{Follower, Publisher, unix_now};
-pub use service::{Below, Service};
+pub use service::{Below, Service, Size};
 pub use snapshot::Snapshot;
 pub use view::{Current, View};

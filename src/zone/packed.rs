@@ -233,13 +233,27 @@ impl Packed {
         self.find_all(hash).find(|item| item.label == label)
     }
 
-    /// Items that may have a hash.
-    pub(super) fn find_all(&self, hash: NonZeroU32) -> impl Iterator<Item = Item<'_>> {
+    /// How many endpoints it has, told by their table.
+    pub(super) fn endpoint_count(&self) -> usize {
+        self.table().chunks_exact(4).filter(|place| **place != [0; 4]).count()
+    }
+
+    /// How many octets it takes.
+    pub(super) fn octets(&self) -> usize {
+        self.0.len()
+    }
+
+    fn table(&self) -> &[u8] {
         let places = self.0.get(6).map_or(0, |bits| 1usize.checked_shl(u32::from(*bits)).unwrap_or(0) & !1);
         let table = long(&self.0, 16).and_then(|at| self.0.get(at as usize..at as usize + 4 * places));
-        let table = table.unwrap_or(&[]);
+        table.unwrap_or(&[])
+    }
+
+    /// Items that may have a hash.
+    pub(super) fn find_all(&self, hash: NonZeroU32) -> impl Iterator<Item = Item<'_>> {
+        let table = self.table();
         let (first, tag) = place_of(hash);
-        let mask = places.wrapping_sub(1);
+        let mask = (table.len() / 4).wrapping_sub(1);
         let run = (0..table.len() / 4)
             .map_while(move |step| long(table, 4 * (first.wrapping_add(step) & mask)).filter(|place| *place != 0));
         run.filter(move |place| place >> PLACE_BITS == tag)

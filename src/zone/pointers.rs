@@ -79,6 +79,11 @@ impl Pointed<'_> {
 }
 
 impl Pointers {
+    /// How much memory they take, in octets.
+    pub(super) fn octets(&self) -> usize {
+        self.v4.octets() + self.v6.octets()
+    }
+
     /// Takes in that one version of a Service stands in the place of another; the addresses that this touches.
     pub(super) fn replace(
         &mut self,

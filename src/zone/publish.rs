@@ -35,6 +35,8 @@ pub struct Publisher {
     schema: Schema,
     /// Labels of the namespaces that pods are in, shared by all who name them.
     pod_namespaces: HashMap<Arc<str>, Arc<Labels>>,
+    /// Slices that came, and when what they were written for happened.
+    triggered: Vec<(ObjectKey, SystemTime)>,
 }
 
 struct Published {
@@ -59,7 +61,15 @@ impl Publisher {
         }
         let views = views.into_iter().map(|(view, _)| Published::new(view)).collect();
         let own_kinds = kinds.iter().copied().filter(|kind| *kind != Kind::ServiceImport).collect();
-        Self { cluster, kinds, own_kinds, views, schema: Schema::default(), pod_namespaces: HashMap::default() }
+        Self {
+            cluster,
+            kinds,
+            own_kinds,
+            views,
+            schema: Schema::default(),
+            pod_namespaces: HashMap::default(),
+            triggered: Vec::new(),
+        }
     }
 
     /// Calls a function with each delta of a view after it was applied.
@@ -76,6 +86,11 @@ impl Publisher {
         }
     }
 
+    /// The views.
+    pub fn views(&self) -> impl Iterator<Item = &Arc<View>> {
+        self.views.iter().map(|published| &published.view)
+    }
+
     /// The cluster as it stands.
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
@@ -83,7 +98,20 @@ impl Publisher {
 
     /// Takes an event in; nothing is published yet.
     pub fn handle(&mut self, event: Event) {
-        self.cluster.handle(event);
+        match event {
+            Event::Triggered(slice, at) => self.triggered.push((slice, at)),
+            event => self.cluster.handle(event),
+        }
+    }
+
+    /// Gives to `each` the Services of the slices that came since the last call, with the times at which what those were
+    /// written for happened. To be called after what came is published.
+    pub fn take_triggered(&mut self, mut each: impl FnMut(&crate::model::Service, SystemTime)) {
+        for (slice, at) in self.triggered.drain(..) {
+            if let Some(service) = self.cluster.service_of(&slice) {
+                each(service, at);
+            }
+        }
     }
 
     /// Whether everything was listed once, but for what other clusters give, which an API server may never have.

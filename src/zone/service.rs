@@ -22,6 +22,17 @@ pub enum Service {
     Chunked(Arc<Chunked>),
 }
 
+/// What is kept of Services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Endpoints, by their names; whether or not these can be asked for.
+    pub endpoints: usize,
+    /// Names of Services and of their endpoints that can be asked for. Those of ports are not counted.
+    pub names: usize,
+    /// Octets of the packed Services.
+    pub octets: usize,
+}
+
 /// A large Service.
 #[derive(Debug, PartialEq)]
 pub struct Chunked {
@@ -113,6 +124,21 @@ impl Service {
     /// All items: the Service itself, if it has addresses of its own, and the endpoints.
     pub fn items(&self) -> impl Iterator<Item = Item<'_>> {
         self.parts().flat_map(Packed::items)
+    }
+
+    /// What it takes, as far as another version does not have the same parts.
+    pub(super) fn size_beside(&self, other: Option<&Self>) -> Size {
+        let mut size = Size::default();
+        let has_names = self.head().has(NAMES);
+        let other = other.filter(|other| other.head().has(NAMES) == has_names);
+        for (_, part) in self.parts().enumerate().filter(|(index, _)| !self.shares_part(*index, other)) {
+            let endpoints = part.endpoint_count();
+            size.endpoints += endpoints;
+            size.names += if has_names { endpoints } else { 0 };
+            size.octets += part.octets();
+        }
+        size.names += usize::from(self.has_names());
+        size
     }
 
     /// How many parts there are.
@@ -230,6 +256,7 @@ mod tests {
     use crate::zone::Name;
     use crate::zone::options::ViewOptions;
     use crate::zone::schema::{For, Schema, service_key};
+    use crate::zone::snapshot::Snapshot;
     use std::net::Ipv4Addr;
 
     fn options() -> ViewOptions {
@@ -238,6 +265,31 @@ mod tests {
     }
 
     /// Slices of a headless Service, each of these pods, given by numbers.
+    #[test]
+    fn what_is_kept_is_counted_as_it_comes_and_goes() {
+        let versions = [
+            vec![(0..3).collect::<Vec<u32>>()],
+            vec![(0..3).collect(), (3..500).collect()],
+            vec![(0..2).collect(), (3..500).collect()],
+            vec![(0..2).collect(), (3..5).collect()],
+        ];
+        let mut snapshot = Snapshot::new(1);
+        let mut old: Option<Service> = None;
+        for slices in versions {
+            let new = service(&slices, old.as_ref());
+            drop(snapshot.set_service(new.key(), old.as_ref(), Some(new.clone()), true));
+            let endpoints: usize = slices.iter().map(Vec::len).sum();
+            let size = snapshot.size();
+            assert_eq!((size.endpoints, size.names), (endpoints, endpoints + 1));
+            assert_eq!(size, new.size_beside(None));
+            assert!(size.octets > 20 * endpoints && snapshot.table_octets() > 12 * endpoints);
+            old = Some(new);
+        }
+        let key = old.as_ref().map(|old| old.key().to_vec()).unwrap_or_default();
+        drop(snapshot.set_service(&key, old.as_ref(), None, true));
+        assert_eq!(snapshot.size(), Size::default());
+    }
+
     fn service(slices: &[Vec<u32>], old: Option<&Service>) -> Service {
         let slice = |(index, pods): (usize, &Vec<u32>)| EndpointSlice {
             key: ObjectKey::new("a", format!("web-{index}")),
@@ -253,6 +305,7 @@ mod tests {
             labels: Default::default(),
             kind: ServiceKind::Headless,
             ports: [].into(),
+            has_selector: true,
         };
         let key = service_key("web", "a").expect("a key");
         let made_for = For { view: 0, options: &options(), is_named: true };

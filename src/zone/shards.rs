@@ -124,6 +124,11 @@ impl<E: Entry> Shards<E> {
         self.len
     }
 
+    /// How much memory its places take, in octets; what entries refer to is not counted.
+    pub fn octets(&self) -> usize {
+        self.shards().map(|shard| size_of_val(&*shard.places) + size_of::<Shard<E>>()).sum()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len == 0

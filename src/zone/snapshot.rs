@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::name::Labels;
 use super::name_servers::NameServers;
 use super::pointers::{Pointed, PointerCursor, Pointers};
-use super::service::Service;
+use super::service::{Service, Size};
 use super::shards::{Cursor, Entry, Shards, keyed_hash};
 
 impl Entry for Service {
@@ -67,6 +67,7 @@ pub struct Snapshot {
     services: Shards<Service>,
     /// How many of them have names.
     named: usize,
+    size: Size,
     namespaces: Shards<Labels>,
     pointers: Pointers,
     pods: Shards<PodsOfAddress>,
@@ -111,6 +112,16 @@ impl Snapshot {
     /// How many Services have records.
     pub fn service_count(&self) -> usize {
         self.named
+    }
+
+    /// What is kept of all Services.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// How much memory the tables take in which Services and addresses are looked up, in octets.
+    pub fn table_octets(&self) -> usize {
+        self.services.octets() + self.pointers.octets() + self.pods.octets()
     }
 
     /// Whether a namespace exists and is exposed.
@@ -191,6 +202,11 @@ impl Snapshot {
     ) -> impl Iterator<Item = IpAddr> + use<> {
         let has_names = |service: Option<&Service>| usize::from(service.is_some_and(Service::has_names));
         self.named = self.named + has_names(new.as_ref()) - has_names(old);
+        let come = new.as_ref().map(|new| new.size_beside(old)).unwrap_or_default();
+        let gone = old.map(|old| old.size_beside(new.as_ref())).unwrap_or_default();
+        self.size.endpoints = self.size.endpoints + come.endpoints - gone.endpoints;
+        self.size.names = self.size.names + come.names - gone.names;
+        self.size.octets = self.size.octets + come.octets - gone.octets;
         let touched = points_back.then(|| self.pointers.replace(old, new.as_ref()));
         self.services.set(key, new);
         touched.into_iter().flatten()

@@ -172,6 +172,7 @@ pub(crate) async fn next(events: &mut mpsc::Receiver<Event>) -> String {
         Event::Delete(_, key) => format!("delete {key}"),
         Event::Begin(_) => "begin".into(),
         Event::End(_) => "end".into(),
+        Event::Triggered(slice, _) => format!("triggered {slice}"),
         Event::Unknown(_) => "unknown".into(),
         other => panic!("{other:?}"),
     }

@@ -203,7 +203,13 @@ fn begin(slices: &Slices) -> Source {
     put(Object::Namespace(Namespace { name: "a".into(), labels: Metadata::new() }));
     for name in ["web", "beam"] {
         let key = ObjectKey::new("a", name);
-        put(Object::Service(Service { key, labels: front(), kind: ServiceKind::Headless, ports: [].into() }));
+        put(Object::Service(Service {
+            key,
+            labels: front(),
+            kind: ServiceKind::Headless,
+            ports: [].into(),
+            has_selector: true,
+        }));
     }
     slices.slices.keys().for_each(|number| drop(put(slices.object(*number))));
     source

@@ -24,7 +24,7 @@ use super::{LINGER, Stop, frames, stopped};
 use crate::answer::{Asked, Client, Outcome, Rcode, Transport};
 use crate::net::composing::answered_transfer;
 use crate::net::deferred::Waiting;
-use crate::net::{Exchange, SharedService};
+use crate::net::{Exchange, Path, SharedService};
 use crate::transfer::Begun;
 use crate::tsig;
 
@@ -217,18 +217,24 @@ impl Connection {
     fn answer(&mut self, queries: &[u8], now: Instant, answer: &mut Vec<u8>, answers: &mut Vec<u8>) -> usize {
         let is_watched = self.service.observer.is_watching();
         let transport = Transport::Tcp;
+        let service = Arc::clone(&self.service);
+        let responder = &service.responder;
+        let (mut prepared, mut composed) = (0, 0);
         let mut rest = queries;
         while answers.len() < ANSWERS_OCTETS
             && self.has_room()
             && let Some(packet) = frames::first(rest)
         {
-            match self.service.responder.respond(packet, Client::tcp(self.client), answer) {
+            let (outcome, is_prepared) = responder.respond_telling(packet, Client::tcp(self.client), answer);
+            let count = if is_prepared { &mut prepared } else { &mut composed };
+            match outcome {
                 Outcome::Ignored => {}
                 Outcome::Answered(answered) => {
                     if is_watched {
                         let exchange =
                             Exchange { client: &self.client, transport, took: now.elapsed(), response: answer };
                         self.service.observer.answered(&exchange, &answered);
+                        *count += 1;
                     }
                     frames::append(answers, answer);
                 }
@@ -244,8 +250,13 @@ impl Connection {
                 if *left == 0 {
                     // What has come behind the last one is not read.
                     self.is_open = false;
-                    return queries.len();
+                    rest = &[];
                 }
+            }
+        }
+        for (path, answers) in [(Path::Prepared, prepared), (Path::Composed, composed)] {
+            if answers > 0 {
+                self.service.observer.went(path, answers);
             }
         }
         queries.len() - rest.len()
@@ -313,6 +324,7 @@ impl Connection {
         {
             let (client, transport, took) = (&self.client, Transport::Tcp, begun.elapsed());
             self.service.observer.answered(&Exchange { client, transport, took, response }, &answered);
+            self.service.observer.went(Path::Composed, 1);
         }
     }
 

@@ -90,17 +90,21 @@ prop_compose! {
         ips in prop::collection::vec(prop_oneof![4 => address(), 1 => Just("None".to_owned())], 0..3),
         alone in address(),
         ports in prop::collection::vec((word(), word(), port()), 0..3),
+        selected: bool,
     ) -> Both {
         let of_json: Vec<Value> =
             ports.iter().map(|(name, protocol, port)| json!({"name": name, "protocol": protocol, "port": port, "targetPort": 8080})).collect();
-        let json = json!({"kind": "Service", "metadata": meta_json, "spec": {
+        let spec = object(json!({
             "type": ty, "externalName": external, "clusterIP": alone, "clusterIPs": ips, "ports": of_json,
-        }});
+            "selector": selected.then(|| json!({"app": "web"})),
+        }));
+        let json = json!({"kind": "Service", "metadata": meta_json, "spec": spec});
         let ports = ports.into_iter().map(|(name, protocol, port)| wire::ServicePort {
             name: Some(name), protocol: Some(protocol), port: Some(port),
         });
         let spec = wire::ServiceSpec {
             ports: ports.collect(),
+            selector: selected.then(|| bytes("\n\x03app\x12\x03web")),
             cluster_ip: Some(bytes(&alone)),
             r#type: Some(bytes(ty)),
             external_name: Some(external),
@@ -143,10 +147,16 @@ prop_compose! {
         ty in prop::sample::select(vec!["IPv4", "IPv6", "FQDN", ""]),
         endpoints in prop::collection::vec(endpoint_of_both(), 0..4),
         ports in prop::collection::vec((option::of(word()), option::of(word()), option::of(port())), 0..3),
+        last_change in option::of(prop::sample::select(vec!["2026-01-01T00:00:00.123456789Z", "", "never"])),
     ) -> Both {
         let (endpoints, of_json): (Vec<_>, Vec<_>) = endpoints.into_iter().unzip();
         let ports_json: Vec<Value> =
             ports.iter().map(|(name, protocol, port)| object(json!({"name": name, "protocol": protocol, "port": port}))).collect();
+        let mut meta_json = meta_json;
+        let annotations = last_change.map(|at| [(LAST_CHANGE.to_owned(), at.to_owned()), ("other".into(), "x".into())]);
+        if let Some(annotations) = &annotations {
+            meta_json["annotations"] = annotations.iter().cloned().collect();
+        }
         let json = json!({
             "kind": "EndpointSlice", "metadata": meta_json, "addressType": ty, "endpoints": of_json, "ports": ports_json,
         });
@@ -154,7 +164,10 @@ prop_compose! {
         let wire = wire::EndpointSlice {
             metadata: Some(meta), endpoints: endpoints.iter().map(|it| it.encode_to_vec().into()).collect(), ports: ports.collect(), address_type: Some(bytes(ty)),
         };
-        Both { kind: Kind::EndpointSlice, wire: wire.encode_to_vec(), json }
+        // A message that comes in two parts is one.
+        let annotations = annotations.into_iter().flatten().collect();
+        let more = wire::Annotated { metadata: Some(wire::AnnotatedMeta { resource_version: None, annotations }) };
+        Both { kind: Kind::EndpointSlice, wire: [wire.encode_to_vec(), more.encode_to_vec()].concat(), json }
     }
 }
 
@@ -211,8 +224,8 @@ fn show(frame: Result<Frame, DecodeError>) -> String {
 fn a_bookmark_says_whether_it_ends_the_listing() {
     for (value, expected) in [("true", true), ("false", false)] {
         let annotations = [(INITIAL_EVENTS_END.to_owned(), value.to_owned())].into();
-        let meta = wire::BookmarkMeta { resource_version: Some("9".into()), annotations };
-        let bookmark = wire::Bookmark { metadata: Some(meta) }.encode_to_vec();
+        let meta = wire::AnnotatedMeta { resource_version: Some("9".into()), annotations };
+        let bookmark = wire::Annotated { metadata: Some(meta) }.encode_to_vec();
         let read = frame(Kind::Service, event("BOOKMARK", &bookmark).into()).unwrap();
         assert_eq!(read.resource_version.as_deref(), Some("9"));
         assert!(matches!(read.change, Change::Bookmark { ends_listing } if ends_listing == expected));

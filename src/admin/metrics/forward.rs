@@ -1,0 +1,80 @@
+//! What is told of other servers, under the names of CoreDNS's plugins forward and proxy.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::All;
+use super::out::{Label, Out};
+use crate::forward::{Count, UpstreamCounts};
+use crate::histogram::{Distribution, TIME_BOUNDS};
+use crate::telemetry::rcode_name;
+
+/// The one plugin that asks upstreams.
+const PROXY: Label<'static> = ("proxy_name", "forward");
+/// Transports, in the order of [`UpstreamCounts::exchanges`].
+const PROTOS: [&str; 2] = ["udp", "tcp"];
+
+/// The counts of one upstream, over all directives that name it.
+#[derive(Default)]
+struct OfUpstream {
+    took: BTreeMap<String, Distribution>,
+    check_failures: u64,
+    exchanges: [u64; PROTOS.len()],
+}
+
+impl OfUpstream {
+    fn add(&mut self, counts: &UpstreamCounts) {
+        for (rcode, distribution) in counts.by_rcode() {
+            let name = rcode_name(rcode).map_or_else(|| rcode.to_string(), str::to_owned);
+            self.took.entry(name).or_default().add(&distribution);
+        }
+        self.check_failures += counts.check_failures.get();
+        for (sum, count) in self.exchanges.iter_mut().zip(&counts.exchanges) {
+            *sum += count.get();
+        }
+    }
+
+    /// Exchanges by transport; of those that there were.
+    fn by_proto(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        PROTOS.into_iter().zip(self.exchanges).filter(|(_, count)| *count > 0)
+    }
+}
+
+impl All {
+    pub(super) fn forwards(&self, out: &mut Out<'_, '_>) -> fmt::Result {
+        let sum = |of: fn(&crate::forward::ForwardCounts) -> &Count| -> u64 {
+            self.forwards.iter().map(|counts| of(counts).get()).sum()
+        };
+        let help = "Queries for which all upstreams were down, so that one was asked at random.";
+        out.count("coredns_forward_healthcheck_broken_total", help, sum(|counts| &counts.broken))?;
+        let help = "Queries that were refused because max_concurrent others were under way.";
+        out.count("coredns_forward_max_concurrent_rejects_total", help, sum(|counts| &counts.rejected))?;
+
+        let mut upstreams: BTreeMap<&str, OfUpstream> = BTreeMap::new();
+        for (address, counts) in self.forwards.iter().flat_map(|counts| &counts.upstreams) {
+            upstreams.entry(address).or_default().add(counts);
+        }
+        let took = upstreams.iter().flat_map(|(to, of)| {
+            of.took.iter().map(move |(rcode, distribution)| {
+                (vec![PROXY, ("to", *to), ("rcode", rcode.as_str())], &TIME_BOUNDS[..], distribution)
+            })
+        });
+        let help = "Seconds that exchanges with upstreams took, by upstream and response code.";
+        out.histogram("coredns_proxy_request_duration_seconds", help, 1e-9, took)?;
+        let failed = upstreams.iter().filter(|(_, of)| of.check_failures > 0);
+        let failed = failed.map(|(to, of)| ([PROXY, ("to", *to)], of.check_failures));
+        let help = "Health checks of upstreams that failed.";
+        out.counter("coredns_proxy_healthcheck_failures_total", help, failed)?;
+        // No connection is kept, since each exchange has a port of its own: none is ever found.
+        let hits = upstreams
+            .iter()
+            .flat_map(|(to, of)| of.by_proto().map(move |(proto, _)| ([PROXY, ("to", *to), ("proto", proto)], 0_u64)));
+        let help = "Exchanges with upstreams over a kept connection: none, each has its own.";
+        out.counter("coredns_proxy_conn_cache_hits_total", help, hits)?;
+        let misses = upstreams.iter().flat_map(|(to, of)| {
+            of.by_proto().map(move |(proto, count)| ([PROXY, ("to", *to), ("proto", proto)], count))
+        });
+        let help = "Exchanges with upstreams over a connection of their own.";
+        out.counter("coredns_proxy_conn_cache_misses_total", help, misses)
+    }
+}
