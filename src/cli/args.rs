@@ -10,13 +10,15 @@ use clap::{ArgAction, Parser, ValueEnum};
 
 use crate::config::SOCKETS_MAX;
 use crate::corefile::did_you_mean;
+use crate::telemetry::LogFormat;
 
 /// What was asked for on the command line.
 #[derive(Clone, Debug, PartialEq, Eq, Parser)]
 #[command(
     name = "podzone",
     about = "A DNS server for Kubernetes that gives every pod its own name",
-    override_usage = "podzone [-conf FILE] [-dns.port PORT] [-pidfile FILE] [-workers NUMBER] [-quiet]\n       \
+    override_usage = "podzone [-conf FILE] [-dns.port PORT] [-pidfile FILE] [-workers NUMBER]\n       \
+                      [-log-format text|json] [-quiet]\n       \
                       podzone check [-conf FILE] [-dns.port PORT] [-format text|json]\n       \
                       podzone fmt [-conf FILE] [-write | -check]",
     after_help = "Flags take one dash or two, and their value as '-conf FILE' or '-conf=FILE'.\n\n\
@@ -53,6 +55,10 @@ pub struct Args {
     /// [default: one for each CPU that the process may use]
     #[arg(long, value_name = "NUMBER")]
     pub workers: Option<u16>,
+
+    /// Form of log lines: 'text' is CoreDNS's, 'json' an object a line
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text, hide_possible_values = true)]
+    pub log_format: LogFormat,
 
     /// Print nothing while starting
     #[arg(long, action = ArgAction::SetTrue)]
@@ -244,7 +250,7 @@ struct Flags {
 
 const SERVE_FLAGS: Flags = Flags {
     help: "podzone -help",
-    valued: &["conf", "dns.port", "p", "pidfile", "workers"],
+    valued: &["conf", "dns.port", "p", "pidfile", "workers", "log-format"],
     plain: &["quiet", "plugins", "version", "help", "h"],
 };
 const CHECK_FLAGS: Flags =
@@ -331,16 +337,16 @@ fn check_value(name: &str, value: &OsString) -> Result<(), ArgsError> {
     match name {
         "p" | "dns.port" => check_port(name, value),
         "workers" => check_workers(value),
-        "format" => check_format(value),
+        "format" | "log-format" => check_format(name, value),
         _ => Ok(()),
     }
 }
 
-fn check_format(value: &OsString) -> Result<(), ArgsError> {
+fn check_format(name: &str, value: &OsString) -> Result<(), ArgsError> {
     match value.to_str() {
         Some("text" | "json") => Ok(()),
         _ => Err(ArgsError::Wrong(format!(
-            "invalid value {:?} for flag -format\n  = help: -format takes text or json",
+            "invalid value {:?} for flag -{name}\n  = help: -{name} takes text or json",
             value.to_string_lossy()
         ))),
     }

@@ -1,7 +1,7 @@
 //! Which zones are served on which sockets.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -30,6 +30,11 @@ pub(super) struct Listener {
 }
 
 impl Listener {
+    /// The address that log lines name. All of them are one socket in CoreDNS, which names them so.
+    fn local(&self) -> IpAddr {
+        if self.bound { self.address.ip() } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) }
+    }
+
     /// What its TCP clients may take: what the last of its blocks says that says something, as in CoreDNS
     /// (core/dnsserver/server.go, func NewServer).
     fn tcp_limits(&self, config: &Config) -> TcpLimits {
@@ -148,11 +153,11 @@ pub(super) fn open(
             let block = blocks.get(*index).map(Arc::clone)?;
             Some((Name::parse(zone)?, block))
         });
-        let log = config.blocks.iter().map(|block| BlockLog::new(block.errors, &block.log)).collect();
+        let log = config.blocks.iter().map(|block| BlockLog::new(block.errors.as_ref(), &block.log)).collect();
         let counters = counters.and_then(|counters| counters.server(&listener.server()));
         let service = Arc::new(Service {
             responder: Responder::new(zones).with_keys(keys.clone()),
-            observer: Box::new(Witness { log: QueryLog(log), counters }),
+            observer: Box::new(Witness { log: QueryLog { blocks: log, local: listener.local() }, counters }),
             elsewhere: Arc::clone(&elsewhere),
             waiting: WaitingRoom::new(tokio::runtime::Handle::current()),
             transferring: Transferring { transfers: transfers.clone(), slots: Arc::clone(&slots) },
@@ -214,7 +219,7 @@ pub(super) fn handlers(block: &ServerBlock) -> Vec<&'static str> {
         ("nsid", block.nsid.is_some()),
         ("bufsize", block.bufsize.is_some()),
         ("prometheus", block.prometheus.is_some()),
-        ("errors", block.errors),
+        ("errors", block.errors.is_some()),
         ("log", !block.log.is_empty()),
         ("local", block.local.is_some()),
         ("any", block.any),

@@ -37,7 +37,8 @@ pub(super) enum Failure {
 
 /// Runs the server until a signal ends it.
 pub(super) fn serve(args: &Args) -> ExitCode {
-    crate::telemetry::init();
+    // What waits to be written is, when this function ends.
+    let _log = crate::telemetry::init(args.log_format);
     panics::watch();
     match try_serve(args) {
         Ok(code) => ExitCode::from(code),

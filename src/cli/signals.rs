@@ -66,7 +66,10 @@ impl Signals {
                 }
                 // Sent by terminals that close, among others.
                 _ = self.hangup.recv() => {}
-                _ = self.user1.recv() => tracing::warn!("SIGUSR1: the Corefile is read at the start only: restart"),
+                _ = self.user1.recv() => {
+                    crate::telemetry::reload_failed();
+                    tracing::warn!("SIGUSR1: the Corefile is read at the start only: restart");
+                }
                 _ = self.user2.recv() => tracing::warn!("SIGUSR2: not served"),
             }
         }

@@ -76,7 +76,7 @@ pub(super) fn check(
             ready: None,
             health: None,
             prometheus: None,
-            errors: false,
+            errors: None,
             log: Vec::new(),
             loadbalance: false,
             tsig: None,
@@ -203,10 +203,7 @@ fn read_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn 
         "ready" => block.ready = Some(ready::check(reader, report)),
         "health" => block.health = Some(health::check(reader, report)),
         "prometheus" => block.prometheus = Some(prometheus::check(reader, report)),
-        "errors" => {
-            errors::check(reader, report);
-            block.errors = true;
-        }
+        "errors" => block.errors = Some(errors::check(reader, report)),
         "log" => block.log = log::check(reader, report),
         "loadbalance" => {
             loadbalance::check(reader, report);

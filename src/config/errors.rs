@@ -1,16 +1,29 @@
-//! `errors [stdout] { stacktrace }`
+//! `errors [stdout] { stacktrace; consolidate DURATION REGEXP [LEVEL] [show_first] }`
+
+use std::time::Duration;
+
+use regex::Regex;
 
 use super::reader::{ONCE, Reader};
 use super::report::Report;
+use super::{Consolidate, Errors, LogLevel, duration};
+use crate::corefile::{Diagnostic, Token};
 
-/// Checks the directive; there is nothing to keep but that it is there.
-pub(super) fn check(mut reader: Reader<'_>, report: &mut Report) {
+/// The longest expression, in octets (plugin/errors/setup.go).
+const PATTERN_OCTETS_MAX: usize = 10_000;
+
+const LEVELS: [(&str, LogLevel); 4] =
+    [("warning", LogLevel::Warning), ("error", LogLevel::Error), ("info", LogLevel::Info), ("debug", LogLevel::Debug)];
+
+/// Reads the directive.
+pub(super) fn check(mut reader: Reader<'_>, report: &mut Report) -> Errors {
+    let mut errors = Errors::default();
     let mut lines = 0;
     while reader.next_line(report) {
         lines += 1;
         if lines > 1 {
             report.error(reader.bare_error(reader.current(), ONCE));
-            return;
+            return errors;
         }
         match reader.remaining_args() {
             [] => {}
@@ -21,20 +34,86 @@ pub(super) fn check(mut reader: Reader<'_>, report: &mut Report) {
         while let Some(option) = reader.next_option() {
             match option.text.as_str() {
                 "stacktrace" => {}
-                "consolidate" => {
-                    report.not_served(option, "option 'consolidate' of errors");
-                    reader.remaining_args();
-                }
+                "consolidate" => match consolidate(&mut reader) {
+                    Ok(consolidate) => errors.consolidate.push(consolidate),
+                    Err(error) => report.error(*error),
+                },
                 unknown => {
-                    let error = crate::corefile::Diagnostic::syntax(
-                        &option.place,
-                        unknown,
-                        &format!("Unknown field {unknown}"),
-                    );
+                    let error = Diagnostic::syntax(&option.place, unknown, &format!("Unknown field {unknown}"));
                     report.error(error.from_plugin("errors").hint("errors has the options stacktrace, consolidate"));
                     reader.give_up();
                 }
             }
         }
+    }
+    errors
+}
+
+fn consolidate(reader: &mut Reader<'_>) -> Result<Consolidate, Box<Diagnostic>> {
+    let [period, pattern, options @ ..] = reader.remaining_args() else { return Err(reader.argument_error().into()) };
+    if options.len() > 2 {
+        return Err(reader.argument_error().into());
+    }
+    let gathered = duration::parse(&period.text).map_err(|error| reader.error_at(period, error))?;
+    let (level, show_first) = levels(options, reader)?;
+    let octets = pattern.text.len();
+    if octets > PATTERN_OCTETS_MAX {
+        let message = format_args!("regex pattern too long: {octets} > {PATTERN_OCTETS_MAX}");
+        return Err(reader.error_at(pattern, message).into());
+    }
+    let pattern = Regex::new(&pattern.text).map_err(|error| {
+        let reason = error.to_string();
+        let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        reader.error_at(pattern, format_args!("error parsing regexp: {reason}"))
+    })?;
+    Ok(Consolidate { period: gathered, period_text: go_text(gathered), pattern, level, show_first })
+}
+
+/// A level, and behind it `show_first`; both may be missing.
+fn levels(options: &[Token], reader: &Reader<'_>) -> Result<(LogLevel, bool), Box<Diagnostic>> {
+    let (mut level, mut show_first) = (None, false);
+    for option in options {
+        let known = LEVELS.iter().find(|(name, _)| *name == option.text);
+        let refuse = |message: &str| Err(reader.error_at(option, message).into());
+        match known {
+            Some(_) if level.is_some() => return refuse("multiple log levels specified in consolidate"),
+            Some(_) if show_first => return refuse("log level must come before show_first in consolidate"),
+            Some((_, known)) => level = Some(*known),
+            None if option.text == "show_first" => show_first = true,
+            None => return refuse(&format!("unknown option in consolidate: {}", option.text)),
+        }
+    }
+    Ok((level.unwrap_or(LogLevel::Error), show_first))
+}
+
+/// A duration as Go writes it: `1h0m0s`, `30s`, `1.5s`, `200ms`.
+fn go_text(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    match nanos {
+        0 => return "0s".into(),
+        1..1_000 => return format!("{nanos}ns"),
+        1_000..1_000_000 => return format!("{}\u{b5}s", nanos as f64 / 1e3),
+        1_000_000..1_000_000_000 => return format!("{}ms", nanos as f64 / 1e6),
+        _ => {}
+    }
+    let (minutes, seconds) = (duration.as_secs() / 60, (nanos % 60_000_000_000) as f64 / 1e9);
+    match (minutes / 60, minutes % 60) {
+        (0, 0) => format!("{seconds}s"),
+        (0, minutes) => format!("{minutes}m{seconds}s"),
+        (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_writes_them() {
+        let cases = [(0, "0s"), (1_500_000, "1.5ms"), (30_000_000_000, "30s"), (90_500_000_000, "1m30.5s")];
+        for (nanos, text) in cases {
+            assert_eq!(go_text(Duration::from_nanos(nanos)), text);
+        }
+        assert_eq!(go_text(Duration::from_secs(3600)), "1h0m0s");
     }
 }

@@ -55,6 +55,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use regex::Regex;
+
 use crate::model::Selector;
 
 /// A whole Corefile.
@@ -90,7 +92,7 @@ pub struct ServerBlock {
     /// `prometheus`: queries of this block are counted, and the counts are told there.
     pub prometheus: Option<AdminAddress>,
     /// `errors`: failures are logged.
-    pub errors: bool,
+    pub errors: Option<Errors>,
     /// `log`: rules for query logging, in order; the first that matches a name decides.
     pub log: Vec<LogRule>,
     /// `local`: names of the host alone are answered here.
@@ -137,6 +139,50 @@ pub enum MaxTcpQueries {
     Unlimited,
     /// At least 1.
     Number(u64),
+}
+
+/// An `errors` directive.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Errors {
+    /// `consolidate`, in order; the first whose pattern a failure has decides.
+    pub consolidate: Vec<Consolidate>,
+}
+
+/// Failures that are logged together.
+#[derive(Clone, Debug)]
+pub struct Consolidate {
+    /// For how long they are gathered.
+    pub period: Duration,
+    /// The period as CoreDNS writes it.
+    pub period_text: String,
+    /// What they have in them.
+    pub pattern: Regex,
+    /// How they are logged.
+    pub level: LogLevel,
+    /// `show_first`: the first of them is logged at once.
+    pub show_first: bool,
+}
+
+impl PartialEq for Consolidate {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |it: &Self| (it.period, it.pattern.as_str().to_owned(), it.level, it.show_first);
+        of(self) == of(other)
+    }
+}
+
+impl Eq for Consolidate {}
+
+/// The level of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// `error`
+    Error,
+    /// `warning`
+    Warning,
+    /// `info`
+    Info,
+    /// `debug`
+    Debug,
 }
 
 /// A `local` directive.

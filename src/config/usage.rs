@@ -17,7 +17,10 @@ const FORMS: &[(&str, &[&str])] = &[
     ("ready [ADDRESS:PORT], once in a block", &["monitor until-ready|continuously"]),
     ("health [ADDRESS:PORT]", &["lameduck DURATION"]),
     ("prometheus [ADDRESS:PORT], once in a block", &[]),
-    ("errors [stdout], once in a block", &["stacktrace"]),
+    (
+        "errors [stdout], once in a block",
+        &["stacktrace", "consolidate DURATION REGEXP [warning|error|info|debug] [show_first]"],
+    ),
     ("log [NAME]... [FORMAT]", &["class success|denial|error|all..."]),
     ("local", &["localhost_prefix on|off"]),
     ("any", &[]),

@@ -1,12 +1,16 @@
 //! Query lines (`log`) and failures (`errors`), as CoreDNS writes them (plugin/log, plugin/pkg/replacer).
 
 use std::fmt::{self, Write as _};
+use std::net::IpAddr;
 
-use hickory_proto::rr::{DNSClass, RecordType};
+use hickory_proto::op::Message;
+use hickory_proto::rr::{DNSClass, Record, RecordType};
 
-use crate::answer::query::bits;
+use super::failures::Failures;
+use super::lines::{QUERY_TARGET, is_json};
+use crate::answer::query::{bits, opcode, rtype};
 use crate::answer::{Answered, Folded, Rcode, Transport};
-use crate::config::{LogClasses, LogRule};
+use crate::config::{Errors, LogClasses, LogRule};
 use crate::net::Exchange;
 use crate::zone::Name;
 use crate::zone::name::write_text;
@@ -20,7 +24,7 @@ const TCP_OCTETS: u16 = u16::MAX;
 #[derive(Debug, Default)]
 pub struct BlockLog {
     /// `errors`
-    pub errors: bool,
+    failures: Option<Failures>,
     rules: Vec<Rule>,
 }
 
@@ -32,47 +36,56 @@ struct Rule {
 }
 
 /// The log of all blocks that a listener serves, by [`Block::id`](crate::answer::Block::id).
-#[derive(Debug, Default)]
-pub struct QueryLog(pub Vec<BlockLog>);
+#[derive(Debug)]
+pub struct QueryLog {
+    /// By their ids.
+    pub blocks: Vec<BlockLog>,
+    /// The address that it listens on.
+    pub local: IpAddr,
+}
 
 impl BlockLog {
     /// A block's log; a rule whose name is no name logs nothing, as nothing is below it.
-    pub fn new(errors: bool, rules: &[LogRule]) -> Self {
+    pub fn new(errors: Option<&Errors>, rules: &[LogRule]) -> Self {
         let rule = |rule: &LogRule| {
             let below = Name::parse(&rule.name)?;
             Some(Rule { below, classes: rule.classes, format: pieces(&rule.format) })
         };
-        Self { errors, rules: rules.iter().filter_map(rule).collect() }
+        Self { failures: errors.map(Failures::new), rules: rules.iter().filter_map(rule).collect() }
     }
 }
 
 impl QueryLog {
     /// Whether anything may be logged.
     pub fn is_watching(&self) -> bool {
-        self.0.iter().any(|block| block.errors || !block.rules.is_empty())
+        self.blocks.iter().any(|block| block.failures.is_some() || !block.rules.is_empty())
     }
 
     /// Logs an answer, where its block wants that.
     pub fn answered(&self, exchange: &Exchange<'_>, answered: &Answered<'_>) {
-        let Some(block) = answered.block.and_then(|block| self.0.get(block)) else { return };
+        let Some(block) = answered.block.and_then(|block| self.blocks.get(block)) else { return };
         // Most blocks log failures only, and most queries do not fail.
-        if block.rules.is_empty() && !(block.errors && answered.failure.is_some()) {
+        if block.rules.is_empty() && !(block.failures.is_some() && answered.failure.is_some()) {
             return;
         }
         let Some(question) = &answered.query.question else { return };
         let Some(name) = text_of(Folded::new(question.name).as_wire()) else { return };
-        if let Some(failure) = answered.failure.as_ref().filter(|_| block.errors) {
+        if let (Some(failure), Some(failures)) = (&answered.failure, &block.failures) {
             let (rcode, rtype) = (answered.rcode.0, type_name(question.qtype));
-            tracing::error!(target: "plugin/errors", "{rcode} {name} {rtype}: {failure}");
+            failures.tell(&format!("{rcode} {name} {rtype}: {failure}"), failure);
         }
         let Some(parsed) = Name::parse(name.trim_end_matches('.')).or_else(|| Name::parse(".")) else { return };
         let Some(rule) = block.rules.iter().find(|rule| parsed.is_within(&rule.below)) else { return };
         if class_is_logged(rule.classes, exchange, answered) {
-            let line = Line { exchange, answered, name: &name };
+            let line = Line { exchange, answered, name: &name, local: self.local };
             let mut text = String::new();
-            // Writing to a string cannot fail.
-            let _ = line.write(&mut text, &rule.format);
-            tracing::info!(target: super::QUERY_TARGET, "{text}");
+            if is_json() {
+                text = line.to_json().to_string();
+            } else {
+                // Writing to a string cannot fail.
+                let _ = line.write(&mut text, &rule.format);
+            }
+            tracing::info!(target: QUERY_TARGET, "{text}");
         }
     }
 }
@@ -84,15 +97,28 @@ fn text_of(wire: &[u8]) -> Option<String> {
     Some(text)
 }
 
-/// Success has records, denial is NXDOMAIN or none, all else is error (plugin/pkg/response).
+/// Whether an answer is of a class that is logged (plugin/pkg/response, func Typify and Classify).
 fn class_is_logged(classes: LogClasses, exchange: &Exchange<'_>, answered: &Answered<'_>) -> bool {
-    let has_answers = exchange.response.get(6..8).is_some_and(|count| count != [0, 0]);
+    let counts = |at: usize| exchange.response.get(at..at + 2).is_some_and(|count| count != [0, 0]);
+    let (has_answers, has_authority) = (counts(6), counts(8));
+    let question = answered.query.question.as_ref();
+    // NOTIFY and transfers are of no other class.
+    let is_special = answered.query.opcode() != opcode::QUERY
+        || question.is_some_and(|question| matches!(question.qtype, rtype::AXFR | rtype::IXFR));
     classes.all
         || match answered.rcode {
-            Rcode::NOERROR if has_answers => classes.success,
+            _ if is_special => classes.error,
+            Rcode::NOERROR if has_answers || !has_authority || !has_soa(exchange.response) => classes.success,
+            Rcode::NXDOMAIN if has_answers => classes.error,
             Rcode::NOERROR | Rcode::NXDOMAIN => classes.denial,
             _ => classes.error,
         }
+}
+
+/// Whether the authority section has a SOA record: a denial has, a referral has not.
+fn has_soa(response: &[u8]) -> bool {
+    let is_soa = |record: &Record| record.record_type() == RecordType::SOA;
+    Message::from_vec(response).is_ok_and(|message| message.authorities.iter().any(is_soa))
 }
 
 /// A piece of a line's format.
@@ -119,6 +145,7 @@ enum Value {
     Rsize,
     Duration,
     Rflags,
+    Local,
     /// A metadata value, which nothing sets.
     Unset,
 }
@@ -160,7 +187,7 @@ fn value(placeholder: &str) -> Option<Value> {
         "{rsize}" => Value::Rsize,
         "{duration}" => Value::Duration,
         "{>rflags}" => Value::Rflags,
-        "{local}" => Value::Unset,
+        "{local}" => Value::Local,
         other if other.starts_with("{/") => Value::Unset,
         _ => return None,
     })
@@ -170,9 +197,47 @@ struct Line<'a> {
     exchange: &'a Exchange<'a>,
     answered: &'a Answered<'a>,
     name: &'a str,
+    local: IpAddr,
 }
 
+/// Every value, under CoreDNS's name for it.
+const JSON_NAMES: [(&str, Value); 16] = [
+    ("local", Value::Local),
+    ("remote", Value::Remote),
+    ("port", Value::Port),
+    ("id", Value::Id),
+    ("opcode", Value::Opcode),
+    ("type", Value::Type),
+    ("class", Value::Class),
+    ("name", Value::Name),
+    ("proto", Value::Proto),
+    ("size", Value::Size),
+    ("do", Value::Do),
+    ("bufsize", Value::Bufsize),
+    ("rcode", Value::Rcode),
+    ("rflags", Value::Rflags),
+    ("rsize", Value::Rsize),
+    ("duration", Value::Duration),
+];
+
 impl Line<'_> {
+    /// All values, whatever the format says; the duration in seconds.
+    fn to_json(&self) -> serde_json::Value {
+        let value = |value: Value| {
+            let mut text = String::new();
+            let _ = self.write_value(&mut text, value);
+            match value {
+                Value::Duration => self.exchange.took.as_secs_f64().into(),
+                Value::Do => (text == "true").into(),
+                Value::Port | Value::Id | Value::Opcode | Value::Size | Value::Bufsize | Value::Rsize => {
+                    text.parse::<u64>().map_or(serde_json::Value::Null, Into::into)
+                }
+                _ => text.into(),
+            }
+        };
+        JSON_NAMES.into_iter().map(|(name, of)| (name.to_owned(), value(of))).collect::<serde_json::Map<_, _>>().into()
+    }
+
     fn write(&self, out: &mut String, format: &[Piece]) -> fmt::Result {
         for piece in format {
             match piece {
@@ -195,10 +260,8 @@ impl Line<'_> {
                 Transport::Tcp => "tcp",
             }),
             Value::Size => write!(out, "{}", query.octets),
-            Value::Remote => match self.exchange.client.ip() {
-                std::net::IpAddr::V4(address) => write!(out, "{address}"),
-                std::net::IpAddr::V6(address) => write!(out, "[{address}]"),
-            },
+            Value::Remote => write_address(out, self.exchange.client.ip()),
+            Value::Local => write_address(out, self.local),
             Value::Port => write!(out, "{}", self.exchange.client.port()),
             Value::Id => write!(out, "{}", query.id),
             Value::Opcode => write!(out, "{}", query.opcode()),
@@ -217,6 +280,14 @@ impl Line<'_> {
             Value::Rflags => out.write_str(&flag_names(self.answered.flags)),
             Value::Unset => out.write_str(EMPTY),
         }
+    }
+}
+
+/// An address as it stands in a URL (RFC 3986 section 3.2.2).
+fn write_address(out: &mut String, address: IpAddr) -> fmt::Result {
+    match address {
+        IpAddr::V4(address) => write!(out, "{address}"),
+        IpAddr::V6(address) => write!(out, "[{address}]"),
     }
 }
 

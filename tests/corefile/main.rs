@@ -172,8 +172,12 @@ fn summary(config: &Config) -> String {
         if let Some(address) = &block.prometheus {
             writeln!(text, "  prometheus {address}").unwrap();
         }
-        if block.errors {
+        if let Some(errors) = &block.errors {
             writeln!(text, "  errors").unwrap();
+            for of in &errors.consolidate {
+                let (pattern, level) = (of.pattern.as_str(), of.level);
+                writeln!(text, "    consolidate {} {pattern} {level:?} {}", of.period_text, of.show_first).unwrap();
+            }
         }
         for rule in &block.log {
             let LogClasses { all, success, denial, error } = rule.classes;

@@ -27,7 +27,7 @@ use super::probe::HealthCounts;
 use super::sources::FollowedSource;
 use crate::forward::ForwardCounts;
 use crate::histogram::SLIM_BOUNDS;
-use crate::telemetry::{self, Counts, RELOADS};
+use crate::telemetry::{self, Counts};
 use crate::transfer::Counters;
 use crate::zone::View;
 
@@ -155,11 +155,10 @@ impl All {
             [(build, 1_u64)],
         )?;
         out.count("coredns_panics_total", "Panics that were survived.", crate::panics::survived())?;
-        let help = "Changed Corefiles that could not be put to work.";
-        out.count("coredns_reload_failed_total", help, RELOADS.failed())?;
-        let running = RELOADS.running();
-        let running = running.iter().map(|(hash, value)| ([("hash", *hash), ("value", value.as_str())], 1_u64));
-        out.gauge("coredns_reload_version_info", "Always 1; the labels say which Corefile is at work.", running)?;
+        let help = "Times that the Corefile was to be read again, and was not.";
+        out.count("coredns_reload_failed_total", help, telemetry::reloads_failed())?;
+        let help = "Log lines that were dropped, because nobody took those before them.";
+        out.count("podzone_log_lines_dropped_total", help, telemetry::dropped_lines())?;
         let took = [(Vec::new(), &SLIM_BOUNDS[..], self.health.took.read())];
         let help = "Seconds that requests to the own /health took, one a second.";
         out.histogram("coredns_health_request_duration_seconds", help, 1e-9, took)?;
