@@ -141,6 +141,8 @@ pub(super) fn open(
         .collect();
     let elsewhere: Arc<dyn Elsewhere> = Arc::new(forwarders);
     let (keys, transfers, slots) = (keys(config), transfers(config, views), Arc::<Slots>::default());
+    let logs: Arc<[BlockLog]> =
+        config.blocks.iter().map(|block| BlockLog::new(block.errors.as_ref(), &block.log)).collect();
     // All sockets are opened before one is served: a server that cannot open all of them serves none.
     let mut opened = Vec::new();
     for listener in listeners {
@@ -153,11 +155,13 @@ pub(super) fn open(
             let block = blocks.get(*index).map(Arc::clone)?;
             Some((Name::parse(zone)?, block))
         });
-        let log = config.blocks.iter().map(|block| BlockLog::new(block.errors.as_ref(), &block.log)).collect();
         let counters = counters.and_then(|counters| counters.server(&listener.server()));
         let service = Arc::new(Service {
             responder: Responder::new(zones).with_keys(keys.clone()),
-            observer: Box::new(Witness { log: QueryLog { blocks: log, local: listener.local() }, counters }),
+            observer: Box::new(Witness {
+                log: QueryLog { blocks: Arc::clone(&logs), local: listener.local() },
+                counters,
+            }),
             elsewhere: Arc::clone(&elsewhere),
             waiting: WaitingRoom::new(tokio::runtime::Handle::current()),
             transferring: Transferring { transfers: transfers.clone(), slots: Arc::clone(&slots) },

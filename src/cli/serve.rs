@@ -18,7 +18,7 @@ use super::views::{Plan, ViewPlan, plan};
 use super::{EXIT_CONFIGURATION, EXIT_OK, EXIT_RUNTIME, EXIT_UNFINISHED, version};
 use crate::config::{self, Config};
 use crate::net::Serving;
-use crate::panics;
+use crate::{panics, telemetry};
 
 /// How often the wait for the first listing looks.
 const SYNC_POLL: Duration = Duration::from_millis(5);
@@ -38,7 +38,7 @@ pub(super) enum Failure {
 /// Runs the server until a signal ends it.
 pub(super) fn serve(args: &Args) -> ExitCode {
     // What waits to be written is, when this function ends.
-    let _log = crate::telemetry::init(args.log_format);
+    let _log = telemetry::init(args.log_format);
     panics::watch();
     match try_serve(args) {
         Ok(code) => ExitCode::from(code),
@@ -55,7 +55,7 @@ pub(super) fn serve(args: &Args) -> ExitCode {
 
 fn try_serve(args: &Args) -> Result<u8, Failure> {
     let loaded = config::load(&args.corefile(), args.port).map_err(|error| Failure::Configuration(error.into()))?;
-    crate::telemetry::set_debug_lines(loaded.config.blocks.iter().any(|block| block.debug));
+    telemetry::set_debug_lines(loaded.config.blocks.iter().any(|block| block.debug));
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -156,7 +156,7 @@ async fn start(args: &Args, config: &Config, plan: Plan) -> Result<Running, Fail
         .map_err(Failure::Runtime)?;
     transfers::notify_all(config, &plan.views);
     if !args.quiet {
-        print!("{}{}", listeners::startup_lines(&listeners), version());
+        telemetry::print(&format!("{}{}", listeners::startup_lines(&listeners), version()));
     }
     Ok(Running { serving, admin, _sources: sources, _pid_file: pid_file })
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::reader::Reader;
-use super::record_types::TYPES;
+use super::record_types::{TYPES, number_of};
 use super::report::Report;
 use super::transfer::zones;
 use super::{AclAction, AclPolicy, AclRule, ZoneKey};
@@ -91,7 +91,7 @@ fn is_section(word: &Token) -> bool {
 }
 
 fn record_type(word: &Token, reader: &Reader<'_>) -> Result<u16, Box<Diagnostic>> {
-    let find = |text: &str| TYPES.iter().find(|(_, name)| *name == text).map(|(code, _)| *code);
+    let find = |text: &str| number_of(&TYPES, text);
     find(&word.text).ok_or_else(|| {
         let error = reader.error_at(word, format_args!("unexpected token {:?}; expect legal QTYPE", word.text));
         let upper = word.text.to_uppercase();

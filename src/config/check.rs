@@ -7,9 +7,7 @@ use super::machine::Machine;
 use super::reader::Reader;
 use super::report::Report;
 use super::zone::{self, ZoneError};
-use super::{
-    Config, ServerBlock, Timeouts, ZoneKey, acl, admin_overlaps, bind, bufsize, cancel, chaos, errors, forward,
-};
+use super::{Config, ServerBlock, ZoneKey, acl, admin_overlaps, bind, bufsize, cancel, chaos, errors, forward};
 use super::{health, instead, kubernetes, loadbalance, local, log, multisocket, nsid, plain, prometheus, ready};
 use super::{timeouts, transfer, tsig, usage};
 use crate::corefile::{self, Diagnostic, Directive, Token};
@@ -58,32 +56,7 @@ pub(super) fn check(
     misread.note(KEYS, before, report);
     let mut checked: Vec<ServerBlock> = keys
         .iter()
-        .map(|keys| ServerBlock {
-            keys: keys.iter().map(|(key, _)| key.clone()).collect(),
-            cancel: None,
-            timeouts: Timeouts::default(),
-            nsid: None,
-            debug: false,
-            local: None,
-            any: false,
-            chaos: None,
-            acl: Vec::new(),
-            minimal: false,
-            whoami: false,
-            multisocket: None,
-            bind: Vec::new(),
-            bufsize: None,
-            ready: None,
-            health: None,
-            prometheus: None,
-            errors: None,
-            log: Vec::new(),
-            loadbalance: false,
-            tsig: None,
-            transfers: Vec::new(),
-            kubernetes: None,
-            forward: None,
-        })
+        .map(|keys| ServerBlock { keys: keys.iter().map(|(key, _)| key.clone()).collect(), ..ServerBlock::default() })
         .collect();
     for name in SERVED {
         let before = report.errors.len();
@@ -180,17 +153,11 @@ fn check_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn
 
 fn read_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn Machine, report: &mut Report) {
     let reader = Reader::new(directive);
-    let name = directive.name.as_str();
-    if let "any" | "minimal" | "whoami" | "debug" = name {
-        plain::check(name, reader, report);
-        return match name {
-            "any" => block.any = true,
-            "minimal" => block.minimal = true,
-            "whoami" => block.whoami = true,
-            _ => block.debug = true,
-        };
-    }
-    match name {
+    match directive.name.as_str() {
+        "any" => block.any = plain::check(reader, report),
+        "minimal" => block.minimal = plain::check(reader, report),
+        "whoami" => block.whoami = plain::check(reader, report),
+        "debug" => block.debug = plain::check(reader, report),
         "cancel" => block.cancel = cancel::check(reader, report),
         "timeouts" => block.timeouts = timeouts::check(reader, report),
         "nsid" => block.nsid = nsid::check(reader, &machine.host_name(), report),

@@ -88,13 +88,31 @@ pub(super) fn parse_argument(text: &str) -> Result<Duration, String> {
     parse(&text).map_err(|_| format!("failed to parse duration '{text}'"))
 }
 
+/// Writes a duration as Go does: `1h0m0s`, `30s`, `1.5s`, `200ms`.
+pub(super) fn text(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    match nanos {
+        0 => return "0s".into(),
+        1..1_000 => return format!("{nanos}ns"),
+        1_000..1_000_000 => return format!("{}\u{b5}s", nanos as f64 / 1e3),
+        1_000_000..1_000_000_000 => return format!("{}ms", nanos as f64 / 1e6),
+        _ => {}
+    }
+    let (minutes, seconds) = (duration.as_secs() / 60, (nanos % 60_000_000_000) as f64 / 1e9);
+    match (minutes / 60, minutes % 60) {
+        (0, 0) => format!("{seconds}s"),
+        (0, minutes) => format!("{minutes}m{seconds}s"),
+        (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+    }
+}
+
 fn split_digits(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, parse};
+    use super::{Duration, parse, text};
 
     #[test]
     fn reads_what_go_reads() {
@@ -117,6 +135,15 @@ mod tests {
         for (text, nanos) in cases {
             assert_eq!(parse(text), Ok(Duration::from_nanos(nanos)), "{text}");
         }
+    }
+
+    #[test]
+    fn writes_what_go_writes() {
+        let cases = [(0, "0s"), (1_500_000, "1.5ms"), (30_000_000_000, "30s"), (90_500_000_000, "1m30.5s")];
+        for (nanos, written) in cases {
+            assert_eq!(text(Duration::from_nanos(nanos)), written);
+        }
+        assert_eq!(text(Duration::from_secs(3600)), "1h0m0s");
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! `errors [stdout] { stacktrace; consolidate DURATION REGEXP [LEVEL] [show_first] }`
 
-use std::time::Duration;
-
 use regex::Regex;
 
 use super::reader::{ONCE, Reader};
@@ -66,7 +64,7 @@ fn consolidate(reader: &mut Reader<'_>) -> Result<Consolidate, Box<Diagnostic>> 
         let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
         reader.error_at(pattern, format_args!("error parsing regexp: {reason}"))
     })?;
-    Ok(Consolidate { period: gathered, period_text: go_text(gathered), pattern, level, show_first })
+    Ok(Consolidate { period: gathered, pattern, level, show_first })
 }
 
 /// A level, and behind it `show_first`; both may be missing.
@@ -84,36 +82,4 @@ fn levels(options: &[Token], reader: &Reader<'_>) -> Result<(LogLevel, bool), Bo
         }
     }
     Ok((level.unwrap_or(LogLevel::Error), show_first))
-}
-
-/// A duration as Go writes it: `1h0m0s`, `30s`, `1.5s`, `200ms`.
-fn go_text(duration: Duration) -> String {
-    let nanos = duration.as_nanos();
-    match nanos {
-        0 => return "0s".into(),
-        1..1_000 => return format!("{nanos}ns"),
-        1_000..1_000_000 => return format!("{}\u{b5}s", nanos as f64 / 1e3),
-        1_000_000..1_000_000_000 => return format!("{}ms", nanos as f64 / 1e6),
-        _ => {}
-    }
-    let (minutes, seconds) = (duration.as_secs() / 60, (nanos % 60_000_000_000) as f64 / 1e9);
-    match (minutes / 60, minutes % 60) {
-        (0, 0) => format!("{seconds}s"),
-        (0, minutes) => format!("{minutes}m{seconds}s"),
-        (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_written_as_go_writes_them() {
-        let cases = [(0, "0s"), (1_500_000, "1.5ms"), (30_000_000_000, "30s"), (90_500_000_000, "1m30.5s")];
-        for (nanos, text) in cases {
-            assert_eq!(go_text(Duration::from_nanos(nanos)), text);
-        }
-        assert_eq!(go_text(Duration::from_secs(3600)), "1h0m0s");
-    }
 }

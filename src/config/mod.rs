@@ -67,7 +67,7 @@ pub struct Config {
 }
 
 /// One server block: the zones that it serves, where, and how.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServerBlock {
     /// Its keys: a zone and a port each. CIDR keys are already expanded to reverse zones.
     pub keys: Vec<ZoneKey>,
@@ -153,8 +153,6 @@ pub struct Errors {
 pub struct Consolidate {
     /// For how long they are gathered.
     pub period: Duration,
-    /// The period as CoreDNS writes it.
-    pub period_text: String,
     /// What they have in them.
     pub pattern: Regex,
     /// How they are logged.
@@ -171,6 +169,13 @@ impl PartialEq for Consolidate {
 }
 
 impl Eq for Consolidate {}
+
+impl Consolidate {
+    /// The period as CoreDNS writes it.
+    pub fn period_text(&self) -> String {
+        duration::text(self.period)
+    }
+}
 
 /// The level of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

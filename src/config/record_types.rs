@@ -19,3 +19,8 @@ pub(super) const TYPES: [(u16, &str); 86] = [
 
 /// Opcodes, by number.
 pub(super) const OPCODES: [(u16, &str); 5] = [(0, "QUERY"), (1, "IQUERY"), (2, "STATUS"), (4, "NOTIFY"), (5, "UPDATE")];
+
+/// The number of a name that CoreDNS knows.
+pub(super) fn number_of(names: &[(u16, &str)], name: &str) -> Option<u16> {
+    names.iter().find(|(_, known)| *known == name).map(|(number, _)| *number)
+}

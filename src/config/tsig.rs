@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::reader::{ONCE, Reader};
-use super::record_types::{OPCODES, TYPES};
+use super::record_types::{OPCODES, TYPES, number_of};
 use super::report::Report;
 use super::transfer::zones;
 use super::{RequiredCodes, Tsig, TsigAlgorithm, TsigKey, ZoneKey, zone};
@@ -55,12 +55,10 @@ fn check_option<'a>(tsig: &mut Tsig, option: &'a Token, reader: &mut Reader<'a>,
             }
         }
         ("require", codes @ [_, ..]) => {
-            let find = |text: &str| TYPES.iter().find(|(_, name)| *name == text).map(|(code, _)| *code);
-            tsig.types = required("query type", codes, find, reader, report);
+            tsig.types = required("query type", codes, |name| number_of(&TYPES, name), reader, report);
         }
         ("require_opcode", codes @ [_, ..]) => {
-            let find = |text: &str| OPCODES.iter().find(|(_, name)| *name == text).map(|(code, _)| *code);
-            tsig.opcodes = required("opcode", codes, find, reader, report);
+            tsig.opcodes = required("opcode", codes, |name| number_of(&OPCODES, name), reader, report);
         }
         (known, _) if OPTIONS.contains(&known) => report.error(reader.argument_error().hint(usage(known))),
         (other, _) => {

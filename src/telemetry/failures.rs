@@ -58,9 +58,10 @@ impl Drop for Failures {
 impl Gathered {
     fn tell(&self) {
         let count = self.count.swap(0, Ordering::Relaxed);
-        let Consolidate { period_text, pattern, level, show_first, .. } = &self.options;
+        let Consolidate { pattern, level, show_first, .. } = &self.options;
+        let period = self.options.period_text();
         if count > 1 || count == 1 && !show_first {
-            log(*level, &format!("{count} errors like '{pattern}' occurred in last {period_text}"));
+            log(*level, &format!("{count} errors like '{pattern}' occurred in last {period}"));
         }
     }
 }

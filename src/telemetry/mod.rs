@@ -10,11 +10,12 @@ mod query_log;
 mod reloads;
 mod witness;
 
+use std::io::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::Level;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -39,14 +40,14 @@ pub fn set_debug_lines(wanted: bool) {
 /// Lines that may wait to be written; at a hundred octets each, about a megabyte.
 const LINES_WAITING: usize = 8192;
 
-static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+static OUT: OnceLock<NonBlocking> = OnceLock::new();
 
 /// Sends log events to standard output: information and what is worse, and debug lines where they are wanted. What waits is
 /// written when the value that is given goes.
 pub fn init(format: LogFormat) -> WorkerGuard {
     let builder = NonBlockingBuilder::default().buffered_lines_limit(LINES_WAITING).lossy(true).thread_name("log");
     let (writer, guard) = builder.finish(std::io::stdout());
-    DROPPED.get_or_init(|| writer.error_counter());
+    OUT.get_or_init(|| writer.clone());
     lines::set_format(format);
     // Libraries speak of single attempts; what they come to is said once, by the part of ours that made them.
     let ours = filter_fn(|event| {
@@ -61,5 +62,13 @@ pub fn init(format: LogFormat) -> WorkerGuard {
 
 /// Log lines that were dropped.
 pub fn dropped_lines() -> u64 {
-    DROPPED.get().map_or(0, |counter| counter.dropped_lines() as u64)
+    OUT.get().map_or(0, |out| out.error_counter().dropped_lines() as u64)
+}
+
+/// Writes text to standard output as it is, behind the lines that were logged before.
+pub fn print(text: &str) {
+    if let Some(mut out) = OUT.get().cloned() {
+        // It never fails: what does not fit is dropped and counted.
+        let _ = out.write_all(text.as_bytes());
+    }
 }

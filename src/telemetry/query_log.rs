@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::{DNSClass, Record, RecordType};
@@ -38,8 +39,8 @@ struct Rule {
 /// The log of all blocks that a listener serves, by [`Block::id`](crate::answer::Block::id).
 #[derive(Debug)]
 pub struct QueryLog {
-    /// By their ids.
-    pub blocks: Vec<BlockLog>,
+    /// By their ids. All listeners share them, so that what is gathered of a block is gathered once.
+    pub blocks: Arc<[BlockLog]>,
     /// The address that it listens on.
     pub local: IpAddr,
 }

@@ -176,7 +176,7 @@ fn summary(config: &Config) -> String {
             writeln!(text, "  errors").unwrap();
             for of in &errors.consolidate {
                 let (pattern, level) = (of.pattern.as_str(), of.level);
-                writeln!(text, "    consolidate {} {pattern} {level:?} {}", of.period_text, of.show_first).unwrap();
+                writeln!(text, "    consolidate {} {pattern} {level:?} {}", of.period_text(), of.show_first).unwrap();
             }
         }
         for rule in &block.log {
