@@ -12,7 +12,10 @@ use futures::future::BoxFuture;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::RcvBufForce;
 use podzone::answer::{Answered, Block, Lookup, LookupError, Responder, Transport};
-use podzone::net::{Elsewhere, Exchange, Observer, Service, Serving, Sockets, Transferring, WaitingRoom};
+use podzone::net::{
+    Elsewhere, Exchange, Observer, Service, Serving, SharedService, Sockets, TcpPlaces, TcpTimes, Transferring,
+    WaitingRoom,
+};
 use podzone::zone::{Name, View, ViewOptions};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -88,19 +91,18 @@ fn what_is_prepared_is_answered_while_what_is_composed_is_shed() {
     let shed = Arc::new(AtomicUsize::new(0));
     let gate = Gate { reached: Mutex::new(Some(reached)), open: Mutex::new(is_open), shed: Arc::clone(&shed) };
     let block = Block { view: Some(view()), handles: true, ..Block::default() };
-    let service = Arc::new(Service {
+    let service = SharedService::new(Service {
         responder: Responder::new([(Name::parse("cluster.local").unwrap(), Arc::new(block))]),
         observer: Box::new(gate),
         elsewhere: Arc::new(Nobody),
         waiting: WaitingRoom::new(runtime.handle().clone()),
         transferring: Transferring::default(),
+        tcp: TcpTimes::default(),
     });
-    let sockets = Sockets::open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1).unwrap();
+    let sockets = Sockets::open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1, false).unwrap();
     let addr = sockets.udp[0].local_addr().unwrap();
     let mut serving = Serving::default();
-    for socket in sockets.udp {
-        serving.udp(socket, Arc::clone(&service)).unwrap();
-    }
+    serving.serve(addr, sockets, service, TcpPlaces::default()).unwrap();
     let client = || {
         let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         client.connect(addr).unwrap();

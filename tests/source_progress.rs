@@ -86,7 +86,7 @@ async fn a_slow_list_is_told_of(server: &Server, gate: &Semaphore, first: &[&str
     let [objects, age, last] = metrics(&handle);
     assert_eq!((objects, last), (Some(2.0), None));
     assert!(age.unwrap() >= LONG.as_secs_f64() && age.unwrap() <= begun.elapsed().as_secs_f64(), "{age:?}");
-    let reasons = Readiness::new(Vec::new(), vec![followed(&handle)]).reasons();
+    let reasons = Readiness::new(Vec::new(), vec![followed(&handle)], Instant::now()).reasons();
     assert!(reasons.contains("Service: not listed for ") && reasons.contains(" s, 2 objects in "), "{reasons}");
     assert!(log.lines("listed services").is_empty(), "{:#?}", log.lines(""));
 

@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use podzone::answer::{Answered, Block, Forwarded, Lookup, LookupError, Responder, Transport};
-use podzone::net::{Elsewhere, Exchange, Observer, Service, Serving, Sockets, TcpLimits, Transferring, WaitingRoom};
+use podzone::net::{
+    Elsewhere, Exchange, Observer, Service, Serving, SharedService, Sockets, TcpPlaces, TcpTimes, Transferring,
+    WaitingRoom,
+};
 use podzone::zone::Name;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -75,9 +78,9 @@ struct Server {
 
 impl Server {
     /// Asks its upstream about `example`, and refuses all else.
-    fn start(mut runtime: Builder, limits: TcpLimits) -> Self {
+    fn start(mut runtime: Builder, places: TcpPlaces, tcp: TcpTimes) -> Self {
         let runtime = runtime.enable_all().build().unwrap();
-        let sockets = Sockets::open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1).unwrap();
+        let sockets = Sockets::open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1, false).unwrap();
         let addr = sockets.tcp.local_addr().unwrap();
         let forward = Forwarded { from: Name::parse("example").unwrap(), except: Vec::new() };
         let block = Block { forward: Some(forward), handles: true, ..Block::default() };
@@ -88,12 +91,10 @@ impl Server {
             elsewhere: Arc::new(Upstream { asked: Arc::clone(&asked), may_fail: Arc::clone(&may_fail) }),
             waiting: WaitingRoom::new(runtime.handle().clone()),
             transferring: Transferring::default(),
+            tcp,
         };
         let mut serving = Serving::default();
-        {
-            let _entered = runtime.enter();
-            serving.tcp(sockets.tcp, Arc::new(service), limits);
-        }
+        serving.serve(addr, sockets, SharedService::new(service), places).unwrap();
         Self { runtime, serving, addr, answers, asked, may_fail }
     }
 
@@ -211,7 +212,7 @@ fn a_flood_of_queries_leaves_others_their_turn() {
     const ROUNDS: usize = 20;
     /// Some turns of the flood, while each of the others has one.
     const MEANWHILE_MAX: usize = 2000;
-    let server = Server::start(Builder::new_current_thread(), TcpLimits::default());
+    let server = Server::start(Builder::new_current_thread(), TcpPlaces::default(), TcpTimes::default());
     let mut flood = Flood::start(server.addr);
     let others: Vec<TcpStream> = (0..OTHERS).map(|_| connect(server.addr)).collect();
     for round in 1..=ROUNDS {
@@ -237,8 +238,8 @@ fn a_flood_of_queries_leaves_others_their_turn() {
 fn who_does_not_read_is_answered_no_further_and_closed() {
     /// More than the kernel keeps of queries and answers.
     const WRITTEN_MAX: usize = 64 << 20;
-    let limits = TcpLimits { write: Duration::from_millis(300), ..TcpLimits::default() };
-    let server = Server::start(two_threads(), limits);
+    let times = TcpTimes { write: Duration::from_millis(300), ..TcpTimes::default() };
+    let server = Server::start(two_threads(), TcpPlaces::default(), times);
     let mut flood = Flood::start(server.addr);
     let begin = Instant::now();
     while flood.write().is_ok() {
@@ -252,7 +253,7 @@ fn who_does_not_read_is_answered_no_further_and_closed() {
 #[test]
 fn who_reads_late_gets_all_answers() {
     const QUERIES: u16 = 5_000;
-    let server = Server::start(two_threads(), TcpLimits::default());
+    let server = Server::start(two_threads(), TcpPlaces::default(), TcpTimes::default());
     let client = connect(server.addr);
     let mut writer = client.try_clone().unwrap();
     let written = std::thread::spawn(move || {
@@ -272,7 +273,7 @@ fn who_reads_late_gets_all_answers() {
 
 #[test]
 fn queries_in_any_pieces_are_answered_in_order() {
-    let server = Server::start(two_threads(), TcpLimits::default());
+    let server = Server::start(two_threads(), TcpPlaces::default(), TcpTimes::default());
     let mut dice = StdRng::seed_from_u64(53);
     for round in 0..40 {
         let (mut octets, mut ids) = (Vec::new(), Vec::new());
@@ -315,8 +316,8 @@ fn queries_in_any_pieces_are_answered_in_order() {
 
 #[test]
 fn a_query_in_drops_does_not_hold_a_connection() {
-    let limits = TcpLimits { first_read: Duration::from_millis(300), ..TcpLimits::default() };
-    let server = Server::start(two_threads(), limits);
+    let times = TcpTimes { first_read: Duration::from_millis(300), ..TcpTimes::default() };
+    let server = Server::start(two_threads(), TcpPlaces::default(), times);
     let mut client = connect(server.addr);
     client.write_all(&[0xff, 0xff]).unwrap();
     let begin = Instant::now();
@@ -330,7 +331,7 @@ fn a_query_in_drops_does_not_hold_a_connection() {
 fn so_many_queries_of_a_connection_wait_and_all_are_answered_in_the_end() {
     const QUERIES: u16 = 300;
     const WAITING_MAX: usize = 64;
-    let server = Server::start(Builder::new_current_thread(), TcpLimits::default());
+    let server = Server::start(Builder::new_current_thread(), TcpPlaces::default(), TcpTimes::default());
     let mut client = connect(server.addr);
     for id in 0..QUERIES {
         client.write_all(&framed(&query(id, b"\x07example\0"))).unwrap();
@@ -360,8 +361,8 @@ fn so_many_queries_of_a_connection_wait_and_all_are_answered_in_the_end() {
 
 #[test]
 fn a_newcomer_takes_the_place_of_the_idlest_of_whoever_holds_most() {
-    let limits = TcpLimits { connections: 6, connections_per_client: 4, ..TcpLimits::default() };
-    let server = Server::start(two_threads(), limits);
+    let places = TcpPlaces { connections: 6, connections_per_client: 4 };
+    let server = Server::start(two_threads(), places, TcpTimes::default());
     let from = |client: u8| {
         let stream = connect_from([127, 0, 0, client], server.addr);
         is_answered(&stream);
@@ -379,8 +380,8 @@ fn a_newcomer_takes_the_place_of_the_idlest_of_whoever_holds_most() {
 
 #[test]
 fn a_client_with_all_that_it_may_have_gives_up_its_own_idlest() {
-    let limits = TcpLimits { connections: 20, connections_per_client: 3, ..TcpLimits::default() };
-    let server = Server::start(two_threads(), limits);
+    let places = TcpPlaces { connections: 20, connections_per_client: 3 };
+    let server = Server::start(two_threads(), places, TcpTimes::default());
     let from = |client: u8| {
         let stream = connect_from([127, 0, 0, client], server.addr);
         is_answered(&stream);
@@ -404,7 +405,7 @@ fn a_client_with_all_that_it_may_have_gives_up_its_own_idlest() {
 
 #[test]
 fn a_flood_does_not_hold_up_the_end() {
-    let server = Server::start(two_threads(), TcpLimits::default());
+    let server = Server::start(two_threads(), TcpPlaces::default(), TcpTimes::default());
     let mut flood = Flood::start(server.addr);
     let flooding = std::thread::spawn(move || while flood.write().and_then(|()| flood.read()).is_ok() {});
     let other = connect(server.addr);

@@ -6,7 +6,10 @@ use crate::cluster::{Cluster, Shape};
 use crate::events;
 use podzone::answer::{Answered, Block, Lookup, LookupError, Responder, Transport};
 use podzone::model::{Event, Filter};
-use podzone::net::{Elsewhere, Exchange, Observer, Service, Serving, Sockets, TcpLimits, Transferring, WaitingRoom};
+use podzone::net::{
+    Elsewhere, Exchange, Observer, Service, Serving, SharedService, Sockets, TcpPlaces, TcpTimes, Transferring,
+    WaitingRoom,
+};
 use podzone::transfer::{Allowed, Counters, Served, Stanza, Transfers, Versions};
 use podzone::zone::{Name, Publisher, View, ViewOptions, unix_now};
 use std::future::Future;
@@ -46,19 +49,17 @@ pub(crate) fn serve(library: &Library) {
     let _entered = runtime.enter();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, library.port));
     let control = library.control.map(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).expect("the control's port"));
-    let sockets = Sockets::open(address, 1).expect("sockets");
-    let service = Arc::new(Service {
+    let sockets = Sockets::open(address, 1, false).expect("sockets");
+    let service = SharedService::new(Service {
         responder: responder_of(Arc::clone(&view), library.bufsize, library.transfer),
         observer: Box::new(Nobody),
         elsewhere: Arc::new(Nobody),
         waiting: WaitingRoom::new(runtime.handle().clone()),
         transferring: Transferring { transfers: transfers(view, versions), ..Transferring::default() },
+        tcp: TcpTimes::default(),
     });
     let mut serving = Serving::default();
-    for socket in sockets.udp {
-        serving.udp(socket, Arc::clone(&service)).expect("a worker");
-    }
-    serving.tcp(sockets.tcp, service, TcpLimits::default());
+    serving.serve(address, sockets, service, TcpPlaces::default()).expect("a worker");
     match control {
         Some(control) => {
             let cluster = Cluster::generate(library.shape, library.cluster_seed);

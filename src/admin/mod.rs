@@ -14,5 +14,5 @@ pub use listen::{AdminListenError, listen};
 pub use metrics::{Enabled, Metrics, ServedView, Told};
 pub use probe::{HealthCounts, probe};
 pub use readiness::{LOST_AFTER, Readiness, State};
-pub use server::{Page, serve};
+pub use server::{Page, SharedPage, serve};
 pub use sources::FollowedSource;

@@ -41,8 +41,10 @@ pub enum State {
 impl Readiness {
     /// Ready when all `views` are synced; `sources` say why they are not. A view that misses only what its API server does
     /// not have keeps nobody from the others.
-    pub fn new(views: Vec<Arc<View>>, sources: Vec<Arc<FollowedSource>>) -> Self {
-        Self { views, sources, since: Instant::now(), is_ending: AtomicBool::new(false) }
+    ///
+    /// What is not listed is so `since` the start.
+    pub fn new(views: Vec<Arc<View>>, sources: Vec<Arc<FollowedSource>>, since: Instant) -> Self {
+        Self { views, sources, since, is_ending: AtomicBool::new(false) }
     }
 
     /// From now on nobody should send queries here.
@@ -121,7 +123,8 @@ fn is_lost(source: &FollowedSource, kind: Kind) -> bool {
 
 /// The zones that are made of a kind of a source's objects.
 fn zones_of(source: &FollowedSource, kind: Kind) -> String {
-    let views = source.views.iter().filter(|view| kind != Kind::ServiceImport || view.options().multicluster);
+    let views = source.views();
+    let views = views.iter().filter(|view| kind != Kind::ServiceImport || view.options().multicluster);
     let zones = views.flat_map(|view| &view.options().zones);
     zones.map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
@@ -178,7 +181,7 @@ mod tests {
     #[test]
     fn ready_when_all_views_are_and_ending_before_all() {
         let views = [view(), view()];
-        let readiness = Readiness::new(views.to_vec(), Vec::new());
+        let readiness = Readiness::new(views.to_vec(), Vec::new(), Instant::now());
         views[0].set_synced();
         assert_eq!(readiness.state(None), State::Waiting("kubernetes".into()));
         views[1].set_synced();
@@ -191,13 +194,13 @@ mod tests {
     fn a_latch_holds_what_was_ready_once() {
         let view = view();
         let latch = AtomicBool::new(false);
-        let readiness = Readiness::new(vec![Arc::clone(&view)], Vec::new());
+        let readiness = Readiness::new(vec![Arc::clone(&view)], Vec::new(), Instant::now());
         assert!(matches!(readiness.state(Some(&latch)), State::Waiting(_)));
         assert!(!latch.load(Ordering::Acquire));
         view.set_synced();
         assert_eq!(readiness.state(Some(&latch)), State::Ready);
         assert!(latch.load(Ordering::Acquire));
-        let another = Readiness::new(vec![self::view()], Vec::new());
+        let another = Readiness::new(vec![self::view()], Vec::new(), Instant::now());
         assert_eq!(another.state(Some(&latch)), State::Ready);
         assert!(matches!(another.state(None), State::Waiting(_)));
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -97,9 +98,24 @@ fn response(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes
     response
 }
 
+/// A page that may be replaced by another while it is told.
+#[derive(Debug)]
+pub struct SharedPage(ArcSwap<Page>);
+
+impl SharedPage {
+    /// This page is the first.
+    pub fn new(page: Page) -> Self {
+        Self(ArcSwap::from_pointee(page))
+    }
+
+    /// Tells another from now on.
+    pub fn replace(&self, page: Page) {
+        self.0.store(Arc::new(page));
+    }
+}
+
 /// Tells a page to everybody who asks, for as long as the runtime runs.
-pub async fn serve(listener: TcpListener, page: Page) {
-    let page = Arc::new(page);
+pub async fn serve(listener: Arc<TcpListener>, page: Arc<SharedPage>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -112,16 +128,16 @@ pub async fn serve(listener: TcpListener, page: Page) {
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection for {}", page.path());
+                tracing::warn!(%error, "cannot accept a connection for {}", page.0.load().path());
                 sleep(ACCEPT_PAUSE).await;
             }
         }
     }
 }
 
-async fn converse(stream: TcpStream, page: &Page) {
+async fn converse(stream: TcpStream, page: &SharedPage) {
     let answer = |request: Request<Incoming>| {
-        let response = page.answer(request.uri().path());
+        let response = page.0.load().answer(request.uri().path());
         async move { Ok::<_, Infallible>(response) }
     };
     let connection = http1::Builder::new()

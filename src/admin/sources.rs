@@ -1,7 +1,7 @@
 //! A source that is followed, as it is reported on.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config::Source;
 use crate::model::{Cluster, Kind};
@@ -16,8 +16,7 @@ pub struct FollowedSource {
     pub name: String,
     /// Its state.
     pub health: Arc<Health>,
-    /// The views that are made of it.
-    pub views: Vec<Arc<View>>,
+    views: RwLock<Vec<Arc<View>>>,
     /// How long its changes take until answers have them.
     pub changes: Changes,
     objects: [AtomicU64; Kind::ALL.len()],
@@ -36,7 +35,17 @@ impl FollowedSource {
         // Sources that differ in their certificates only, say.
         let same = others.iter().filter(|other| other.name.split(" #").next() == Some(&name)).count();
         let name = if same == 0 { name } else { format!("{name} #{}", same + 1) };
-        Self { name, health, views, changes: Changes::default(), objects: Default::default() }
+        Self { name, health, views: RwLock::new(views), changes: Changes::default(), objects: Default::default() }
+    }
+
+    /// The views that are made of it.
+    pub fn views(&self) -> Vec<Arc<View>> {
+        self.views.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// These views are made of it from now on.
+    pub fn shows(&self, views: Vec<Arc<View>>) {
+        *self.views.write().unwrap_or_else(PoisonError::into_inner) = views;
     }
 
     /// Notes how many objects are held.

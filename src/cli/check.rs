@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::args::{CheckArgs, Format};
-use super::views::plan;
+use super::plan::plan;
 use super::{EXIT_CONFIGURATION, EXIT_OK};
 use crate::config;
 use crate::corefile::{Diagnostic, Place, Warning};

@@ -12,14 +12,14 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::plan::Origin;
 use super::serve::Failure;
-use super::views::SourcePlan;
 use crate::admin::FollowedSource;
 use crate::model::{Event, Kind};
 use crate::panics::contain;
-use crate::source::{self, Health, StartError};
+use crate::source::{self, Health, Renewal, StartError};
 use crate::telemetry::ServiceKind;
-use crate::zone::Publisher;
+use crate::zone::{Publisher, Wanted};
 
 /// Events that may wait between a source and the zone. A source that is faster waits; a full slice is some kilobytes.
 const EVENTS_QUEUED: usize = 1024;
@@ -37,13 +37,22 @@ const TORN_MAX: Duration = Duration::from_secs(5);
 
 /// A cluster that is followed, until this is dropped.
 pub(super) struct Following {
+    orders: mpsc::UnboundedSender<Order>,
+    renewal: Renewal,
     _end: oneshot::Sender<()>,
+}
+
+/// To have these views from now on.
+struct Order {
+    views: Vec<Wanted>,
+    done: oneshot::Sender<()>,
 }
 
 /// What writes a cluster's views, and where its events come from.
 struct Writer {
     publisher: Publisher,
     events: mpsc::Receiver<Event>,
+    orders: mpsc::UnboundedReceiver<Order>,
     step: Vec<Event>,
     /// When the first change was received that is not published yet.
     changed: Option<std::time::Instant>,
@@ -52,19 +61,20 @@ struct Writer {
 
 /// Starts following a cluster. `others` are followed already.
 pub(super) async fn follow(
-    plan: SourcePlan,
+    origin: &Origin,
+    publisher: Publisher,
     others: &[Arc<FollowedSource>],
 ) -> Result<(Following, Arc<FollowedSource>), Failure> {
-    let SourcePlan { source, limits, kinds, selector, publisher } = plan;
+    let Origin { source, limits, kinds, selector, .. } = origin.clone();
     let views = publisher.views().map(Arc::clone).collect();
     let (sender, events) = mpsc::channel(EVENTS_QUEUED);
     let (listed, when_listed) = oneshot::channel();
-    let config = source.clone();
-    let start = async move { source::start(&config, &kinds, selector.as_deref(), &limits, sender).await };
-    let (following, health) = Following::start(start, when_listed).await?;
-    let state = Arc::new(FollowedSource::new(&source, health, views, others));
+    let start = async move { source::start(&source, &kinds, selector.as_deref(), &limits, sender).await };
+    let (ordering, orders) = mpsc::unbounded_channel();
+    let (following, health) = Following::start(start, when_listed, ordering).await?;
+    let state = Arc::new(FollowedSource::new(&origin.source, health, views, others));
     let step = Vec::with_capacity(EVENTS_PER_STEP);
-    let writer = Writer { publisher, events, step, changed: None, state: Arc::clone(&state) };
+    let writer = Writer { publisher, events, orders, step, changed: None, state: Arc::clone(&state) };
     let runtime = Handle::current();
     std::thread::Builder::new()
         .name("zone".into())
@@ -86,6 +96,7 @@ impl Following {
     async fn start(
         start: impl Future<Output = Result<source::Handle, StartError>> + Send + 'static,
         writer: oneshot::Receiver<Writer>,
+        orders: mpsc::UnboundedSender<Order>,
     ) -> Result<(Self, Arc<Health>), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -97,7 +108,7 @@ impl Following {
         let run = async move {
             match start.await {
                 Ok(handle) => {
-                    let _ = started.send(Ok(handle.health()));
+                    let _ = started.send(Ok((handle.health(), handle.renewal())));
                     // A task like the others: what the runtime itself waits for would be looked at after one more look
                     // at the sockets.
                     tokio::spawn(async {
@@ -120,10 +131,27 @@ impl Following {
             .context("cannot start a source's thread")
             .map_err(Failure::Runtime)?;
         match starting.await {
-            Ok(Ok(health)) => Ok((Self { _end: end }, health)),
+            Ok(Ok((health, renewal))) => Ok((Self { orders, renewal, _end: end }, health)),
             Ok(Err(error)) => Err(Failure::Configuration(error.into())),
             Err(_) => Err(Failure::Runtime(anyhow::anyhow!("a source's thread ended as it began"))),
         }
+    }
+}
+
+impl Following {
+    /// Makes the cluster's views these; they are when this returns. New ones are made of what is held of it, whether its
+    /// API server can be reached or not.
+    pub(super) async fn set_views(&self, views: Vec<Wanted>) {
+        let (done, is_done) = oneshot::channel();
+        // Nobody takes it only where the process ends.
+        if self.orders.send(Order { views, done }).is_ok() {
+            let _ = is_done.await;
+        }
+    }
+
+    /// Has the client made anew, since what it is made of has changed.
+    pub(super) fn renew(&self) {
+        self.renewal.ask();
     }
 }
 
@@ -142,6 +170,9 @@ impl Writer {
                 return None;
             }
             self.take_in();
+            while let Ok(order) = self.orders.try_recv() {
+                self.obey(order);
+            }
             let have_names = self.publisher.cluster().is_synced(&[Kind::Namespace, Kind::Service]);
             if self.publisher.is_synced() || published.elapsed() >= LISTING_SHOWN {
                 self.publish();
@@ -160,7 +191,17 @@ impl Writer {
     async fn write(mut self) {
         let mut torn: Option<Instant> = None;
         loop {
-            let receive = self.events.recv_many(&mut self.step, EVENTS_PER_STEP);
+            let mut order = None;
+            let receive = async {
+                tokio::select! {
+                    biased;
+                    taken = self.events.recv_many(&mut self.step, EVENTS_PER_STEP) => taken,
+                    Some(ordered) = self.orders.recv() => {
+                        order = Some(ordered);
+                        0
+                    }
+                }
+            };
             let shown = torn.map(|since| since + TORN_MAX).filter(|shown| *shown > Instant::now());
             let cut = self.publisher.cut_due().map(Instant::from_std);
             let taken = match [shown, cut].into_iter().flatten().min() {
@@ -177,6 +218,10 @@ impl Writer {
                     }
                 },
             };
+            if let Some(order) = order {
+                self.obey(order);
+                continue;
+            }
             if taken == 0 {
                 return;
             }
@@ -191,6 +236,14 @@ impl Writer {
             }
             self.publish();
         }
+    }
+
+    fn obey(&mut self, Order { views, done }: Order) {
+        let shown = views.iter().map(|(view, ..)| Arc::clone(view)).collect();
+        contain(|| self.publisher.set_views(views));
+        self.state.shows(shown);
+        // Who ordered it may be gone.
+        let _ = done.send(());
     }
 
     fn take_in(&mut self) {

@@ -1,16 +1,21 @@
 //! The command line.
 
 mod admin;
+mod ahead;
 pub mod args;
 mod check;
 mod fmt;
 mod follow;
 mod listeners;
 mod pid_file;
+mod plan;
+mod reload;
+mod running;
 mod serve;
+mod services;
 mod signals;
+mod sources;
 mod transfers;
-mod views;
 mod workers;
 
 use std::process::ExitCode;

@@ -11,6 +11,8 @@ use super::{EXIT_FORCED, EXIT_OK};
 pub(super) enum Order {
     /// End in good order.
     End,
+    /// Read the Corefile again.
+    Reload,
     /// End at once, with this exit code.
     Quit(u8),
 }
@@ -45,6 +47,15 @@ impl Signals {
 
     /// Waits for the next order.
     pub(super) async fn next(&mut self) -> Order {
+        self.order(true).await
+    }
+
+    /// Waits for an order to end; others wait meanwhile.
+    pub(super) async fn next_to_end(&mut self) -> Order {
+        self.order(false).await
+    }
+
+    async fn order(&mut self, may_reload: bool) -> Order {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => {
@@ -66,9 +77,9 @@ impl Signals {
                 }
                 // Sent by terminals that close, among others.
                 _ = self.hangup.recv() => {}
-                _ = self.user1.recv() => {
-                    crate::telemetry::reload_failed();
-                    tracing::warn!("SIGUSR1: the Corefile is read at the start only: restart");
+                _ = self.user1.recv(), if may_reload => {
+                    tracing::info!("SIGUSR1: Reloading");
+                    return Order::Reload;
                 }
                 _ = self.user2.recv() => tracing::warn!("SIGUSR2: not served"),
             }
@@ -78,7 +89,7 @@ impl Signals {
     /// Waits for an order to end at once.
     pub(super) async fn quit(&mut self) -> u8 {
         loop {
-            if let Order::Quit(code) = self.next().await {
+            if let Order::Quit(code) = self.next_to_end().await {
                 return code;
             }
         }

@@ -4,10 +4,11 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
-use super::views::ViewPlan;
+use super::sources::BlockViews;
 use crate::answer::{Required, Signing};
-use crate::config::{Config, RequiredCodes, ServerBlock, TransferTo, Tsig, TsigAlgorithm};
+use crate::config::{Config, RequiredCodes, ServerBlock, TransferTo, Tsig, TsigAlgorithm, TsigKey};
 use crate::net::{Secondary, notify};
 use crate::transfer::{Allowed, Counters, Served, Stanza, Subject, Transfers, Versions};
 use crate::tsig::{Algorithm, Key, Keyring};
@@ -38,7 +39,7 @@ impl Kept {
 }
 
 /// What is transferred of all blocks.
-pub(super) fn transfers(config: &Config, views: &[Option<ViewPlan>]) -> Transfers {
+pub(super) fn transfers(config: &Config, views: &[Option<BlockViews>]) -> Transfers {
     let served = config.blocks.iter().zip(views).enumerate().filter_map(|(id, (block, plan))| {
         let plan = plan.as_ref()?;
         let served = plan.kept.iter().cloned().map(|Kept { view, versions, counters, .. }| {
@@ -94,27 +95,83 @@ pub(super) fn signing(tsig: &Tsig) -> Signing {
     Signing { zones, types: required(&tsig.types), opcodes: required(&tsig.opcodes) }
 }
 
-/// Begins to tell the secondaries of all blocks; to be called on the runtime.
-pub(super) fn notify_all(config: &Config, views: &[Option<ViewPlan>]) {
-    let (transfers, keys) = (transfers(config, views), keys(config));
-    for (id, (block, plan)) in config.blocks.iter().zip(views).enumerate() {
-        let kept = plan.iter().flat_map(|plan| &plan.kept);
-        let served = transfers.0.get(&id).into_iter().flatten().zip(kept);
-        let pairs = served.flat_map(|pair| block.transfers.iter().enumerate().map(move |transfer| (pair, transfer)));
-        for ((served, kept), (index, transfer)) in pairs {
-            let zones = served.view.options().zones.iter().filter(|zone| served.stanza(zone) == Some(index));
-            let zones: Vec<Name> = zones.cloned().collect();
-            let name = transfer.notify_key.as_deref().and_then(Name::parse);
-            let key = name.and_then(|name| keys.get(name.as_wire()).map(Arc::clone));
-            for to in &transfer.to {
-                let TransferTo::Address { address, interface, port } = to else { continue };
-                let Some(address) = socket_address(*address, interface.as_deref(), *port) else { continue };
-                let (served, zones, key, source) = (served.clone(), zones.clone(), key.clone(), transfer.source);
-                let secondary = Secondary { address, source, subject: Subject { served, zones, key } };
-                tokio::spawn(notify(secondary, kept.serials.clone()));
+/// The tasks that tell secondaries of new versions.
+#[derive(Default)]
+pub(super) struct Notifying(Vec<Told>);
+
+/// Whom a task tells of what; it ends with this.
+struct Told {
+    whom: Whom,
+    task: AbortHandle,
+}
+
+/// Two that are equal would tell the same.
+struct Whom {
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    zones: Vec<Name>,
+    key: Option<TsigKey>,
+    view: Arc<View>,
+}
+
+impl PartialEq for Whom {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |whom: &Self| (whom.address, whom.source);
+        parts(self) == parts(other)
+            && self.zones == other.zones
+            && self.key == other.key
+            && Arc::ptr_eq(&self.view, &other.view)
+    }
+}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Notifying {
+    /// Tells the secondaries of all blocks, and no others any more; to be called on the runtime. Who was told before goes
+    /// on, and hears nothing twice.
+    pub(super) fn replace(&mut self, config: &Config, views: &[Option<BlockViews>]) {
+        let mut before = std::mem::take(&mut self.0);
+        let (transfers, keys) = (transfers(config, views), keys(config));
+        for (id, (block, plan)) in config.blocks.iter().zip(views).enumerate() {
+            let kept = plan.iter().flat_map(|plan| &plan.kept);
+            let served = transfers.0.get(&id).into_iter().flatten().zip(kept);
+            let pairs =
+                served.flat_map(|pair| block.transfers.iter().enumerate().map(move |transfer| (pair, transfer)));
+            for ((served, kept), (index, transfer)) in pairs {
+                let zones = served.view.options().zones.iter().filter(|zone| served.stanza(zone) == Some(index));
+                let zones: Vec<Name> = zones.cloned().collect();
+                let name = transfer.notify_key.as_deref().and_then(Name::parse);
+                let key = name.as_ref().and_then(|name| keys.get(name.as_wire()).map(Arc::clone));
+                for to in &transfer.to {
+                    let TransferTo::Address { address, interface, port } = to else { continue };
+                    let Some(address) = socket_address(*address, interface.as_deref(), *port) else { continue };
+                    let source = transfer.source;
+                    let view = Arc::clone(&served.view);
+                    let whom =
+                        Whom { address, source, zones: zones.clone(), key: said_key(config, name.as_ref()), view };
+                    if let Some(at) = before.iter().position(|told| told.whom == whom) {
+                        self.0.push(before.swap_remove(at));
+                        continue;
+                    }
+                    let subject = Subject { served: served.clone(), zones: zones.clone(), key: key.clone() };
+                    let secondary = Secondary { address, source, subject };
+                    let task = tokio::spawn(notify(secondary, kept.serials.clone())).abort_handle();
+                    self.0.push(Told { whom, task });
+                }
             }
         }
     }
+}
+
+/// The key of a name, as the configuration says it.
+fn said_key(config: &Config, name: Option<&Name>) -> Option<TsigKey> {
+    let mut keys = config.blocks.iter().filter_map(|block| block.tsig.as_ref()).flat_map(|tsig| &tsig.keys);
+    // Of two with one name the last holds.
+    keys.rfind(|key| name.is_some() && Name::parse(&key.name).as_ref() == name).cloned()
 }
 
 /// An address and port; a link-local one is of an interface (RFC 4007 section 11), given by name or number.

@@ -7,7 +7,7 @@ use super::report::Report;
 use crate::corefile::Token;
 
 /// Where an endpoint beside DNS listens over TCP.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AdminAddress {
     /// A name or an address without brackets; empty means all addresses.
     pub host: String,

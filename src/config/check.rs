@@ -8,15 +8,17 @@ use super::reader::Reader;
 use super::report::Report;
 use super::zone::{self, ZoneError};
 use super::{Config, ServerBlock, ZoneKey, acl, admin_overlaps, bind, bufsize, cancel, chaos, errors, forward};
-use super::{health, instead, kubernetes, loadbalance, local, log, multisocket, nsid, plain, prometheus, ready};
-use super::{timeouts, transfer, tsig, usage};
+use super::{health, instead, kubernetes, loadbalance, local, log, metadata, multisocket, nsid, plain, prometheus};
+use super::{ready, reload, timeouts, transfer, tsig, usage};
 use crate::corefile::{self, Diagnostic, Directive, Token};
 
 /// Directives that podzone serves, in the order in which CoreDNS sets them up.
-pub const SERVED: [&str; 23] = [
+pub const SERVED: [&str; 25] = [
+    "metadata",
     "cancel",
     "timeouts",
     "multisocket",
+    "reload",
     "nsid",
     "bufsize",
     "bind",
@@ -158,6 +160,8 @@ fn read_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn 
         "minimal" => block.minimal = plain::check(reader, report),
         "whoami" => block.whoami = plain::check(reader, report),
         "debug" => block.debug = plain::check(reader, report),
+        "metadata" => block.metadata = Some(metadata::check(reader, &block.keys, report)),
+        "reload" => block.reload = reload::check(reader, report),
         "cancel" => block.cancel = cancel::check(reader, report),
         "timeouts" => block.timeouts = timeouts::check(reader, report),
         "nsid" => block.nsid = nsid::check(reader, &machine.host_name(), report),

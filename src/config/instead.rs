@@ -13,12 +13,10 @@ const TRANSPORT: &str =
 pub(super) fn of_directive(name: &str) -> &'static str {
     match name {
         "root" => "remove it, and write the paths of files in full",
-        "metadata" => "remove it: nothing that podzone serves reads metadata",
         "proxyproto" => {
             "have the load balancer keep the clients' addresses (externalTrafficPolicy: Local), and remove it"
         }
         "quic" | "grpc_server" | "https" | "https3" | "tls" => TRANSPORT,
-        "reload" => "remove it, and restart podzone after a change of its Corefile (kubectl rollout restart)",
         "trace" => "remove it: prometheus counts and times the queries",
         "pprof" => "remove it: perf profiles podzone as any program",
         "shed" => "remove it: what cannot be answered in time is shed anyway (podzone_shed_queries_total)",

@@ -9,8 +9,13 @@ use super::check;
 use super::error::ConfigError;
 use super::known::DIRECTIVES;
 use super::machine::{Machine, ThisMachine};
+use super::recorded::{Fingerprint, Recorded};
 use super::report::Report;
-use crate::corefile::{self, BYTES_MAX, Diagnostic, Files as _, Place, Source, Warning};
+use super::version::Version;
+use crate::corefile::{self, BYTES_MAX, Diagnostic, Place, Source, Warning};
+
+/// The name of standard input, where a file is expected.
+pub const STDIN: &str = "stdin";
 
 /// A configuration, and what the operator should be told about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +24,8 @@ pub struct Loaded {
     pub config: Config,
     /// What is legal and probably not meant.
     pub warnings: Vec<Warning>,
+    /// Its version.
+    pub version: Version,
 }
 
 /// Reads a Corefile; `stdin` reads a pipe, as in CoreDNS. Keys without a port get `default_port`.
@@ -26,7 +33,14 @@ pub struct Loaded {
 /// # Errors
 /// If the file cannot be read, is not text, or is refused as by [`parse`].
 pub fn load(path: &Path, default_port: u16) -> Result<Loaded, ConfigError> {
-    parse_source(&ThisMachine, &read_source(path)?, default_port)
+    load_recorded(path, default_port).0
+}
+
+/// As [`load`], and what was read of files for it: as long as that stays, so does the result, errors too.
+pub fn load_recorded(path: &Path, default_port: u16) -> (Result<Loaded, ConfigError>, Fingerprint) {
+    let machine = Recorded::new(&ThisMachine);
+    let loaded = read_source_of(&machine, path).and_then(|source| parse_source(&machine, &source, default_port));
+    (loaded, machine.fingerprint())
 }
 
 /// Reads the text of a Corefile; `stdin` reads a pipe.
@@ -34,8 +48,12 @@ pub fn load(path: &Path, default_port: u16) -> Result<Loaded, ConfigError> {
 /// # Errors
 /// If the file cannot be read, or is not text.
 pub fn read_source(path: &Path) -> Result<Arc<Source>, ConfigError> {
+    read_source_of(&ThisMachine, path)
+}
+
+fn read_source_of(machine: &dyn Machine, path: &Path) -> Result<Arc<Source>, ConfigError> {
     let name = path.to_string_lossy();
-    let bytes = read(path).map_err(|error| refuse_file(&name, &error))?;
+    let bytes = read(machine, path).map_err(|error| refuse_file(&name, &error))?;
     if bytes.len() as u64 > BYTES_MAX {
         let error = Diagnostic::new(format!("loading Corefile: {name} is larger than {BYTES_MAX} bytes"));
         return Err(ConfigError::one(error.hint("is this a Corefile?")));
@@ -76,18 +94,19 @@ pub fn parse_for(machine: &dyn Machine, file_name: &str, text: &str, default_por
 
 fn parse_source(machine: &dyn Machine, source: &Arc<Source>, default_port: u16) -> Result<Loaded, ConfigError> {
     let parsed = corefile::parse(source, &DIRECTIVES, &|name| machine.variable(name), machine);
+    let version = Version::of(source, &parsed.blocks);
     let mut report = Report { errors: parsed.errors, warnings: parsed.warnings, ..Report::default() };
     let config = check::check(&parsed.blocks, default_port, machine, &mut report);
     // CoreDNS has no order for these; the file's reads best.
     report.not_served.sort_by_key(|error| error.place().map(|place| place.start));
     report.errors.append(&mut report.not_served);
     let warnings = ConfigError::all(report.errors, report.warnings)?;
-    Ok(Loaded { config, warnings })
+    Ok(Loaded { config, warnings, version })
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if path != Path::new("stdin") {
-        return ThisMachine.read(path);
+fn read(machine: &dyn Machine, path: &Path) -> io::Result<Vec<u8>> {
+    if path != Path::new(STDIN) {
+        return machine.read(path);
     }
     if io::stdin().is_terminal() {
         return Err(io::Error::other("it is a terminal"));

@@ -26,6 +26,7 @@ mod loadbalance;
 mod local;
 mod log;
 mod machine;
+mod metadata;
 mod multisocket;
 mod nsid;
 mod number;
@@ -34,21 +35,26 @@ mod prometheus;
 mod reader;
 mod ready;
 mod record_types;
+mod recorded;
+mod reload;
 mod report;
 mod timeouts;
 mod transfer;
 mod tsig;
 mod usage;
+mod version;
 mod zone;
 
 pub use admin_address::AdminAddress;
 pub use api_limits::{ApiLimits, Qps};
 pub use check::SERVED as DIRECTIVES;
 pub use error::ConfigError;
-pub use load::{Loaded, load, parse, parse_for, read_source};
+pub use load::{Loaded, STDIN, load, load_recorded, parse, parse_for, read_source};
 pub use log::COMMON_FORMAT;
 pub use machine::{Machine, ThisMachine};
 pub use multisocket::SOCKETS_MAX;
+pub use recorded::Fingerprint;
+pub use version::Version;
 pub use zone::syntax_warning;
 
 use std::net::{IpAddr, SocketAddr};
@@ -60,10 +66,17 @@ use regex::Regex;
 use crate::model::Selector;
 
 /// A whole Corefile.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// Its server blocks, in the file's order.
     pub blocks: Vec<ServerBlock>,
+}
+
+impl Config {
+    /// How often files are looked at: as the last block says that says it, as in CoreDNS; `None` if none does.
+    pub fn reload(&self) -> Option<Reload> {
+        self.blocks.iter().rev().find_map(|block| block.reload)
+    }
 }
 
 /// One server block: the zones that it serves, where, and how.
@@ -75,6 +88,10 @@ pub struct ServerBlock {
     pub multisocket: Option<Multisocket>,
     /// `bind`: the addresses to listen on; empty means all.
     pub bind: Vec<IpAddr>,
+    /// `metadata`: what is known of queries beside their answers, for log lines.
+    pub metadata: Option<Metadata>,
+    /// `reload`: how often files are looked at.
+    pub reload: Option<Reload>,
     /// `cancel`: how long a query may wait for other servers.
     pub cancel: Option<Duration>,
     /// `timeouts`: what TCP clients may take.
@@ -139,6 +156,22 @@ pub enum MaxTcpQueries {
     Unlimited,
     /// At least 1.
     Number(u64),
+}
+
+/// Of which queries something is known beside their answers (`metadata`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// Those for names in these zones.
+    pub zones: Vec<String>,
+}
+
+/// How often it is looked whether the Corefile, or a file that it names, has changed (`reload`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// This long after the last time, at least 2 s.
+    pub interval: Duration,
+    /// Up to half of this more or less, so that not all servers do it at once; at most half the interval.
+    pub jitter: Duration,
 }
 
 /// An `errors` directive.

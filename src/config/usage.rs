@@ -4,6 +4,7 @@ use crate::corefile::{Diagnostic, Directive};
 
 /// The lines that may stand in a server block: a directive, then its options.
 const FORMS: &[(&str, &[&str])] = &[
+    ("metadata [ZONE]..., once in a block", &[]),
     ("cancel [DURATION]", &[]),
     (
         "timeouts {, lines like 'idle 10s', and }",
@@ -14,6 +15,7 @@ const FORMS: &[(&str, &[&str])] = &[
     ("bufsize [OCTETS], 512 to 4096", &[]),
     ("bind ADDRESS|INTERFACE...", &["except ADDRESS|INTERFACE..."]),
     ("debug", &[]),
+    ("reload [INTERVAL] [JITTER]", &[]),
     ("ready [ADDRESS:PORT], once in a block", &["monitor until-ready|continuously"]),
     ("health [ADDRESS:PORT]", &["lameduck DURATION"]),
     ("prometheus [ADDRESS:PORT], once in a block", &[]),

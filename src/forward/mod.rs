@@ -39,19 +39,19 @@ pub struct Forwarder {
 
 /// The forwarders of all server blocks, by [`Block::id`](crate::answer::Block::id).
 #[derive(Default)]
-pub struct Forwarders(pub Vec<Option<Forwarder>>);
+pub struct Forwarders(pub Vec<Option<Arc<Forwarder>>>);
 
 impl Forwarders {
     /// What is counted of each.
     pub fn counts(&self) -> Vec<Arc<ForwardCounts>> {
-        self.0.iter().flatten().map(Forwarder::counts).collect()
+        self.0.iter().flatten().map(|forwarder| forwarder.counts()).collect()
     }
 }
 
 impl Elsewhere for Forwarders {
     fn ask(&self, lookup: Lookup, transport: Transport) -> BoxFuture<'_, Result<Vec<u8>, LookupError>> {
         Box::pin(async move {
-            match self.0.get(lookup.block).and_then(Option::as_ref) {
+            match self.0.get(lookup.block).and_then(Option::as_deref) {
                 Some(forwarder) => forwarder.ask(&lookup.query, transport).await,
                 None => Err(LookupError::servfail("no next plugin found")),
             }
@@ -75,6 +75,11 @@ impl Forwarder {
         let counts = upstreams.iter().map(|upstream| (upstream.address().to_string(), upstream.counts())).collect();
         let counts = Arc::new(ForwardCounts { upstreams: counts, ..ForwardCounts::default() });
         Self { options, cancel, upstreams, turn: AtomicU32::new(0), in_flight: AtomicUsize::new(0), counts }
+    }
+
+    /// Whether it was made of these.
+    pub fn is_for(&self, options: &Forward, cancel: Option<Duration>) -> bool {
+        (&self.options, self.cancel) == (options, cancel)
     }
 
     /// What is counted of it.

@@ -291,6 +291,17 @@ impl Cluster {
         std::mem::take(&mut self.dirty)
     }
 
+    /// All that there is, as if it had come since the last call: for who has seen nothing yet.
+    pub fn everything(&self) -> Dirty {
+        Dirty {
+            services: self.services.live.keys().chain(self.slices_by_service.0.keys()).cloned().collect(),
+            imports: self.imports.live.keys().cloned().collect(),
+            namespaces: self.namespaces.live.keys().cloned().collect(),
+            pods: self.pods.live.keys().map(|key| (key.clone(), PodBefore::default())).collect(),
+            synced: true,
+        }
+    }
+
     /// Whether every one of these kinds has been listed in full.
     pub fn is_synced(&self, kinds: &[Kind]) -> bool {
         kinds.iter().all(|kind| self.listed.contains(kind))

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use super::deferred::Waiting;
 use super::mmsg::WayBack;
-use super::{Exchange, Path, SharedService};
+use super::{Exchange, Path, Service};
 use crate::answer::query::{Parsed, parse};
 use crate::answer::{Answered, By, Client, Outcome, Rcode};
 use crate::panics::contain;
@@ -24,7 +24,7 @@ const QUEUED_MAX: usize = 1024;
 
 /// A query that is to be composed.
 pub(super) struct Job {
-    pub(super) service: SharedService,
+    pub(super) service: Arc<Service>,
     pub(super) socket: Arc<UdpSocket>,
     pub(super) packet: Vec<u8>,
     pub(super) client: SocketAddr,

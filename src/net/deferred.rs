@@ -8,7 +8,7 @@ use futures::future::{BoxFuture, join_all};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Exchange, Path, SharedService};
+use super::{Exchange, Path, Service};
 use crate::answer::{Deferred, Lookup, LookupError, Transport};
 
 /// Queries that may wait at a time, over all clients of a listener. One more is dropped, as one that a full socket
@@ -34,6 +34,11 @@ impl WaitingRoom {
         Self { runtime, places: Arc::new(Semaphore::new(WAITING_MAX)) }
     }
 
+    /// Where they wait.
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Waits until nobody waits here any more.
     pub(super) async fn emptied(&self) {
         // The semaphore is never closed.
@@ -52,14 +57,14 @@ pub(super) struct Waiting {
 
 impl Waiting {
     /// Lets the query wait, and hands its answer over; `false` if the room is full and it does not wait.
-    pub(super) fn start(self, service: &SharedService, reply: impl FnOnce(Vec<u8>) + Send + 'static) -> bool {
+    pub(super) fn start(self, service: &Arc<Service>, reply: impl FnOnce(Vec<u8>) + Send + 'static) -> bool {
         let Ok(place) = Arc::clone(&service.waiting.places).try_acquire_owned() else { return false };
         let shared = Arc::clone(service);
         service.waiting.runtime.spawn(async move { self.wait(shared, place, reply).await });
         true
     }
 
-    async fn wait(mut self, service: SharedService, _place: OwnedSemaphorePermit, reply: impl FnOnce(Vec<u8>)) {
+    async fn wait(mut self, service: Arc<Service>, _place: OwnedSemaphorePermit, reply: impl FnOnce(Vec<u8>)) {
         let lookups = std::mem::take(&mut self.deferred.lookups);
         let transport = self.transport;
         let responses = join_all(lookups.into_iter().map(|lookup| service.elsewhere.ask(lookup, transport))).await;

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::BorrowedFd;
 
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::{RcvBufForce, SndBufForce};
+use nix::sys::socket::sockopt::{RcvBufForce, ReusePort, SndBufForce};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Queued connections that are not accepted yet: what the kernel allows at most by default since 5.4.
@@ -63,15 +64,20 @@ fn unspecified(port: u16) -> Vec<SocketAddr> {
 }
 
 impl Sockets {
-    /// Opens the sockets of an address; UDP gets one for each of `workers` (SO_REUSEPORT spreads the clients).
-    pub fn open(address: SocketAddr, workers: usize) -> Result<Self, ListenError> {
+    /// Opens the sockets of an address; UDP gets one for each of `workers` (SO_REUSEPORT spreads the clients). `shared` is
+    /// for an address [beside] others of this process.
+    pub fn open(address: SocketAddr, workers: usize, shared: bool) -> Result<Self, ListenError> {
         let open = || -> io::Result<Self> {
-            // TCP has no SO_REUSEPORT: a second server on the port is a mistake that must show.
-            let tcp = tcp(address)?;
+            let tcp = tcp(address, shared)?;
             let udp = (0..workers.max(1)).map(|_| udp(address)).collect::<io::Result<_>>()?;
             Ok(Self { udp, tcp })
         };
         open().map_err(|cause| ListenError { address, cause })
+    }
+
+    /// Opens more UDP sockets of an address that is open.
+    pub fn open_more(address: SocketAddr, workers: usize) -> Result<Vec<std::net::UdpSocket>, ListenError> {
+        (0..workers).map(|_| udp(address)).collect::<io::Result<_>>().map_err(|cause| ListenError { address, cause })
     }
 
     /// The addresses to open for a port: those given, or all.
@@ -84,15 +90,60 @@ impl Sockets {
     }
 }
 
-fn tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+/// Opens a socket that listens, where `own` may already listen at the same port: a system lets a port be had for all
+/// addresses and for one only if all that have it share it (SO_REUSEPORT).
+///
+/// They share it for this moment alone, and only if it cannot be had otherwise: a second server on the port is a mistake
+/// that must show.
+pub(crate) fn beside<T, E: ListenFailure>(
+    own: &[BorrowedFd<'_>],
+    mut open: impl FnMut(bool) -> Result<T, E>,
+) -> Result<T, E> {
+    match open(false) {
+        Err(error) if error.is_in_use() && !own.is_empty() => {
+            let share = |wanted: bool| {
+                own.iter().for_each(|socket| {
+                    // Where it is refused, the attempt fails as the first did.
+                    let _ = setsockopt(socket, ReusePort, &wanted);
+                })
+            };
+            share(true);
+            let opened = open(true);
+            share(false);
+            opened
+        }
+        opened => opened,
+    }
+}
+
+/// Why a socket does not listen.
+pub(crate) trait ListenFailure {
+    /// Whether somebody else has the port.
+    fn is_in_use(&self) -> bool;
+}
+
+impl ListenFailure for ListenError {
+    fn is_in_use(&self) -> bool {
+        self.cause.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
+/// Listens, and no longer shares the port with those [beside] it, if it did.
+pub(crate) fn listen(socket: &Socket, backlog: i32, shared: bool) -> io::Result<()> {
+    socket.listen(backlog)?;
+    if shared { socket.set_reuse_port(false) } else { Ok(()) }
+}
+
+fn tcp(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    listen(&socket, BACKLOG, shared)?;
     Ok(socket.into())
 }
 

@@ -11,13 +11,16 @@ mod udp;
 
 use std::sync::Arc;
 
+use arc_swap::{ArcSwap, Guard};
+
 use crate::answer::{Answered, Responder, Transport};
 
 pub use deferred::{Elsewhere, WaitingRoom};
 pub use listen::{ListenError, Sockets};
+pub(crate) use listen::{ListenFailure, beside, listen};
 pub use notify::{Secondary, notify};
 pub use serving::Serving;
-pub use tcp::{Slots, TcpLimits, Transferring};
+pub use tcp::{Slots, TcpPlaces, TcpTimes, Transferring};
 
 /// What a listener serves, and who is told of each answer.
 pub struct Service {
@@ -31,6 +34,8 @@ pub struct Service {
     pub waiting: WaitingRoom,
     /// What is transferred, and to whom.
     pub transferring: Transferring,
+    /// What TCP clients may take.
+    pub tcp: TcpTimes,
 }
 
 /// Told of answers.
@@ -83,5 +88,34 @@ pub struct Exchange<'a> {
     pub response: &'a [u8],
 }
 
-/// A service shared by its sockets.
-pub type SharedService = Arc<Service>;
+/// A service shared by its sockets, which may be replaced while they are served: whoever looks at it takes it anew for
+/// each batch of datagrams, and for each turn of a connection.
+#[derive(Clone)]
+pub struct SharedService(Arc<ArcSwap<Service>>);
+
+impl SharedService {
+    /// A service that is the first.
+    pub fn new(service: Service) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(service)))
+    }
+
+    /// Where its queries wait for other servers.
+    pub fn waiting(&self) -> WaitingRoom {
+        self.now().waiting.clone()
+    }
+
+    /// The service as it is now, to be held for moments.
+    fn now(&self) -> Guard<Arc<Service>> {
+        self.0.load()
+    }
+
+    /// The service as it is now, for as long as somebody waits.
+    fn held(&self) -> Arc<Service> {
+        self.0.load_full()
+    }
+
+    /// Answers what comes from now on with another one.
+    pub fn replace(&self, service: Service) {
+        self.0.store(Arc::new(service));
+    }
+}

@@ -1,7 +1,7 @@
 //! UDP: one thread a socket, many datagrams at a time.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -18,6 +18,9 @@ use crate::panics::contain;
 
 /// Datagrams that are still answered when a worker is to end, of those that wait in its socket.
 const LAST_DATAGRAMS_MAX: usize = 1024;
+
+/// The port of the discard protocol (RFC 863).
+const DISCARD: u16 = 9;
 
 /// Room for an answer that is kept from batch to batch, in octets: more than what clients take as a rule.
 const ANSWER_OCTETS: usize = 4096;
@@ -42,6 +45,15 @@ pub(super) struct UdpWorker {
 impl UdpWorker {
     /// Asks it to answer what waits in its socket, and to end.
     pub(super) fn stop(&self) {
+        // A socket that has a peer gets only what comes from there: from now on the kernel gives what is new to the other
+        // sockets of this address, if there are any, and nothing is lost that would come while this one closes
+        // (net/core/sock_reuseport.c, reuseport_select_sock_by_hash). The peer is the discard port of this host.
+        let nobody = match self.socket.local_addr() {
+            Ok(SocketAddr::V6(_)) => SocketAddr::from((Ipv6Addr::LOCALHOST, DISCARD)),
+            _ => SocketAddr::from((Ipv4Addr::LOCALHOST, DISCARD)),
+        };
+        // Where there is no way to it, what comes meanwhile is answered or not, as when a process ends.
+        let _ = self.socket.connect(nobody);
         self.ending.store(true, Ordering::Release);
         // Linux says that the socket is not connected, which is so, and yet wakes who waits for it (inet_shutdown in
         // net/ipv4/af_inet.c); from then on, reading gives what is queued and then nothing.
@@ -96,7 +108,8 @@ impl Worker {
 
     /// Answers a batch.
     fn serve(&self, batch: &Batch, count: usize, names: &mut [Folded; BATCH], answers: &mut [Vec<u8>; BATCH]) {
-        let Service { responder, observer, .. } = &*self.service;
+        let service = self.service.now();
+        let Service { responder, observer, .. } = &**service;
         let received = Instant::now();
         let answering = responder.batch();
         let mut read: [Option<(SocketAddr, Read<'_, '_>)>; BATCH] = [const { None }; BATCH];
@@ -124,7 +137,7 @@ impl Worker {
                     answered += 1;
                 }
                 Some(None | Some(Outcome::Deferred(_) | Outcome::Transfer(_))) => self.composer.compose(Job {
-                    service: Arc::clone(&self.service),
+                    service: Arc::clone(&service),
                     socket: Arc::clone(&self.socket),
                     packet: batch.query(index).to_vec(),
                     client: *client,

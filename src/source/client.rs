@@ -15,6 +15,7 @@ use kube::{Client, Config};
 
 use super::abilities::Abilities;
 use super::connector;
+use super::credentials::Renewal;
 use super::decode::{Format, Status};
 use super::health::Health;
 use super::limits::Limits;
@@ -76,6 +77,9 @@ pub(super) struct Api {
     limits: Arc<Limits>,
     health: Arc<Health>,
     requests: Arc<ToHost>,
+    renewal: Renewal,
+    /// How often the files had changed when the client was made.
+    renewed: u64,
 }
 
 impl Api {
@@ -85,21 +89,31 @@ impl Api {
         limits: &ApiLimits,
         timeout: Duration,
         health: &Arc<Health>,
+        renewal: Renewal,
     ) -> Result<Self, StartError> {
         let source = Arc::new(source);
         let (client, host) = connect(Arc::clone(&source)).await?;
         let (limits, requests) = (Arc::new(Limits::new(limits)), health.requests.to(&host));
         let health = Arc::clone(health);
-        Ok(Self { source, client, timeout, abilities: Arc::default(), limits, health, requests })
+        let renewed = renewal.asked();
+        let abilities = Arc::default();
+        Ok(Self { source, client, timeout, abilities, limits, health, requests, renewal, renewed })
     }
 
     /// Builds the client anew, because what it was built of may have changed: kube reads certificates, kubeconfigs
     /// and the answers of credential plugins once (only the service account's token and CA are read again).
     pub(super) async fn renew(&mut self) -> Result<(), StartError> {
+        let asked = self.renewal.asked();
         let (client, host) = connect(Arc::clone(&self.source)).await?;
         self.client = client;
+        self.renewed = asked;
         self.requests = self.health.requests.to(&host);
         Ok(())
+    }
+
+    /// Whether the files that the client was made of have changed since.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.renewal.asked() != self.renewed
     }
 
     /// What the API server was found to be able to do; all clones of this know the same.
@@ -365,11 +379,12 @@ mod tests {
             Source::Kubeconfig { path: "/nonexistent/kubeconfig".into(), context: None },
         ] {
             let health = Arc::new(Health::new(&[]));
-            let error = Api::new(source.clone(), &ApiLimits::default(), Duration::from_secs(1), &health)
-                .await
-                .err()
-                .unwrap()
-                .to_string();
+            let error =
+                Api::new(source.clone(), &ApiLimits::default(), Duration::from_secs(1), &health, Renewal::default())
+                    .await
+                    .err()
+                    .unwrap()
+                    .to_string();
             assert!(error.contains("ftp:") || error.contains('a'), "{source:?}: {error}");
         }
     }

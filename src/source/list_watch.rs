@@ -158,7 +158,12 @@ impl ListWatch {
         let mut stands = listed.is_some();
         let mut stream = match listed {
             Some(stream) => stream,
-            None => self.open(version).await?,
+            None => {
+                if self.api.is_outdated() {
+                    self.renew().await;
+                }
+                self.open(version).await?
+            }
         };
         loop {
             if stands && self.check.is_none() && Instant::now() >= self.next_check {
@@ -407,13 +412,18 @@ impl ListWatch {
         let asked = failure.status().and_then(|status| status.retry_after_secs).map(Duration::from_secs);
         let wait = self.backoff.wait().max(asked.unwrap_or_default().min(RETRY_AFTER_MAX));
         self.pause(wait).await?;
-        if failure.wants_new_client()
-            && let Err(error) = self.api.renew().await
+        if failure.wants_new_client() {
+            self.renew().await;
+        }
+        ControlFlow::Continue(())
+    }
+
+    async fn renew(&mut self) {
+        if let Err(error) = self.api.renew().await
             && self.complaint.is_due(&error.to_string(), Instant::now())
         {
             tracing::warn!("{error}; the client is kept as it was");
         }
-        ControlFlow::Continue(())
     }
 
     async fn pause(&self, wait: Duration) -> ControlFlow<()> {

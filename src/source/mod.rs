@@ -20,6 +20,7 @@ mod backoff;
 mod client;
 mod complaint;
 mod connector;
+mod credentials;
 mod decode;
 mod failure;
 mod frames;
@@ -43,6 +44,7 @@ mod start;
 mod stream;
 mod wire;
 
+pub use credentials::{Renewal, files};
 pub use health::{Failing, Health, Listing, Status, Why};
 pub use offline::{read_list, read_watch};
 pub use requests::{Requests, ToHost};

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::client::Api;
+use super::credentials::Renewal;
 use super::health::Health;
 use super::list_watch::ListWatch;
 use super::manifests;
@@ -107,6 +108,7 @@ impl Default for Timing {
 #[derive(Debug)]
 pub struct Handle {
     health: Arc<Health>,
+    renewal: Renewal,
     _tasks: JoinSet<()>,
 }
 
@@ -114,6 +116,11 @@ impl Handle {
     /// The source's state, to be kept by whoever reports it.
     pub fn health(&self) -> Arc<Health> {
         Arc::clone(&self.health)
+    }
+
+    /// Whom to tell when [`files`](super::files) have changed.
+    pub fn renewal(&self) -> Renewal {
+        self.renewal.clone()
     }
 }
 
@@ -154,12 +161,13 @@ pub async fn start_with(
     timing: Timing,
 ) -> Result<Handle, StartError> {
     let health = Arc::new(Health::new(kinds));
+    let renewal = Renewal::default();
     let mut tasks = JoinSet::new();
     if let Source::Manifests(folder) = config {
         let watcher = manifests::Watcher::open(folder.clone(), kinds.to_vec(), Arc::clone(&health)).await?;
         tasks.spawn(watcher.run(events, timing.poll));
     } else {
-        let api = Api::new(config.clone(), limits, timing.request, &health).await?;
+        let api = Api::new(config.clone(), limits, timing.request, &health, renewal.clone()).await?;
         for kind in kinds {
             let task = ListWatch::new(
                 *kind,
@@ -172,5 +180,5 @@ pub async fn start_with(
             tasks.spawn(task.run());
         }
     }
-    Ok(Handle { health, _tasks: tasks })
+    Ok(Handle { health, renewal, _tasks: tasks })
 }

@@ -7,7 +7,7 @@
 use std::array::from_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::answer::{Answered, By, Folded, Rcode, Transport};
 use crate::histogram::{Distribution, TIME_BOUNDS, bucket_of};
@@ -99,46 +99,52 @@ pub fn server_label(address: Option<IpAddr>, port: u16) -> String {
     }
 }
 
-/// The counts of one server: everything that listens at one address and port.
+/// The counts of one server: everything that listens at one address and port, or ever did.
 #[derive(Debug)]
-pub struct ServerCounters {
+pub struct ServerCounts {
     /// [`server_label`]
     pub label: String,
     dropped: ZoneCounters,
     shed: AtomicU64,
     paths: [PathCells; SHARDS],
-    blocks: Vec<Vec<(Name, ZoneCounters)>>,
+    zones: Mutex<Vec<(Name, Arc<ZoneCounters>)>>,
 }
 
-impl ServerCounters {
-    /// Counters for the zones of each block, by [`Block::id`](crate::answer::Block::id); a block without zones is not
-    /// counted.
-    pub fn new(label: String, blocks: impl IntoIterator<Item = Vec<Name>>) -> Self {
-        let zones = |zones: Vec<Name>| zones.into_iter().map(|zone| (zone, ZoneCounters::default())).collect();
+/// The counters of a server under one configuration.
+#[derive(Debug)]
+pub struct ServerCounters {
+    counts: Arc<ServerCounts>,
+    blocks: Vec<Vec<(Name, Arc<ZoneCounters>)>>,
+}
+
+impl ServerCounts {
+    fn new(label: String) -> Self {
         Self {
             label,
             dropped: ZoneCounters::default(),
             shed: AtomicU64::new(0),
             paths: Default::default(),
-            blocks: blocks.into_iter().map(zones).collect(),
+            zones: Mutex::default(),
         }
     }
 
-    /// Counts a query that was dropped for want of room.
-    pub fn shed(&self) {
-        self.shed.fetch_add(1, Ordering::Relaxed);
+    fn zones(&self) -> MutexGuard<'_, Vec<(Name, Arc<ZoneCounters>)>> {
+        self.zones.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many were.
+    fn zone(&self, zone: Name) -> (Name, Arc<ZoneCounters>) {
+        let mut zones = self.zones();
+        if let Some(known) = zones.iter().find(|(known, _)| *known == zone) {
+            return known.clone();
+        }
+        let new = (zone, Arc::default());
+        zones.push(new.clone());
+        new
+    }
+
+    /// How many queries were dropped for want of room.
     pub fn shed_count(&self) -> u64 {
         self.shed.load(Ordering::Relaxed)
-    }
-
-    /// Counts answers by how they were made.
-    pub fn went(&self, path: Path, answers: u64) {
-        if let Some(PathCells(cells)) = self.paths.get(own_shard()) {
-            add(cells.get(path as usize), answers);
-        }
     }
 
     /// How many answers went which way.
@@ -147,6 +153,30 @@ impl ServerCounters {
             let cells = self.paths.iter().filter_map(|PathCells(cells)| cells.get(path as usize));
             (path.name(), cells.map(|cell| cell.load(Ordering::Relaxed)).sum())
         })
+    }
+
+    /// The counts so far of each zone that was asked for, by its name in labels.
+    pub fn read(&self) -> Vec<(String, Counts)> {
+        let zones = self.zones().clone();
+        let zones = zones.iter().map(|(name, counters)| (name.to_string(), &**counters));
+        std::iter::once((DROPPED.to_owned(), &self.dropped))
+            .chain(zones)
+            .filter_map(|(name, counters)| Some((name, counters.read()?)))
+            .collect()
+    }
+}
+
+impl ServerCounters {
+    /// Counts a query that was dropped for want of room.
+    pub fn shed(&self) {
+        self.counts.shed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts answers by how they were made.
+    pub fn went(&self, path: Path, answers: u64) {
+        if let Some(PathCells(cells)) = self.counts.paths.get(own_shard()) {
+            add(cells.get(path as usize), answers);
+        }
     }
 
     /// Counts an answer.
@@ -159,28 +189,19 @@ impl ServerCounters {
     fn zone(&self, answered: &Answered<'_>) -> Option<&ZoneCounters> {
         let Some(block) = answered.block else {
             // What is malformed, or of another EDNS version, is answered before CoreDNS counts.
-            return matches!(answered.rcode, Rcode::REFUSED | Rcode::SERVFAIL).then_some(&self.dropped);
+            return matches!(answered.rcode, Rcode::REFUSED | Rcode::SERVFAIL).then_some(&self.counts.dropped);
         };
         match self.blocks.get(block)?.as_slice() {
             [] => None,
-            [(_, zone)] => Some(zone),
+            [(_, zone)] => Some(zone.as_ref()),
             zones => {
                 // The longest that the name is in, which is not always the one that led to the block.
                 let name = Folded::new(answered.query.question.map_or(b"\0", |question| question.name));
                 let found = zones.iter().filter_map(|(zone, counters)| Some((name.within(zone.as_wire())?, counters)));
                 let longest = found.min_by_key(|(at, _)| *at).map(|(_, counters)| counters);
-                longest.or_else(|| zones.first().map(|(_, counters)| counters))
+                longest.or_else(|| zones.first().map(|(_, counters)| counters)).map(|counters| &**counters)
             }
         }
-    }
-
-    /// The counts so far of each zone that was asked for, by its name in labels.
-    pub fn read(&self) -> Vec<(String, Counts)> {
-        let zones = self.blocks.iter().flatten().map(|(name, counters)| (name.to_string(), counters));
-        std::iter::once((DROPPED.to_owned(), &self.dropped))
-            .chain(zones)
-            .filter_map(|(name, counters)| Some((name, counters.read()?)))
-            .collect()
     }
 }
 
@@ -396,14 +417,38 @@ fn by_proto(
     used.map(|(proto, sizes)| (*proto, &SIZE_BOUNDS[..], sizes))
 }
 
-/// The counters of all servers.
+/// The counts of all servers, for as long as the process lives: a configuration that is put to work goes on with those of
+/// the one before.
 #[derive(Debug, Default)]
-pub struct Counters(pub Vec<Arc<ServerCounters>>);
+pub struct Counters(Mutex<Vec<Arc<ServerCounts>>>);
 
 impl Counters {
-    /// The counters of a server.
-    pub fn server(&self, label: &str) -> Option<Arc<ServerCounters>> {
-        self.0.iter().find(|server| server.label == label).map(Arc::clone)
+    /// The counters of a server for the zones of each block, by [`Block::id`](crate::answer::Block::id); a block without
+    /// zones is not counted.
+    pub fn server(&self, label: String, blocks: impl IntoIterator<Item = Vec<Name>>) -> ServerCounters {
+        let counts = self.counts(label);
+        let zones = |zones: Vec<Name>| zones.into_iter().map(|zone| counts.zone(zone)).collect();
+        let blocks = blocks.into_iter().map(zones).collect();
+        ServerCounters { blocks, counts }
+    }
+
+    fn counts(&self, label: String) -> Arc<ServerCounts> {
+        let mut servers = self.servers();
+        if let Some(known) = servers.iter().find(|known| known.label == label) {
+            return Arc::clone(known);
+        }
+        let new = Arc::new(ServerCounts::new(label));
+        servers.push(Arc::clone(&new));
+        new
+    }
+
+    fn servers(&self) -> MutexGuard<'_, Vec<Arc<ServerCounts>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The counts of all servers.
+    pub fn read(&self) -> Vec<Arc<ServerCounts>> {
+        self.servers().clone()
     }
 }
 

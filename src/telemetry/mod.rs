@@ -21,7 +21,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 pub use changes::{Changes, ServiceKind};
-pub use counters::{Counters, Counts, ServerCounters, rcode_name, server_label};
+pub use counters::{Counters, Counts, ServerCounters, ServerCounts, rcode_name, server_label};
 pub use lines::LogFormat;
 pub use query_log::{BlockLog, QueryLog};
 pub use reloads::{reload_failed, reloads_failed};

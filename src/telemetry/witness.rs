@@ -1,7 +1,5 @@
 //! What is told of each answer: the log, and the counters.
 
-use std::sync::Arc;
-
 use super::counters::ServerCounters;
 use super::query_log::QueryLog;
 use crate::answer::Answered;
@@ -13,7 +11,7 @@ pub struct Witness {
     /// The log.
     pub log: QueryLog,
     /// The counters, where any block has `prometheus`.
-    pub counters: Option<Arc<ServerCounters>>,
+    pub counters: Option<ServerCounters>,
 }
 
 impl Observer for Witness {

@@ -34,6 +34,11 @@ impl Prints {
     pub(super) fn keep(&mut self, view: usize, key: &Labels, prints: SlicePrints) {
         self.0.insert((view, key.clone()), prints);
     }
+
+    /// Lets go of what is known for a view.
+    pub(super) fn forget(&mut self, view: usize) {
+        self.0.retain(|(of, _), _| *of != view);
+    }
 }
 
 /// The prints of a Service's slices, in their order.

@@ -25,22 +25,38 @@ use crate::model::{Cluster, Dirty, Event, Filter, Kind, ObjectKey};
 /// Who follows the publications of a view.
 pub type Follower = Box<dyn FnMut(&Delta) + Send>;
 
+/// A view that a publisher is to have: the number of its filter, and who is to follow its cuts if it is new.
+pub type Wanted = (Arc<View>, usize, Option<CutFollower>);
+
 /// A cluster and the views of it.
 pub struct Publisher {
     cluster: Cluster,
-    kinds: Vec<Kind>,
-    /// Those of them that views of the cluster's own Services are made of.
-    own_kinds: Vec<Kind>,
+    /// What objects are looked at through. Each is matched once, when its object comes.
+    filters: Vec<Filter>,
     views: Vec<Published>,
-    schema: Schema,
-    /// Labels of the namespaces that pods are in, shared by all who name them.
-    pod_namespaces: HashMap<Arc<str>, Arc<Labels>>,
+    /// The number of the next view.
+    next_number: usize,
+    maker: Maker,
     /// Slices that came, and when what they were written for happened.
     triggered: Vec<(ObjectKey, SystemTime)>,
 }
 
+/// What versions of views are made with.
+struct Maker {
+    kinds: Vec<Kind>,
+    /// Those of them that views of the cluster's own Services are made of.
+    own_kinds: Vec<Kind>,
+    schema: Schema,
+    /// Labels of the namespaces that pods are in, shared by all who name them.
+    pod_namespaces: HashMap<Arc<str>, Arc<Labels>>,
+}
+
 struct Published {
     view: Arc<View>,
+    /// No other view of the publisher ever has it.
+    number: usize,
+    /// Its filter's number.
+    filter: usize,
     followers: Vec<Follower>,
     cutter: Cutter,
     /// Something is to be published.
@@ -55,21 +71,25 @@ impl Publisher {
             views.iter().flat_map(|(view, _)| view.options().local_addresses.iter().copied()).collect();
         looked_for.sort_unstable();
         looked_for.dedup();
-        let mut cluster = Cluster::new(views.iter().map(|(_, filter)| filter.clone()).collect(), looked_for);
+        let mut filters: Vec<Filter> = Vec::new();
+        let mut number_of = |filter: Filter| {
+            filters.iter().position(|known| *known == filter).unwrap_or_else(|| {
+                filters.push(filter);
+                filters.len() - 1
+            })
+        };
+        let views: Vec<(Arc<View>, usize)> =
+            views.into_iter().map(|(view, filter)| (view, number_of(filter))).collect();
+        let mut cluster = Cluster::new(filters.clone(), looked_for);
         if views.iter().any(|(view, _)| view.options().multicluster) {
             cluster = cluster.with_imports();
         }
-        let views = views.into_iter().map(|(view, _)| Published::new(view)).collect();
+        let next_number = views.len();
+        let published = |(number, (view, filter))| Published::new(view, number, filter);
+        let views = views.into_iter().enumerate().map(published).collect();
         let own_kinds = kinds.iter().copied().filter(|kind| *kind != Kind::ServiceImport).collect();
-        Self {
-            cluster,
-            kinds,
-            own_kinds,
-            views,
-            schema: Schema::default(),
-            pod_namespaces: HashMap::default(),
-            triggered: Vec::new(),
-        }
+        let maker = Maker { kinds, own_kinds, schema: Schema::default(), pod_namespaces: HashMap::default() };
+        Self { cluster, filters, views, next_number, maker, triggered: Vec::new() }
     }
 
     /// Calls a function with each delta of a view after it was applied.
@@ -83,6 +103,42 @@ impl Publisher {
     pub fn follow_cuts(&mut self, view: usize, follower: CutFollower) {
         if let Some(published) = self.views.get_mut(view) {
             published.cutter.follow(follower);
+        }
+    }
+
+    /// What objects are looked at through; a filter's number is its place.
+    pub fn filters(&self) -> &[Filter] {
+        &self.filters
+    }
+
+    /// Has these views from now on. Those that it has already go on as they are; new ones are made of what is held, and are
+    /// published when this returns.
+    pub fn set_views(&mut self, views: Vec<Wanted>) {
+        // What is new sees all of it, and is not to see the last of it twice.
+        self.publish();
+        let mut before = std::mem::take(&mut self.views);
+        let first_new = self.next_number;
+        for (view, filter, follower) in views {
+            if let Some(at) = before.iter().position(|published| Arc::ptr_eq(&published.view, &view)) {
+                self.views.push(before.swap_remove(at));
+                continue;
+            }
+            let mut published = Published::new(view, self.next_number, filter);
+            self.next_number += 1;
+            if let Some(follower) = follower {
+                published.cutter.follow(follower);
+            }
+            self.views.push(published);
+        }
+        for gone in before {
+            self.maker.schema.forget_view(gone.number);
+        }
+        if self.next_number > first_new {
+            let everything = self.cluster.everything();
+            for published in self.views.iter_mut().filter(|published| published.number >= first_new) {
+                self.maker.step(&self.cluster, published, &everything);
+            }
+            self.cut();
         }
     }
 
@@ -116,7 +172,7 @@ impl Publisher {
 
     /// Whether everything was listed once, but for what other clusters give, which an API server may never have.
     pub fn is_synced(&self) -> bool {
-        self.cluster.is_synced(&self.own_kinds)
+        self.cluster.is_synced(&self.maker.own_kinds)
     }
 
     /// Whether what would be published is of two moments: something is being listed again. An endpoint that moved from
@@ -163,62 +219,72 @@ impl Publisher {
         if dirty.is_empty() {
             return;
         }
-        let own_kinds = &self.own_kinds;
-        for (filter, Published { view, followers, cutter, is_prepared }) in self.views.iter_mut().enumerate() {
-            let mut next = view.next();
-            let before = (!followers.is_empty()).then(|| next.clone());
-            let mut step = Step {
-                cluster: &self.cluster,
-                filter,
-                options: view.options(),
-                next: &mut next,
-                delta: Delta::default(),
-                touched: before.is_some().then(HashSet::default),
-            };
-            step.namespaces(&dirty);
-            if view.options().multicluster && !planted(Fault::ImportsAreServices) {
-                step.imports(&dirty, &mut self.schema);
-            } else {
-                step.services(&dirty, &mut self.schema);
-            }
-            step.pods(&dirty, &mut self.pod_namespaces);
-            step.name_servers();
-            let Step { mut delta, touched, .. } = step;
-            let kinds = if view.options().multicluster { &self.kinds } else { own_kinds };
-            let is_synced = next.is_synced || self.cluster.is_synced(kinds);
-            let is_unknown = !is_synced && self.cluster.is_synced(own_kinds) && self.cluster.is_unknown(kinds);
-            if delta.is_empty() && (is_synced, is_unknown) == (next.is_synced, next.is_unknown) {
-                continue;
-            }
-            (next.is_synced, next.is_unknown) = (is_synced, is_unknown);
-            if !delta.is_empty() {
-                next.version += 1;
-                delta.version = next.version;
-                cutter.note(&delta);
-            }
-            // Followers see what they hear of: where there are some, it is published now.
-            *is_prepared = followers.is_empty() || delta.is_empty();
-            if let (Some(before), Some(touched)) = (before.filter(|_| !delta.is_empty()), touched) {
-                delta.pointers = pointers(&before, &next, touched);
-                view.publish(&next);
-                drop(next);
-                for follower in followers {
-                    follower(&delta);
-                }
+        for published in &mut self.views {
+            self.maker.step(&self.cluster, published, &dirty);
+        }
+    }
+}
+
+impl Maker {
+    /// Makes a view's next version of what is dirty.
+    fn step(&mut self, cluster: &Cluster, published: &mut Published, dirty: &Dirty) {
+        let Published { view, number, filter, followers, cutter, is_prepared } = published;
+        let mut next = view.next();
+        let before = (!followers.is_empty()).then(|| next.clone());
+        let mut step = Step {
+            cluster,
+            number: *number,
+            filter: *filter,
+            options: view.options(),
+            next: &mut next,
+            delta: Delta::default(),
+            touched: before.is_some().then(HashSet::default),
+        };
+        step.namespaces(dirty);
+        if view.options().multicluster && !planted(Fault::ImportsAreServices) {
+            step.imports(dirty, &mut self.schema);
+        } else {
+            step.services(dirty, &mut self.schema);
+        }
+        step.pods(dirty, &mut self.pod_namespaces);
+        step.name_servers();
+        let Step { mut delta, touched, .. } = step;
+        let kinds = if view.options().multicluster { &self.kinds } else { &self.own_kinds };
+        let is_synced = next.is_synced || cluster.is_synced(kinds);
+        let is_unknown = !is_synced && cluster.is_synced(&self.own_kinds) && cluster.is_unknown(kinds);
+        if delta.is_empty() && (is_synced, is_unknown) == (next.is_synced, next.is_unknown) {
+            return;
+        }
+        (next.is_synced, next.is_unknown) = (is_synced, is_unknown);
+        if !delta.is_empty() {
+            next.version += 1;
+            delta.version = next.version;
+            cutter.note(&delta);
+        }
+        // Followers see what they hear of: where there are some, it is published now.
+        *is_prepared = followers.is_empty() || delta.is_empty();
+        if let (Some(before), Some(touched)) = (before.filter(|_| !delta.is_empty()), touched) {
+            delta.pointers = pointers(&before, &next, touched);
+            view.publish(&next);
+            drop(next);
+            for follower in followers {
+                follower(&delta);
             }
         }
     }
 }
 
 impl Published {
-    fn new(view: Arc<View>) -> Self {
-        Self { view, followers: Vec::new(), cutter: Cutter::default(), is_prepared: false }
+    fn new(view: Arc<View>, number: usize, filter: usize) -> Self {
+        Self { view, number, filter, followers: Vec::new(), cutter: Cutter::default(), is_prepared: false }
     }
 }
 
 /// What a view's next version is made with.
 struct Step<'s> {
     cluster: &'s Cluster,
+    /// The view's number.
+    number: usize,
     filter: usize,
     options: &'s ViewOptions,
     next: &'s mut Snapshot,
@@ -271,11 +337,11 @@ impl Step<'_> {
         let new = match self.cluster.import(key, self.filter).filter(|_| is_named) {
             Some(import) => {
                 let slices = self.cluster.slices_of_import(key, self.filter);
-                let made_for = For { view: self.filter, options: self.options, is_named };
+                let made_for = For { view: self.number, options: self.options, is_named };
                 schema.service(&labels, Some(import), slices, made_for, old.as_ref())
             }
             None => {
-                schema.forget(self.filter, &labels);
+                schema.forget(self.number, &labels);
                 None
             }
         };
@@ -293,10 +359,10 @@ impl Step<'_> {
         let new = if is_named || points_back {
             let service = self.cluster.service(key, self.filter);
             let slices = self.cluster.slices_of(key, self.filter);
-            let made_for = For { view: self.filter, options: self.options, is_named };
+            let made_for = For { view: self.number, options: self.options, is_named };
             schema.service(&labels, service, slices, made_for, old.as_ref())
         } else {
-            schema.forget(self.filter, &labels);
+            schema.forget(self.number, &labels);
             None
         };
         self.replace(labels, old, new);

@@ -103,6 +103,11 @@ impl Schema {
         self.prints.take(view, key);
     }
 
+    /// Lets go of all that is kept of a view.
+    pub(super) fn forget_view(&mut self, view: usize) {
+        self.prints.forget(view);
+    }
+
     /// Begins with the Service itself; what there is of names.
     fn begin(&mut self, service: Option<&model::Service>, is_named: bool, options: &ViewOptions) -> u8 {
         self.clear();

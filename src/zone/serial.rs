@@ -3,7 +3,7 @@
 /// The serial of changed content: one more than the last at least, and the time in Unix seconds where that is later,
 /// so that it never falls back, whatever the clock does, and reads as a time all the same (RFC 1912 section 2.2).
 /// Later is meant in serial arithmetic (RFC 1982 section 3.2).
-pub(super) fn next_serial(last: u32, unix_secs: u32) -> u32 {
+pub fn next_serial(last: u32, unix_secs: u32) -> u32 {
     let next = last.wrapping_add(1);
     let ahead = unix_secs.wrapping_sub(next);
     if ahead < 1 << 31 { unix_secs } else { next }

@@ -20,10 +20,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ask::{Findings, Load};
+use ask::Findings;
 use cluster::Cluster;
 use held::Holdings;
 use incidents::{Incident, Incidents};
+use support::dnsperf::{self, Load};
 use support::kube::{ControlPlane, Options};
 use support::server::{Program, Server};
 
@@ -148,7 +149,7 @@ fn load_until(over: &AtomicBool, server: &Server, cluster: &Cluster) -> Load {
     std::fs::write(&names, cluster.still_names()).expect("a file of names");
     let mut sum = Load::default();
     while !over.load(Ordering::Relaxed) {
-        let load = ask::load(server.addr(), &names, LOAD_PER_SECOND, LOAD_SECONDS);
+        let load = dnsperf::load(server.addr(), &names, LOAD_PER_SECOND, LOAD_SECONDS);
         sum.sent += load.sent;
         sum.answered += load.answered;
         sum.failed += load.failed;

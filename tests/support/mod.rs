@@ -7,6 +7,7 @@
 
 pub mod dns;
 pub mod dns_text;
+pub mod dnsperf;
 pub mod exposition;
 pub mod held;
 pub mod kube;

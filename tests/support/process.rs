@@ -80,11 +80,16 @@ pub struct Process {
 
 impl Process {
     /// Starts `command` with its output at the end of `log`.
-    pub fn spawn(name: &str, mut command: Command, log: &Path) -> Self {
+    pub fn spawn(name: &str, command: Command, log: &Path) -> Self {
+        Self::fed(name, command, Stdio::null(), log)
+    }
+
+    /// [`Self::spawn`], with something on its standard input.
+    pub fn fed(name: &str, mut command: Command, input: Stdio, log: &Path) -> Self {
         let output = File::options().create(true).append(true).open(log).expect("a log file");
         let errors = output.try_clone().expect("a second handle of the log");
         let child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(output)
             .stderr(errors)
             .spawn()

@@ -54,15 +54,28 @@ impl Server {
         let path = scratch.path().join("Corefile");
         let mut ports = BTreeMap::from([(String::new(), ports::free())]);
         write_corefile(&path, corefile, scratch.path(), &mut ports);
-        let mut command = Command::new(program.path());
-        command
-            .arg("-conf")
-            .arg(&path)
-            .args(["-dns.port", &ports[""].to_string()])
-            .args(arguments)
-            .current_dir(scratch.path());
+        let mut command = command(program, &path, &scratch, &ports);
+        command.args(arguments);
         let process = Process::spawn(&format!("{program:?}"), command, &scratch.path().join("log"));
         Self { program, process, ports, corefile: path, scratch }
+    }
+
+    /// [`Self::spawn`], with the Corefile on standard input.
+    pub fn piped(corefile: &str) -> Self {
+        let scratch = Scratch::new();
+        let path = scratch.path().join("Corefile");
+        let mut ports = BTreeMap::from([(String::new(), ports::free())]);
+        write_corefile(&path, corefile, scratch.path(), &mut ports);
+        let command = command(Program::Podzone, Path::new("stdin"), &scratch, &ports);
+        let input = std::fs::File::open(&path).expect("the Corefile");
+        let process = Process::fed("podzone of a pipe", command, input.into(), &scratch.path().join("log"));
+        Self { program: Program::Podzone, process, ports, corefile: path, scratch }
+    }
+
+    /// Runs the server again after its end, on its ports, with its Corefile as it is now. The log goes on.
+    pub fn restart(&mut self) {
+        let command = command(self.program, &self.corefile, &self.scratch, &self.ports);
+        self.process = Process::spawn(&format!("{:?}", self.program), command, &self.scratch.path().join("log"));
     }
 
     /// Waits until it gives any answer, over both transports.
@@ -116,6 +129,13 @@ impl Server {
     pub fn stop(&mut self) -> Option<ExitStatus> {
         self.process.terminate(Duration::from_secs(10))
     }
+}
+
+fn command(program: Program, corefile: &Path, folder: &Scratch, ports: &BTreeMap<String, u16>) -> Command {
+    let mut command = Command::new(program.path());
+    let port = ports[""].to_string();
+    command.arg("-conf").arg(corefile).args(["-dns.port", &port]).current_dir(folder.path());
+    command
 }
 
 fn write_corefile(path: &Path, text: &str, folder: &Path, ports: &mut BTreeMap<String, u16>) {

@@ -25,6 +25,7 @@ use prometheus_client::registry::Registry;
 use self::out::{Flat as _, Label, Out, zone_labels};
 use super::probe::HealthCounts;
 use super::sources::FollowedSource;
+use crate::config::Version;
 use crate::forward::ForwardCounts;
 use crate::histogram::SLIM_BOUNDS;
 use crate::telemetry::{self, Counts};
@@ -58,6 +59,8 @@ pub struct ServedView {
 /// What is told of.
 #[derive(Debug, Default)]
 pub struct Told {
+    /// The version of the configuration, where it is watched.
+    pub version: Option<Version>,
     /// Queries and answers.
     pub counters: Arc<telemetry::Counters>,
     /// Directives.
@@ -155,8 +158,12 @@ impl All {
             [(build, 1_u64)],
         )?;
         out.count("coredns_panics_total", "Panics that were survived.", crate::panics::survived())?;
-        let help = "Times that the Corefile was to be read again, and was not.";
+        let help = "Times that a Corefile, or what it names, could not be put to work; the one before stayed.";
         out.count("coredns_reload_failed_total", help, telemetry::reloads_failed())?;
+        let version =
+            self.version.map(|version| ([("hash", "sha512".to_owned()), ("value", version.to_string())], 1_u64));
+        let help = "Always 1; the SHA-512 of the Corefile at work, where reload watches it.";
+        out.gauge("coredns_reload_version_info", help, version)?;
         let help = "Log lines that were dropped, because nobody took those before them.";
         out.count("podzone_log_lines_dropped_total", help, telemetry::dropped_lines())?;
         let took = [(Vec::new(), &SLIM_BOUNDS[..], self.health.took.read())];
@@ -172,9 +179,8 @@ impl All {
     }
 
     fn queries(&self, out: &mut Out<'_, '_>) -> fmt::Result {
-        let zones: Vec<(&str, String, Counts)> = self
-            .counters
-            .0
+        let servers = self.counters.read();
+        let zones: Vec<(&str, String, Counts)> = servers
             .iter()
             .flat_map(|server| server.read().into_iter().map(|(zone, counts)| (&*server.label, zone, counts)))
             .collect();
@@ -213,10 +219,9 @@ impl All {
             counts.response_octets().map(of_proto)
         });
         out.histogram("coredns_dns_response_size_bytes", "Bytes of answers by zone and transport.", 1.0, sizes)?;
-        let servers = self.counters.0.iter();
-        let shed = servers.map(|server| ([("server", server.label.clone())], server.shed_count()));
+        let shed = servers.iter().map(|server| ([("server", server.label.clone())], server.shed_count()));
         out.counter("podzone_shed_queries_total", "Queries that were dropped for want of room, by server.", shed)?;
-        let went = self.counters.0.iter().flat_map(|server| {
+        let went = servers.iter().flat_map(|server| {
             server.paths().map(|(path, count)| ([("server", server.label.as_str()), ("path", path)], count))
         });
         out.counter("podzone_answers_total", "Answers by server and by how they were made.", went)

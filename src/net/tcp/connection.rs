@@ -24,7 +24,7 @@ use super::{LINGER, Stop, frames, stopped};
 use crate::answer::{Asked, Client, Outcome, Rcode, Transport};
 use crate::net::composing::answered_transfer;
 use crate::net::deferred::Waiting;
-use crate::net::{Exchange, Path, SharedService};
+use crate::net::{Exchange, Path, Service, SharedService, TcpTimes};
 use crate::transfer::Begun;
 use crate::tsig;
 
@@ -99,10 +99,10 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(stream: TcpStream, client: SocketAddr, service: SharedService, place: Place) -> Self {
-        let deadline = Instant::now() + place.limits().first_read;
+        let TcpTimes { first_read, queries: queries_left, .. } = service.now().tcp;
+        let deadline = Instant::now() + first_read;
         let (kept, unsent) = (Vec::new(), Vec::new());
         let (late, transfer) = (None, None);
-        let queries_left = place.limits().queries;
         Self {
             stream,
             client,
@@ -187,7 +187,7 @@ impl Connection {
                 self.deadline = now + self.rest();
             }
             if !self.send(answers, cx)? {
-                self.deadline = now + self.place.limits().write;
+                self.deadline = now + self.service.now().tcp.write;
                 return Poll::Ready(Ok(Turn::Stalled));
             }
             let goes_on = self.transfer.as_ref().is_some_and(|transfer| transfer.is_running());
@@ -215,9 +215,9 @@ impl Connection {
 
     /// Answers whole queries; how many octets those were.
     fn answer(&mut self, queries: &[u8], now: Instant, answer: &mut Vec<u8>, answers: &mut Vec<u8>) -> usize {
-        let is_watched = self.service.observer.is_watching();
         let transport = Transport::Tcp;
-        let service = Arc::clone(&self.service);
+        let service = self.service.held();
+        let is_watched = service.observer.is_watching();
         let responder = &service.responder;
         let (mut prepared, mut composed) = (0, 0);
         let mut rest = queries;
@@ -233,16 +233,16 @@ impl Connection {
                     if is_watched {
                         let exchange =
                             Exchange { client: &self.client, transport, took: now.elapsed(), response: answer };
-                        self.service.observer.answered(&exchange, &answered);
+                        service.observer.answered(&exchange, &answered);
                         *count += 1;
                     }
                     frames::append(answers, answer);
                 }
                 Outcome::Deferred(deferred) => {
                     let (packet, client) = (packet.to_vec(), self.client);
-                    self.wait(Waiting { packet, client, transport, received: now, deferred });
+                    self.wait(&service, Waiting { packet, client, transport, received: now, deferred });
                 }
-                Outcome::Transfer(asked) => self.begin_transfer(asked, now, answer, answers),
+                Outcome::Transfer(asked) => self.begin_transfer(&service, asked, now, answer, answers),
             }
             rest = frames::behind_first(rest);
             if let Some(left) = &mut self.queries_left {
@@ -256,19 +256,19 @@ impl Connection {
         }
         for (path, answers) in [(Path::Prepared, prepared), (Path::Composed, composed)] {
             if answers > 0 {
-                self.service.observer.went(path, answers);
+                service.observer.went(path, answers);
             }
         }
         queries.len() - rest.len()
     }
 
-    fn wait(&mut self, waiting: Waiting) {
+    fn wait(&mut self, service: &Arc<Service>, waiting: Waiting) {
         let late = self.late.get_or_insert_with(|| {
             let (sender, receiver) = mpsc::unbounded_channel();
             Late { sender, receiver, waiting: 0 }
         });
         let sender = late.sender.clone();
-        let waits = waiting.start(&self.service, move |answer| {
+        let waits = waiting.start(service, move |answer| {
             // The connection may be gone by then.
             let _ = sender.send(answer);
         });
@@ -276,17 +276,23 @@ impl Connection {
     }
 
     /// Begins a transfer, or says at once what there is to say.
-    fn begin_transfer(&mut self, mut asked: Asked, now: Instant, answer: &mut Vec<u8>, answers: &mut Vec<u8>) {
-        let service = Arc::clone(&self.service);
+    fn begin_transfer(
+        &mut self,
+        service: &Arc<Service>,
+        mut asked: Asked,
+        now: Instant,
+        answer: &mut Vec<u8>,
+        answers: &mut Vec<u8>,
+    ) {
         let transfers = &service.transferring.transfers;
         match transfers.begin(&mut asked, self.client.ip(), Transport::Tcp, answer, tsig::now()) {
             Begun::Answered { rcode, flags } => {
-                self.tell(&asked.packet, asked.block, (rcode, flags), now, answer);
+                self.tell(service, (&asked.packet, asked.block), (rcode, flags), now, answer);
                 frames::append(answers, answer);
             }
             Begun::Stream(stream) => {
                 let asked = (asked.packet, asked.block);
-                self.transfer = Some(Box::new(UnderWay::new(&service, stream, self.client.ip(), asked)));
+                self.transfer = Some(Box::new(UnderWay::new(service, stream, self.client.ip(), asked)));
                 self.deadline = now + WAIT_MAX;
             }
         }
@@ -308,7 +314,8 @@ impl Connection {
                     if is_first {
                         let flags = answer.get(2..4).map_or(0, |flags| u16::from_be_bytes([flags[0], flags[1]]));
                         let ended = (Rcode(flags & 0xf), flags);
-                        self.tell(&transfer.packet, transfer.block, ended, transfer.begun, answer);
+                        let asked = (&*transfer.packet, transfer.block);
+                        self.tell(&transfer.service, asked, ended, transfer.begun, answer);
                     }
                     frames::append(answers, answer);
                 }
@@ -318,13 +325,20 @@ impl Connection {
     }
 
     /// Tells of an answer to a question for a transfer: of a stream, of its first message.
-    fn tell(&self, packet: &[u8], block: usize, (rcode, flags): (Rcode, u16), begun: Instant, response: &[u8]) {
-        if self.service.observer.is_watching()
+    fn tell(
+        &self,
+        service: &Service,
+        (packet, block): (&[u8], usize),
+        (rcode, flags): (Rcode, u16),
+        begun: Instant,
+        response: &[u8],
+    ) {
+        if service.observer.is_watching()
             && let Some(answered) = answered_transfer(packet, block, rcode, flags)
         {
             let (client, transport, took) = (&self.client, Transport::Tcp, begun.elapsed());
-            self.service.observer.answered(&Exchange { client, transport, took, response }, &answered);
-            self.service.observer.went(Path::Composed, 1);
+            service.observer.answered(&Exchange { client, transport, took, response }, &answered);
+            service.observer.went(Path::Composed, 1);
         }
     }
 
@@ -386,7 +400,7 @@ impl Connection {
         match self.is_open {
             false => WAIT_MAX,
             true if self.is_ending => LINGER,
-            true => self.place.limits().idle,
+            true => self.service.now().tcp.idle,
         }
     }
 

@@ -6,7 +6,6 @@ mod frames;
 mod places;
 mod transfers;
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,18 +19,29 @@ use super::SharedService;
 
 pub use self::transfers::{Slots, Transferring};
 
-/// What TCP clients may take. The times are CoreDNS's (core/dnsserver/server.go), which has no limit on connections.
+/// How many connections there may be. CoreDNS has no limit.
 ///
 /// A newcomer is always let in; who has to go is the connection that nobody misses. A client that has all that one
 /// client may have gives up its own idlest connection. When all places are taken, the client that holds the most gives
 /// up its idlest, so that whoever hoards connections disturbs nobody who holds few. A client is an address.
 #[derive(Clone, Copy, Debug)]
-pub struct TcpLimits {
+pub struct TcpPlaces {
     /// Connections at a time, over all clients.
     pub connections: usize,
     /// Connections of one client. The default is a quarter of all: one address may be a node's cache, which holds a
     /// connection for each query that it waits for, or many clients behind a NAT, but never everybody.
     pub connections_per_client: usize,
+}
+
+impl Default for TcpPlaces {
+    fn default() -> Self {
+        Self { connections: 10_000, connections_per_client: 2_500 }
+    }
+}
+
+/// How long TCP clients may take, and how much. The defaults are CoreDNS's (core/dnsserver/server.go).
+#[derive(Clone, Copy, Debug)]
+pub struct TcpTimes {
     /// How long the first query may take to arrive.
     pub first_read: Duration,
     /// How long a connection may be idle between queries.
@@ -42,11 +52,9 @@ pub struct TcpLimits {
     pub queries: Option<u64>,
 }
 
-impl Default for TcpLimits {
+impl Default for TcpTimes {
     fn default() -> Self {
         Self {
-            connections: 10_000,
-            connections_per_client: 2_500,
             first_read: Duration::from_secs(3),
             idle: Duration::from_secs(10),
             write: Duration::from_secs(5),
@@ -64,13 +72,7 @@ const LINGER: Duration = Duration::from_millis(50);
 pub(super) type Stop = watch::Receiver<bool>;
 
 /// Accepts connections until it is stopped, and returns when all of them have ended.
-pub(super) async fn serve_tcp(
-    listener: std::net::TcpListener,
-    service: SharedService,
-    limits: TcpLimits,
-    mut stop: Stop,
-) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+pub(super) async fn serve_tcp(listener: Arc<TcpListener>, service: SharedService, limits: TcpPlaces, mut stop: Stop) {
     let places = Arc::new(Places::new(limits));
     // Its receivers are the connections: it is closed when the last of them has ended.
     let ending = watch::Sender::new(false);
@@ -84,7 +86,6 @@ pub(super) async fn serve_tcp(
     }
     drop(listener);
     ending.closed().await;
-    Ok(())
 }
 
 async fn stopped(stop: &mut Stop) {
@@ -100,7 +101,7 @@ async fn accept(listener: &TcpListener, service: &SharedService, places: &Arc<Pl
             Ok((stream, client)) => {
                 let place = places.take(client.ip());
                 let seat = place.seat();
-                let mut connection = Connection::new(stream, client, Arc::clone(service), place);
+                let mut connection = Connection::new(stream, client, service.clone(), place);
                 let stop = ending.subscribe();
                 // It is served where it is: a future that it is moved into would hold it twice.
                 let task = tokio::spawn(async move {

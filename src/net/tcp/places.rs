@@ -1,4 +1,4 @@
-//! Who is connected, and who has to go when somebody new comes: see [`TcpLimits`].
+//! Who is connected, and who has to go when somebody new comes: see [`TcpPlaces`].
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use std::time::Instant;
 use dashmap::DashMap;
 use tokio::task::AbortHandle;
 
-use super::TcpLimits;
+use super::TcpPlaces;
 
 /// The places of a listener. Only the task that accepts takes places; any thread may give one back.
 ///
@@ -16,7 +16,7 @@ use super::TcpLimits;
 /// only while there is no room: measured 0.1 ms at most, with 10,000 clients of one connection each, where to accept,
 /// answer and close one costs 0.05 ms.
 pub(super) struct Places {
-    pub(super) limits: TcpLimits,
+    limits: TcpPlaces,
     begun: Instant,
     taken: AtomicUsize,
     clients: DashMap<IpAddr, Vec<Arc<Seat>>>,
@@ -37,7 +37,7 @@ pub(super) struct Place {
 }
 
 impl Places {
-    pub(super) fn new(limits: TcpLimits) -> Self {
+    pub(super) fn new(limits: TcpPlaces) -> Self {
         Self { limits, begun: Instant::now(), taken: AtomicUsize::new(0), clients: DashMap::new() }
     }
 
@@ -102,10 +102,6 @@ impl Seat {
 }
 
 impl Place {
-    pub(super) fn limits(&self) -> &TcpLimits {
-        &self.places.limits
-    }
-
     pub(super) fn seat(&self) -> Arc<Seat> {
         Arc::clone(&self.seat)
     }

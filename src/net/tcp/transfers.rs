@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::answer::Rcode;
-use crate::net::SharedService;
+use crate::net::Service;
 use crate::panics::contain;
 use crate::transfer::{Kind, Outcome, Stream, Transfers};
 use crate::tsig;
@@ -119,6 +119,8 @@ impl Drop for Slot {
 
 /// A transfer over a connection.
 pub(super) struct UnderWay {
+    /// What it was asked of, whatever takes its place meanwhile.
+    pub(super) service: Arc<Service>,
     stream: Box<Stream>,
     place: Place,
     client: IpAddr,
@@ -152,10 +154,11 @@ pub(super) enum Next {
 }
 
 impl UnderWay {
-    pub(super) fn new(service: &SharedService, stream: Box<Stream>, client: IpAddr, asked: (Vec<u8>, usize)) -> Self {
+    pub(super) fn new(service: &Arc<Service>, stream: Box<Stream>, client: IpAddr, asked: (Vec<u8>, usize)) -> Self {
         let slots = Arc::clone(&service.transferring.slots);
         let place = Place::Waiting(Box::pin(slots.take(client)));
-        Self { stream, place, client, packet: asked.0, block: asked.1, begun: Instant::now() }
+        let service = Arc::clone(service);
+        Self { service, stream, place, client, packet: asked.0, block: asked.1, begun: Instant::now() }
     }
 
     /// Whether it goes on without anything to wait for.

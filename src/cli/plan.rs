@@ -1,18 +1,19 @@
-//! From the checked configuration to the views that answers come from.
+//! From the checked configuration to what answers are to come from: which clusters, and which views of each.
+//!
+//! A plan holds no state. A new configuration's plan is compared with what is at work, so that all of that is kept which
+//! stays the same.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::transfers::Kept;
 use crate::config::{ApiLimits, Config, Kubernetes, Machine as _, PodMode, Source, ThisMachine};
 use crate::model::{Filter, Kind};
 use crate::zone::faults::{Fault, planted};
-use crate::zone::{CutFollower, Name, Pods, Publisher, View, ViewOptions, unix_now};
+use crate::zone::{Name, Pods, ViewOptions};
 
-/// A cluster that is followed once, and the views of it.
-pub(super) struct SourcePlan {
+/// What a cluster is followed with; another one would be followed otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Origin {
     /// Where its objects come from.
     pub(super) source: Source,
     /// How hard its API server may be asked.
@@ -21,41 +22,47 @@ pub(super) struct SourcePlan {
     pub(super) kinds: Vec<Kind>,
     /// The label selector that all its views share, if they do.
     pub(super) selector: Option<String>,
-    /// Its views' writer.
-    pub(super) publisher: Publisher,
+    /// The addresses of this server that are looked for in it.
+    pub(super) own_addresses: Vec<IpAddr>,
 }
 
-/// The views of a directive, and how long the sockets wait for them.
-#[derive(Clone)]
+/// A cluster that is followed once, and the views of it.
+#[derive(Debug)]
+pub(super) struct SourcePlan {
+    pub(super) origin: Origin,
+    pub(super) views: Vec<ViewPlan>,
+}
+
+/// A view; two that are equal may be one.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct ViewPlan {
-    /// That of the cluster's own Services; none where all zones are multicluster ones.
-    pub(super) view: Option<Arc<View>>,
+    pub(super) options: ViewOptions,
+    pub(super) filter: Filter,
+    /// Whether its zones are transferred.
+    pub(super) is_transferred: bool,
+}
+
+/// Where the views of a directive stand among all of a plan.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BlockPlan {
+    /// The number of the source.
+    pub(super) source: usize,
+    /// The number, among that source's, of the view of the cluster's own Services; none where all zones are multicluster
+    /// ones.
+    pub(super) view: Option<usize>,
     /// That of the multicluster zones, if there are such.
-    pub(super) multicluster: Option<Arc<View>>,
+    pub(super) multicluster: Option<usize>,
     /// `startup_timeout`
     pub(super) startup_timeout: Duration,
-    /// What is kept of each view for transfers, if there are any.
-    pub(super) kept: Vec<Kept>,
 }
 
-impl ViewPlan {
-    /// Both.
-    pub(super) fn views(&self) -> impl Iterator<Item = &Arc<View>> {
-        self.view.iter().chain(&self.multicluster)
-    }
-
-    /// What is kept of a view for transfers.
-    pub(super) fn kept_of(&self, view: &Arc<View>) -> Option<&Kept> {
-        self.kept.iter().find(|kept| Arc::ptr_eq(&kept.view, view))
-    }
-}
-
-/// Everything that answers come from.
+/// Everything that answers are to come from.
+#[derive(Debug)]
 pub(super) struct Plan {
     /// The clusters.
     pub(super) sources: Vec<SourcePlan>,
-    /// The view of each server block, in the configuration's order.
-    pub(super) views: Vec<Option<ViewPlan>>,
+    /// The views of each server block, in the configuration's order.
+    pub(super) blocks: Vec<Option<BlockPlan>>,
 }
 
 /// A configuration whose parts do not fit together.
@@ -64,80 +71,79 @@ pub(super) enum PlanError {
     /// A zone that is no domain name got through the checks.
     #[error("{0} is not a domain name")]
     Zone(String),
-    /// More views of one cluster than can be told apart.
-    #[error("{0} views share one cluster, and {max} are the most", max = Filter::MAX)]
-    TooManyViews(usize),
+    /// More selections of one cluster's objects than can be told apart.
+    #[error("{0} different selections by labels share one cluster, and {max} are the most", max = Filter::MAX)]
+    TooManyFilters(usize),
 }
 
-/// A view of a cluster, its directive, and who follows its cuts.
-struct Grouped<'c> {
-    view: Arc<View>,
-    kubernetes: &'c Kubernetes,
-    follower: Option<CutFollower>,
+/// The views of one cluster, each with its directive.
+struct Group<'c> {
+    source: (Source, ApiLimits),
+    views: Vec<(ViewPlan, &'c Kubernetes)>,
 }
-
-/// The views of one cluster.
-type Group<'c> = Vec<Grouped<'c>>;
 
 /// Groups the views by the cluster that they are of.
 pub(super) fn plan(config: &Config) -> Result<Plan, PlanError> {
-    let mut order: Vec<(Source, ApiLimits)> = Vec::new();
-    let mut groups: HashMap<(Source, ApiLimits), Group<'_>> = HashMap::new();
-    let mut views = Vec::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut blocks = Vec::new();
     for block in &config.blocks {
         let Some(kubernetes) = &block.kubernetes else {
-            views.push(None);
+            blocks.push(None);
             continue;
         };
-        let [view, multicluster] = view_options(kubernetes, &block.bind)?
-            .map(|options| options.map(|options| Arc::new(View::new(options, unix_now()))));
         let source = (kubernetes.source.clone(), kubernetes.api_limits);
-        if !groups.contains_key(&source) {
-            order.push(source.clone());
-        }
-        let mut plan = ViewPlan { view, multicluster, startup_timeout: kubernetes.startup_timeout, kept: Vec::new() };
-        for view in [plan.view.clone(), plan.multicluster.clone()].into_iter().flatten() {
-            let (kept, follower) = (!block.transfers.is_empty()).then(|| Kept::of(&view)).unzip();
-            plan.kept.extend(kept);
-            groups.entry(source.clone()).or_default().push(Grouped { view, kubernetes, follower });
-        }
-        views.push(Some(plan));
+        let number = groups.iter().position(|group| group.source == source).unwrap_or_else(|| {
+            groups.push(Group { source, views: Vec::new() });
+            groups.len() - 1
+        });
+        let [view, multicluster] = view_options(kubernetes, &block.bind)?;
+        let mut place = |options: Option<ViewOptions>| {
+            let (group, options) = (groups.get_mut(number)?, options?);
+            let view = ViewPlan { options, filter: filter(kubernetes), is_transferred: !block.transfers.is_empty() };
+            group.views.push((view, kubernetes));
+            Some(group.views.len() - 1)
+        };
+        let (view, multicluster) = (place(view), place(multicluster));
+        blocks.push(Some(BlockPlan {
+            source: number,
+            view,
+            multicluster,
+            startup_timeout: kubernetes.startup_timeout,
+        }));
     }
-    let mut sources = Vec::new();
-    for source in order {
-        let group = groups.remove(&source).unwrap_or_default();
-        let (source, limits) = source;
-        sources.push(source_plan(source, limits, group)?);
-    }
-    Ok(Plan { sources, views })
+    let sources = groups.into_iter().map(source_plan).collect::<Result<_, _>>()?;
+    Ok(Plan { sources, blocks })
 }
 
-fn source_plan(source: Source, limits: ApiLimits, group: Group<'_>) -> Result<SourcePlan, PlanError> {
-    if group.len() > Filter::MAX {
-        return Err(PlanError::TooManyViews(group.len()));
+fn source_plan(group: Group<'_>) -> Result<SourcePlan, PlanError> {
+    let Group { source: (source, limits), views } = group;
+    let mut filters: Vec<&Filter> = Vec::new();
+    for (view, _) in &views {
+        if !filters.contains(&&view.filter) {
+            filters.push(&view.filter);
+        }
     }
+    if filters.len() > Filter::MAX {
+        return Err(PlanError::TooManyFilters(filters.len()));
+    }
+    let has_imports = views.iter().any(|(view, _)| view.options.multicluster);
     let needs = |kind: Kind| match kind {
-        Kind::Pod => group.iter().any(|Grouped { kubernetes, .. }| kubernetes.pods == PodMode::Verified),
+        Kind::Pod => views.iter().any(|(view, _)| view.options.pods == Pods::Verified),
         // Those of other clusters are shown all the same.
-        Kind::EndpointSlice => group
-            .iter()
-            .any(|Grouped { view, kubernetes, .. }| !filter(kubernetes).no_endpoints || view.options().multicluster),
-        Kind::ServiceImport => group.iter().any(|Grouped { view, .. }| view.options().multicluster),
+        Kind::EndpointSlice => has_imports || filters.iter().any(|filter| !filter.no_endpoints),
+        Kind::ServiceImport => has_imports,
         Kind::Namespace | Kind::Service => true,
     };
     let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| needs(*kind)).collect();
-    let first = group.first().and_then(|Grouped { kubernetes, .. }| kubernetes.labels.clone());
-    let shared = group.iter().all(|Grouped { kubernetes, .. }| kubernetes.labels == first);
+    let first = views.first().and_then(|(_, kubernetes)| kubernetes.labels.clone());
+    let shared = views.iter().all(|(_, kubernetes)| kubernetes.labels == first);
     let selector = first.filter(|_| shared).map(|selector| selector.to_string());
-    let (views, followers): (Vec<_>, Vec<_>) =
-        group.into_iter().map(|Grouped { view, kubernetes, follower }| ((view, filter(kubernetes)), follower)).unzip();
-    let mut publisher = Publisher::new(views, kinds.clone());
-    for (index, follower) in followers.into_iter().enumerate() {
-        if let Some(follower) = follower {
-            publisher.follow_cuts(index, follower);
-        }
-    }
-    Ok(SourcePlan { source, limits, kinds, selector, publisher })
+    let mut own_addresses: Vec<IpAddr> =
+        views.iter().flat_map(|(view, _)| view.options.local_addresses.iter().copied()).collect();
+    own_addresses.sort_unstable();
+    own_addresses.dedup();
+    let origin = Origin { source, limits, kinds, selector, own_addresses };
+    Ok(SourcePlan { origin, views: views.into_iter().map(|(view, _)| view).collect() })
 }
 
 fn filter(kubernetes: &Kubernetes) -> Filter {

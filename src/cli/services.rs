@@ -1,0 +1,143 @@
+//! From the checked configuration to what listeners answer with.
+
+use std::sync::Arc;
+
+use super::ahead::ahead;
+use super::listeners::Listener;
+use super::sources::BlockViews;
+use super::transfers::{keys, signing, transfers, zones};
+use crate::answer::{Block, Forwarded, Responder};
+use crate::config::{Config, Forward, ServerBlock};
+use crate::forward::{Forwarder, Forwarders};
+use crate::net::{Elsewhere, Service, Slots, Transferring, WaitingRoom};
+use crate::telemetry::{BlockLog, Counters, QueryLog, Witness};
+use crate::transfer::Transfers;
+use crate::tsig::Keyring;
+use crate::zone::Name;
+
+/// What outlives configurations.
+#[derive(Default)]
+pub(super) struct Lasting {
+    /// What was counted of queries.
+    pub(super) counters: Arc<Counters>,
+    /// Places for transfers.
+    slots: Arc<Slots>,
+}
+
+/// What one configuration answers with.
+pub(super) struct Services<'c> {
+    config: &'c Config,
+    lasting: &'c Lasting,
+    blocks: Vec<Arc<Block>>,
+    keys: Keyring,
+    transfers: Transfers,
+    elsewhere: Arc<dyn Elsewhere>,
+    logs: Arc<[BlockLog]>,
+}
+
+impl<'c> Services<'c> {
+    pub(super) fn new(
+        config: &'c Config,
+        views: &[Option<BlockViews>],
+        forwarders: Arc<Forwarders>,
+        lasting: &'c Lasting,
+    ) -> Self {
+        let blocks = config.blocks.iter().zip(views).enumerate();
+        Self {
+            config,
+            lasting,
+            blocks: blocks.map(|(id, (block, views))| Arc::new(self::block(id, block, views.as_ref()))).collect(),
+            keys: keys(config),
+            transfers: transfers(config, views),
+            elsewhere: forwarders,
+            logs: config.blocks.iter().map(|block| BlockLog::new(block.errors.as_ref(), &block.log)).collect(),
+        }
+    }
+
+    /// What a listener answers with; queries that must wait do so in its room.
+    pub(super) fn of(&self, listener: &Listener, waiting: WaitingRoom) -> Service {
+        let zones = listener.zones().filter_map(|(zone, index)| {
+            let block = self.blocks.get(index).map(Arc::clone)?;
+            Some((Name::parse(zone)?, block))
+        });
+        let blocks = &self.config.blocks;
+        // Queries of blocks that have `prometheus` are counted, and those of no block, if any has it.
+        let counters = blocks.iter().any(|block| block.prometheus.is_some()).then(|| {
+            let zones = blocks.iter().map(|block| {
+                let keys = block.keys.iter().filter(|_| block.prometheus.is_some());
+                keys.filter_map(|key| Name::parse(&key.zone)).collect()
+            });
+            self.lasting.counters.server(listener.server(), zones)
+        });
+        let log = QueryLog { blocks: Arc::clone(&self.logs), local: listener.local() };
+        Service {
+            responder: Responder::new(zones).with_keys(self.keys.clone()),
+            observer: Box::new(Witness { log, counters }),
+            elsewhere: Arc::clone(&self.elsewhere),
+            waiting,
+            transferring: Transferring { transfers: self.transfers.clone(), slots: Arc::clone(&self.lasting.slots) },
+            tcp: listener.tcp_times(self.config),
+        }
+    }
+}
+
+/// The upstreams of all blocks. Those that are as before go on, with what they know of which is up.
+pub(super) fn forwarders(config: &Config, before: &Forwarders) -> Forwarders {
+    let forwarder = |block: &ServerBlock| {
+        let options = block.forward.as_ref()?;
+        let known = before.0.iter().flatten().find(|known| known.is_for(options, block.cancel));
+        let new = || Arc::new(Forwarder::new(options.clone(), block.cancel));
+        Some(known.map_or_else(new, Arc::clone))
+    };
+    Forwarders(config.blocks.iter().map(forwarder).collect())
+}
+
+fn block(id: usize, block: &ServerBlock, views: Option<&BlockViews>) -> Block {
+    let (view, multicluster) = views.map_or((None, None), |views| (views.view.clone(), views.multicluster.clone()));
+    Block {
+        view,
+        multicluster,
+        forward: block.forward.as_ref().and_then(forwarded),
+        signing: block.tsig.as_ref().map(signing),
+        transfers: zones(block),
+        bufsize: block.bufsize,
+        nsid: block.nsid.as_ref().map(|name| name.as_bytes().into()),
+        minimal: block.minimal,
+        ahead: ahead(block).map(Box::new),
+        whoami: block.whoami,
+        rotates: block.loadbalance,
+        handles: !handlers(block).is_empty(),
+        id,
+    }
+}
+
+/// The names that go to a block's upstreams.
+fn forwarded(forward: &Forward) -> Option<Forwarded> {
+    let except = forward.except.iter().filter_map(|zone| Name::parse(zone)).collect();
+    Some(Forwarded { from: Name::parse(&forward.from)?, except })
+}
+
+/// The directives of a block that CoreDNS would hand a query to. A block without any refuses what it is asked.
+pub(super) fn handlers(block: &ServerBlock) -> Vec<&'static str> {
+    let all = [
+        ("metadata", block.metadata.is_some()),
+        ("cancel", block.cancel.is_some()),
+        ("nsid", block.nsid.is_some()),
+        ("bufsize", block.bufsize.is_some()),
+        ("prometheus", block.prometheus.is_some()),
+        ("errors", block.errors.is_some()),
+        ("log", !block.log.is_empty()),
+        ("local", block.local.is_some()),
+        ("any", block.any),
+        ("chaos", block.chaos.is_some()),
+        ("loadbalance", block.loadbalance),
+        ("tsig", block.tsig.is_some()),
+        ("acl", !block.acl.is_empty()),
+        ("minimal", block.minimal),
+        ("transfer", !block.transfers.is_empty()),
+        ("kubernetes", block.kubernetes.is_some()),
+        ("forward", block.forward.is_some()),
+        ("whoami", block.whoami),
+    ];
+    all.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect()
+}
