@@ -93,6 +93,68 @@ fn lines_are_those_of_coredns() {
     }
 }
 
+/// Lines of what is known of queries. Nothing is known of the cluster, whose API server is not there.
+const KNOWN: &str = "cluster.local:{port} {
+    bind 127.0.0.1
+    metadata known.cluster.local svc.cluster.local zone.cluster.local
+    log . \"known {name} {/kubernetes/service},{/kubernetes/namespace},{/kubernetes/kind},{/kubernetes/endpoint},\
+{/kubernetes/port-name},{/kubernetes/protocol},{/kubernetes/zone},{/kubernetes/cluster},{/kubernetes/parse-error},\
+{/kubernetes/client-namespace},{/kubernetes/client-label/app},{/log/type},{/log/class},{/unset},{/} {/a b}\"
+    acl {
+        drop type TXT
+        filter type MX
+    }
+    kubernetes cluster.local {
+        endpoint http://127.0.0.1:1
+        startup_timeout 1s
+        zonal
+    }
+}
+unknown.test:{port} {
+    bind 127.0.0.1
+    log . \"known {name} {/kubernetes/service} {/log/type}\"
+    whoami
+}
+";
+
+#[test]
+fn what_metadata_knows_is_what_coredns_knows() {
+    let corefile = KNOWN.replace("\\\n", "");
+    let servers = [Program::CoreDns, Program::Podzone].map(|program| program.start(&corefile));
+    let names = [
+        "web.shop.svc.cluster.local",
+        "A.Web.Shop.svc.cluster.local",
+        "_http._tcp.web.shop.svc.cluster.local",
+        "x.y.web.shop.svc.cluster.local",
+        "a.b.pin._zone.web.shop.svc.cluster.local",
+        "b.near._zone.web.shop.svc.cluster.local",
+        "shop.svc.cluster.local",
+        "a.known.cluster.local",
+        "zone.cluster.local",
+        "beside.cluster.local",
+        "unknown.test",
+    ];
+    let known = |server: &Server| {
+        let log = server.log();
+        let mut lines: Vec<String> = log.lines().filter(|line| line.contains("] known ")).map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    for name in names {
+        for server in &servers {
+            let socket = Udp::connect(server.addr(), PATIENCE).unwrap();
+            // No answer comes to the one of these, and one without records to the other.
+            socket.send(&Query::new(name, TXT).to_bytes()).unwrap();
+            dns::ask(server.addr(), &Query::new(name, A)).unwrap();
+            dns::ask(server.addr(), &Query::new(name, dns::MX)).unwrap();
+        }
+    }
+    wait_for("the lines of CoreDNS", PATIENCE, || {
+        let [theirs, ours] = servers.each_ref().map(known);
+        if theirs == ours && ours.len() == 3 * names.len() { Ok(()) } else { Err(format!("{theirs:#?}\n{ours:#?}")) }
+    });
+}
+
 #[test]
 fn lines_are_objects_where_json_is_wanted() {
     let corefile = COREFILE.replace("{log}", "log");

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use support::dns::{self, A, AAAA, AXFR, CNAME, Edns, HTTPS, MX, NOERROR, NS, PTR, Query, SOA, SRV, TXT};
+use support::dns::{self, A, AAAA, ANY, AXFR, CNAME, Edns, HTTPS, MX, NOERROR, NS, PTR, Query, SOA, SRV, TXT};
 use support::exposition::{Family, Samples, added, families, lint, scrape, scrape_text};
 use support::kube::{ControlPlane, Options};
 use support::scripted::Scripted;
@@ -20,11 +20,8 @@ use support::wait_for;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Families of CoreDNS that belong to directives which are not in this Corefile, or to Go, and why they are on its page.
-const NOT_OURS: [(&str, &str); 3] = [
-    ("go_", "the runtime of Go"),
-    ("coredns_hosts_", "`hosts`: a gauge without labels, which stands on every page"),
-    ("coredns_local_", "`local`, in the same way"),
-];
+const NOT_OURS: [(&str, &str); 2] =
+    [("go_", "the runtime of Go"), ("coredns_hosts_", "`hosts`: a gauge without labels, which stands on every page")];
 
 /// Labels whose values say which program it is, or where the sockets are.
 const OWN_LABELS: [&str; 4] = ["version", "revision", "goversion", "host"];
@@ -276,6 +273,65 @@ fn podzone_counts_what_coredns_counts() {
     lint(&our_page);
 }
 
+/// Two sets of rules, and names of the host itself.
+const GUARDED: &str = ". {
+    bind 127.0.0.1
+    prometheus 127.0.0.1:{port:metrics}
+    local
+    any
+    acl example.org a.example.org {
+        drop type TXT
+        filter type AAAA
+        block type SRV
+        allow type MX
+    }
+    acl {
+        block type NS
+    }
+    whoami
+}
+";
+
+#[test]
+fn what_acl_and_local_make_of_queries_is_counted() {
+    let asked = [
+        ("example.org.", vec![A, AAAA, SRV, MX, NS, TXT]),
+        ("b.A.Example.org.", vec![AAAA, SRV, SRV, TXT]),
+        ("other.test.", vec![A, NS, TXT, ANY]),
+        ("localhost.", vec![A, NS]),
+        ("www.localhost.", vec![A, MX]),
+        ("localhost.example.org.", vec![AAAA]),
+        ("1.0.0.127.in-addr.arpa.", vec![PTR]),
+    ];
+    let total: usize = asked.iter().map(|(_, types)| types.len()).sum();
+    let [ours, theirs] = [Program::Podzone, Program::CoreDns].map(|program| {
+        let server = program.start(GUARDED);
+        let before = scrape(&server);
+        for (name, types) in &asked {
+            for rtype in types {
+                let query = Query::new(name, *rtype);
+                // To some of these no answer comes.
+                let is_dropped = *rtype == TXT && name.to_lowercase().ends_with("example.org.");
+                let limit = if is_dropped { Duration::from_millis(100) } else { PATIENCE };
+                assert_eq!(dns::udp_within(server.addr(), &query.to_bytes(), limit).is_err(), is_dropped, "{query:?}");
+            }
+        }
+        let after = counted(&server, &before, total);
+        let of = |name: &str, labels: &[&str]| (name.to_owned(), added(&before, &after, name, labels));
+        BTreeMap::from([
+            of("coredns_acl_allowed_requests_total", &["server", "view"]),
+            of("coredns_acl_blocked_requests_total", &["server", "zone", "view"]),
+            of("coredns_acl_filtered_requests_total", &["server", "zone", "view"]),
+            of("coredns_acl_dropped_requests_total", &["server", "zone", "view"]),
+            of("coredns_local_localhost_requests_total", &[]),
+            of("coredns_dns_responses_total", &["zone", "rcode"]),
+            of("coredns_dns_response_size_bytes_count", &["zone", "proto"]),
+        ])
+    });
+    assert_eq!(ours, theirs);
+    assert_eq!(ours["coredns_local_localhost_requests_total"][&Vec::new()], 3.0, "{ours:?}");
+}
+
 /// A block whose first directive behind `prometheus` is the one that CoreDNS names for all of its answers.
 fn guarded(plane: &ControlPlane, upstream: &Scripted) -> String {
     format!(
@@ -399,8 +455,9 @@ fn every_metric_is_documented_and_every_documented_one_is_told() {
     plane.apply(&(OBJECTS.to_owned() + &slices(1)));
     let (upstream, dead) = (Scripted::start(), Scripted::start());
     dead.be_silent(true);
-    let transfer = "    transfer {\n        to *\n    }\n    ready ";
-    let corefile = corefile(&plane, &upstream, &dead).replace("    ready ", transfer);
+    let more = "    transfer {\n        to *\n    }\n    reload 1h\n    acl {\n        block type MX\n        filter type NS\n        \
+                drop type TXT\n    }\n    ready ";
+    let corefile = corefile(&plane, &upstream, &dead).replace("    ready ", more);
     let [server, theirs] = [Program::Podzone, Program::CoreDns].map(|program| program.start(&corefile));
     wait_for_slices(&server, 1);
     plane.apply(&slices(2));
@@ -414,6 +471,10 @@ fn every_metric_is_documented_and_every_documented_one_is_told() {
     dns::ask(server.addr(), &Query::new("www.outside.test.", A).edns(edns)).expect("an answer");
     dns::ask_tcp(server.addr(), &Query::new("cluster.local.", AXFR)).expect("a transfer");
     dns::ask(server.addr(), &Query::new("a.dead.test.", A)).expect("SERVFAIL");
+    for rtype in [MX, NS, TXT] {
+        let limit = Duration::from_millis(300);
+        let _ = dns::udp_within(server.addr(), &Query::new("cluster.local.", rtype).to_bytes(), limit);
+    }
     let documented = documented();
     wait_for("all that is documented is told", PATIENCE, || {
         let told = families(&scrape_text(&server));

@@ -280,7 +280,7 @@ fn the_version_is_told_by_a_metric_and_counts_go_on() {
     let version = |server: &Server| -> Vec<String> {
         let samples = scrape(server);
         let named = samples.into_keys().filter(|(name, _)| name == "coredns_reload_version_info");
-        named.map(|(_, labels)| labels.into_iter().map(|(_, value)| value).collect::<Vec<_>>().join(" ")).collect()
+        named.map(|(_, labels)| labels.into_values().collect::<Vec<_>>().join(" ")).collect()
     };
     let counted = |server: &Server| -> f64 {
         let samples = scrape(server);

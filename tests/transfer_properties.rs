@@ -107,7 +107,7 @@ fn query(zone: &[u8], qtype: u16, serial: Option<u32>, edns: Option<u16>) -> Vec
 fn ask(packet: &[u8], transport: Transport) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     match SERVER.responder.respond(packet, Client::unknown(transport), &mut out) {
-        Outcome::Ignored | Outcome::Deferred(_) => Vec::new(),
+        Outcome::Ignored | Outcome::Dropped(_) | Outcome::Deferred(_) => Vec::new(),
         Outcome::Answered(_) => vec![out],
         Outcome::Transfer(mut asked) => {
             match SERVER.transfers.begin(&mut asked, CLIENT, transport, &mut out, podzone::tsig::now()) {

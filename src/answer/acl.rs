@@ -69,6 +69,14 @@ impl Network {
     }
 }
 
+impl Rule {
+    /// The longest of its zones that a name is in.
+    fn zone_of(&self, name: &Folded) -> Option<&Name> {
+        let zones = self.zones.iter().filter_map(|zone| Some((name.within(zone.as_wire())?, zone)));
+        zones.min_by_key(|(at, _)| *at).map(|(_, zone)| zone)
+    }
+}
+
 impl Policy {
     fn fits(&self, qtype: u16, client: IpAddr) -> bool {
         self.types.as_ref().is_none_or(|types| types.contains(&qtype))
@@ -76,12 +84,16 @@ impl Policy {
     }
 }
 
-/// What becomes of a query: the first rule decides that is about its name and has a line that fits.
-pub(super) fn decide(rules: &[Rule], name: &Folded, qtype: u16, client: IpAddr) -> Action {
+/// What becomes of a query, and the zone for which a rule says so: the first rule decides that is about its name and has
+/// a line that fits. None allows it.
+pub fn decide<'a>(rules: &'a [Rule], name: &Folded, qtype: u16, client: IpAddr) -> (Action, Option<&'a Name>) {
     let client = client.to_canonical();
-    let about = rules.iter().filter(|rule| rule.zones.iter().any(|zone| name.within(zone.as_wire()).is_some()));
-    let mut fitting = about.filter_map(|rule| rule.policies.iter().find(|policy| policy.fits(qtype, client)));
-    fitting.next().map_or(Action::Allow, |policy| policy.action)
+    let about = rules.iter().filter_map(|rule| Some((rule, rule.zone_of(name)?)));
+    let mut fitting = about.filter_map(|(rule, zone)| {
+        let policy = rule.policies.iter().find(|policy| policy.fits(qtype, client))?;
+        Some((policy.action, Some(zone)))
+    });
+    fitting.next().unwrap_or((Action::Allow, None))
 }
 
 #[cfg(test)]

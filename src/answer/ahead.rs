@@ -3,6 +3,7 @@
 
 use super::acl::{self, Acl, Action};
 use super::edns;
+use super::folded::Folded;
 use super::message::{Message, Owner, Section};
 use super::query::{HEADER_OCTETS, rtype};
 use super::rcode::Rcode;
@@ -65,6 +66,7 @@ impl Ahead {
         };
         match outcome {
             Some(Outcome::Answered(answered)) => Accepted::Answered(answered),
+            Some(Outcome::Dropped(dropped)) => Accepted::Dropped(dropped),
             Some(_) => Accepted::Ignored,
             None => Accepted::Query(received),
         }
@@ -73,22 +75,26 @@ impl Ahead {
     /// What `local`, `any` and `chaos` answer.
     fn own<'p>(&self, received: &Received<'p, '_>, out: &mut Vec<u8>) -> Option<Outcome<'p>> {
         let &Received { query, question, block, client, .. } = received;
+        // Nothing is begun for a query that goes on, as nearly all do.
+        let local = self.local.filter(|local| local.has(received.name));
+        let is_any = self.any && question.qtype == rtype::ANY;
+        let is_chaos = question.qclass == CLASS_CH && question.qtype == rtype::TXT;
+        let chaos = self.chaos.as_ref().filter(|_| is_chaos);
+        if local.is_none() && !is_any && chaos.is_none() {
+            return None;
+        }
         let mut message = begin(&query, block, client.transport, 0, out);
-        let (rcode, by) = match self.local.and_then(|local| local.answer(received, &mut message)) {
-            Some(rcode) => (rcode, By::Local),
-            None if self.any && question.qtype == rtype::ANY => {
+        let (rcode, by) = match (local.and_then(|local| local.answer(received, &mut message)), chaos) {
+            (Some(rcode), _) => (rcode, By::Local),
+            (None, _) if is_any => {
                 message.record(Section::Answer, Owner::QUESTION, rtype::HINFO, ANY_TTL_SECS, |message| {
                     message.octets(ANY_HINFO);
                 });
                 (Rcode::NOERROR, By::Any)
             }
-            None => {
-                let chaos = self.chaos.as_ref()?;
-                if question.qclass != CLASS_CH || question.qtype != rtype::TXT {
-                    return None;
-                }
+            (None, chaos) => {
                 message = message.with_class(CLASS_CH);
-                (chaos.answer(received, &mut message)?, By::Chaos)
+                (chaos?.answer(received, &mut message)?, By::Chaos)
             }
         };
         let flags = finish(message, &query, rcode, block.terms());
@@ -98,25 +104,38 @@ impl Ahead {
     /// What `acl` makes of a query, if it does not let it go on.
     pub(super) fn refuse<'p>(&self, received: &Received<'p, '_>, out: &mut Vec<u8>) -> Option<Outcome<'p>> {
         let &Received { query, question, name, block, client, .. } = received;
-        let (rcode, reason) = match acl::decide(&self.acl, name, question.qtype, client.address.ip()) {
+        let by_acl = |rcode, flags| Answered { by: By::Acl, ..answered(query, Some(block.id), rcode, flags) };
+        let (action, _) = acl::decide(&self.acl, name, question.qtype, client.address.ip());
+        let (rcode, reason) = match action {
             Action::Allow => return None,
-            Action::Drop => return Some(Outcome::Ignored),
+            Action::Drop => return Some(Outcome::Dropped(by_acl(Rcode::NOERROR, 0))),
             Action::Block => (Rcode::REFUSED, BLOCKED),
             Action::Filter => (Rcode::NOERROR, FILTERED),
         };
         let opt = |out: &mut Vec<u8>| edns::write_extended_error(out, query.edns.as_ref(), block.terms(), reason);
         let flags = Message::reply(out, &query, usize::MAX).finish(rcode, Some(opt));
-        Some(Outcome::Answered(Answered { by: By::Acl, ..answered(query, Some(block.id), rcode, flags) }))
+        Some(Outcome::Answered(by_acl(rcode, flags)))
     }
 }
 
 impl Local {
+    /// Whether a name is of this host alone.
+    fn has(self, name: &Folded) -> bool {
+        self.is_below_localhost(name) || LOCAL_ZONES.iter().any(|zone| name.within(zone).is_some())
+    }
+
+    /// Whether a name is not `localhost` and yet means it.
+    pub fn is_below_localhost(self, name: &Folded) -> bool {
+        let wire = name.as_wire();
+        let is_prefixed = self.prefix && wire.starts_with(&LOCALHOST[..LOCALHOST.len() - 1]);
+        wire != LOCALHOST && (is_prefixed || name.within(LOCALHOST).is_some())
+    }
+
     /// Answers a name of this host alone; `None` for all others.
     fn answer(self, received: &Received<'_, '_>, message: &mut Message<'_>) -> Option<Rcode> {
         let (name, qtype) = (received.name, received.question.qtype);
         let wire = name.as_wire();
-        let is_prefixed = self.prefix && wire.starts_with(&LOCALHOST[..LOCALHOST.len() - 1]);
-        if wire != LOCALHOST && (is_prefixed || name.within(LOCALHOST).is_some()) {
+        if self.is_below_localhost(name) {
             return Some(host(qtype, message));
         }
         let (zone, zone_at) = LOCAL_ZONES.iter().find_map(|zone| Some((*zone, name.within(zone)?)))?;

@@ -68,6 +68,7 @@ impl<'r> Batch<'r> {
         match &read.0 {
             Accepted::Ignored => Some(Outcome::Ignored),
             Accepted::Answered(answered) => Some(Outcome::Answered(answered.clone())),
+            Accepted::Dropped(answered) => Some(Outcome::Dropped(answered.clone())),
             Accepted::Query(received) => self.prepared(received, out),
         }
     }

@@ -37,7 +37,7 @@ mod signing;
 mod transfers;
 mod whoami;
 
-pub use acl::{Acl, Action, Network, Policy, Rule};
+pub use acl::{Acl, Action, Network, Policy, Rule, decide};
 pub use ahead::{Ahead, Chaos, Local};
 pub use batch::{Batch, Read};
 pub use client::{Client, Transport};

@@ -33,6 +33,8 @@ pub mod opcode {
     pub const QUERY: u16 = 0;
     /// A zone has changed; answered like a query, as CoreDNS does.
     pub const NOTIFY: u16 = 4;
+    /// An update (RFC 2136), which is refused.
+    pub const UPDATE: u16 = 5;
 }
 
 /// Record types that the answers name (IANA "Resource Record (RR) TYPEs").

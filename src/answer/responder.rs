@@ -110,6 +110,8 @@ pub enum Outcome<'p> {
     Ignored,
     /// The response is ready.
     Answered(Answered<'p>),
+    /// There is to be no response, which is told of as one without octets.
+    Dropped(Answered<'p>),
     /// Others must be asked first.
     Deferred(Deferred),
     /// A transfer is asked for: whether it is given depends on who asks.
@@ -137,6 +139,8 @@ pub(super) enum Accepted<'p, 'n> {
     Ignored,
     /// All that there is to say to it.
     Answered(Answered<'p>),
+    /// Nothing is to be said to it.
+    Dropped(Answered<'p>),
     /// A query of a block.
     Query(Received<'p, 'n>),
 }
@@ -146,7 +150,7 @@ impl<'p> Outcome<'p> {
     pub fn answered(self) -> Option<Answered<'p>> {
         match self {
             Self::Answered(answered) => Some(answered),
-            Self::Ignored | Self::Deferred(_) | Self::Transfer(_) => None,
+            Self::Ignored | Self::Dropped(_) | Self::Deferred(_) | Self::Transfer(_) => None,
         }
     }
 }
@@ -217,6 +221,7 @@ impl Responder {
         match self.accept(packet, &mut name, client, out) {
             Accepted::Ignored => (Outcome::Ignored, true),
             Accepted::Answered(answered) => (Outcome::Answered(answered), true),
+            Accepted::Dropped(answered) => (Outcome::Dropped(answered), true),
             Accepted::Query(query) => match batch.prepared(&query, out) {
                 Some(outcome) => (outcome, true),
                 None => (self.compose(packet, &query, out), false),
@@ -239,6 +244,7 @@ impl Responder {
         match self.accept(packet, &mut name, client, out) {
             Accepted::Ignored => Outcome::Ignored,
             Accepted::Answered(answered) => Outcome::Answered(answered),
+            Accepted::Dropped(answered) => Outcome::Dropped(answered),
             Accepted::Query(query) => self.compose(packet, &query, out),
         }
     }

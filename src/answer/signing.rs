@@ -84,6 +84,7 @@ impl Responder {
         let refused = block.ahead.as_ref().and_then(|ahead| ahead.refuse(received, out));
         match refused.unwrap_or_else(|| self.compose_within(&plain, received, signer.octets(), out)) {
             Outcome::Ignored => Outcome::Ignored,
+            Outcome::Dropped(dropped) => Outcome::Dropped(dropped),
             Outcome::Answered(answered) => {
                 signer.sign(out, now);
                 Outcome::Answered(answered)

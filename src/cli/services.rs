@@ -10,7 +10,7 @@ use crate::answer::{Block, Forwarded, Responder};
 use crate::config::{Config, Forward, ServerBlock};
 use crate::forward::{Forwarder, Forwarders};
 use crate::net::{Elsewhere, Service, Slots, Transferring, WaitingRoom};
-use crate::telemetry::{BlockLog, Counters, QueryLog, Witness};
+use crate::telemetry::{BlockLog, Counters, KubernetesMetadata, Metadata, QueryLog, Witness};
 use crate::transfer::Transfers;
 use crate::tsig::Keyring;
 use crate::zone::Name;
@@ -50,7 +50,7 @@ impl<'c> Services<'c> {
             keys: keys(config),
             transfers: transfers(config, views),
             elsewhere: forwarders,
-            logs: config.blocks.iter().map(|block| BlockLog::new(block.errors.as_ref(), &block.log)).collect(),
+            logs: config.blocks.iter().zip(views).map(|(block, views)| log(block, views.as_ref())).collect(),
         }
     }
 
@@ -67,7 +67,8 @@ impl<'c> Services<'c> {
                 let keys = block.keys.iter().filter(|_| block.prometheus.is_some());
                 keys.filter_map(|key| Name::parse(&key.zone)).collect()
             });
-            self.lasting.counters.server(listener.server(), zones)
+            let ahead = self.blocks.iter().map(|block| block.ahead.as_deref().cloned()).collect();
+            self.lasting.counters.server(listener.server(), zones, ahead)
         });
         let log = QueryLog { blocks: Arc::clone(&self.logs), local: listener.local() };
         Service {
@@ -90,6 +91,19 @@ pub(super) fn forwarders(config: &Config, before: &Forwarders) -> Forwarders {
         Some(known.map_or_else(new, Arc::clone))
     };
     Forwarders(config.blocks.iter().map(forwarder).collect())
+}
+
+fn log(block: &ServerBlock, views: Option<&BlockViews>) -> BlockLog {
+    let names = |zones: &[String]| zones.iter().filter_map(|zone| Name::parse(zone)).collect();
+    let metadata = block.metadata.as_ref().map(|metadata| Metadata {
+        zones: names(&metadata.zones),
+        kubernetes: block.kubernetes.as_ref().map(|kubernetes| KubernetesMetadata {
+            zones: names(&kubernetes.zones),
+            zonal: kubernetes.zonal,
+            view: views.and_then(|views| views.view.clone()),
+        }),
+    });
+    BlockLog::new(block.errors.as_ref(), &block.log, metadata)
 }
 
 fn block(id: usize, block: &ServerBlock, views: Option<&BlockViews>) -> Block {

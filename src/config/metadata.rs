@@ -9,7 +9,7 @@ use super::{Metadata, ZoneKey};
 pub(super) fn check(mut reader: Reader<'_>, keys: &[ZoneKey], report: &mut Report) -> Metadata {
     reader.next_word();
     let metadata = Metadata { zones: zones(&mut reader, keys, report) };
-    if reader.next_word() {
+    if reader.next_option().is_some() || reader.next_word() {
         report.error(reader.argument_error().hint("metadata stands once in a block, with zones or without"));
         reader.give_up();
     }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use ahash::{HashMap, HashSet};
 
+use super::dirty::{Dirty, PodBefore};
 use super::endpoints::AddressRef;
 use super::event::{Event, Kind};
 use super::interned::Interned;
@@ -47,46 +48,6 @@ pub struct Filter {
 impl Filter {
     /// The largest number of filters that a cluster takes: one for each bit of [`Visibility`].
     pub const MAX: usize = u64::BITS as usize;
-}
-
-/// What changed since it was last taken.
-#[derive(Debug, Default)]
-pub struct Dirty {
-    /// Services (by their own key, whether they exist or not) whose own data, endpoints or existence changed.
-    pub services: HashSet<ObjectKey>,
-    /// The same of ServiceImports.
-    pub imports: HashSet<ObjectKey>,
-    /// Namespaces that came or went, for one of the filters at least.
-    pub namespaces: HashSet<Arc<str>>,
-    /// Pods that changed, and what they were.
-    pub pods: HashMap<ObjectKey, PodBefore>,
-    /// A kind was listed in full for the first time, or it came out that there is none such.
-    pub synced: bool,
-}
-
-/// What a pod was that has changed since.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PodBefore {
-    addresses: PodAddresses,
-    visible: Visibility,
-}
-
-impl PodBefore {
-    /// The addresses that it had in a view.
-    pub fn addresses(self, filter: usize) -> PodAddresses {
-        if self.visible.contains(filter) { self.addresses } else { PodAddresses::default() }
-    }
-}
-
-impl Dirty {
-    /// Whether there is nothing to look at.
-    pub fn is_empty(&self) -> bool {
-        self.services.is_empty()
-            && self.imports.is_empty()
-            && self.namespaces.is_empty()
-            && self.pods.is_empty()
-            && !self.synced
-    }
 }
 
 /// An object with what the cluster knows of it.

@@ -4,13 +4,15 @@
 //! [`Event`]s; [`Cluster`] keeps the live objects and their joins; `zone` makes records of them.
 
 mod cluster;
+mod dirty;
 mod endpoints;
 mod event;
 mod interned;
 mod objects;
 mod selector;
 
-pub use cluster::{Cluster, Dirty, Filter, Visibility};
+pub use cluster::{Cluster, Filter, Visibility};
+pub use dirty::Dirty;
 pub use endpoints::{AddressRef, Conditions, Endpoint, EndpointAddress, EndpointRef, Endpoints, EndpointsBuilder};
 pub use event::{Event, Kind};
 pub use objects::{

@@ -69,6 +69,10 @@ impl Job {
         let answered = match service.responder.respond_composed(&packet, asks, answer) {
             Outcome::Ignored => return,
             Outcome::Answered(answered) => answered,
+            Outcome::Dropped(dropped) => {
+                let exchange = Exchange { client: &client, transport, took: received.elapsed(), response: &[] };
+                return service.observer.answered(&exchange, &dropped);
+            }
             Outcome::Deferred(deferred) => {
                 let waiting = Waiting { packet, client, transport, received, deferred };
                 let waits = waiting.start(&service, move |answer| send(&socket, way_back, &answer));

@@ -129,6 +129,11 @@ impl Worker {
             let Some((client, packet)) = read else { continue };
             match contain(|| answering.answer(packet, answer)) {
                 None | Some(Some(Outcome::Ignored)) => {}
+                Some(Some(Outcome::Dropped(dropped))) => {
+                    let exchange =
+                        Exchange { client, transport: Transport::Udp, took: received.elapsed(), response: &[] };
+                    observer.answered(&exchange, &dropped);
+                }
                 Some(Some(Outcome::Answered(made))) => {
                     if is_watched {
                         told[answered] = Some((*client, made));

@@ -9,7 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::answer::{Answered, By, Folded, Rcode, Transport};
+use super::access::AccessCounts;
+use crate::answer::{Ahead, Answered, By, Folded, Rcode, Transport};
 use crate::histogram::{Distribution, TIME_BOUNDS, bucket_of};
 use crate::net::{Exchange, Path};
 use crate::zone::Name;
@@ -108,6 +109,7 @@ pub struct ServerCounts {
     shed: AtomicU64,
     paths: [PathCells; SHARDS],
     zones: Mutex<Vec<(Name, Arc<ZoneCounters>)>>,
+    access: AccessCounts,
 }
 
 /// The counters of a server under one configuration.
@@ -115,6 +117,8 @@ pub struct ServerCounts {
 pub struct ServerCounters {
     counts: Arc<ServerCounts>,
     blocks: Vec<Vec<(Name, Arc<ZoneCounters>)>>,
+    /// What is answered ahead of the zones of each block.
+    ahead: Vec<Option<Ahead>>,
 }
 
 impl ServerCounts {
@@ -125,6 +129,7 @@ impl ServerCounts {
             shed: AtomicU64::new(0),
             paths: Default::default(),
             zones: Mutex::default(),
+            access: AccessCounts::default(),
         }
     }
 
@@ -140,6 +145,11 @@ impl ServerCounts {
         let new = (zone, Arc::default());
         zones.push(new.clone());
         new
+    }
+
+    /// What `acl` made of queries.
+    pub fn access(&self) -> &AccessCounts {
+        &self.access
     }
 
     /// How many queries were dropped for want of room.
@@ -183,6 +193,9 @@ impl ServerCounters {
     pub fn count(&self, exchange: &Exchange<'_>, answered: &Answered<'_>) {
         if let Some(zone) = self.zone(answered) {
             zone.shard().count(exchange, answered);
+        }
+        if let Some(Some(ahead)) = answered.block.and_then(|block| self.ahead.get(block)) {
+            self.counts.access.count(ahead, exchange, answered);
         }
     }
 
@@ -425,11 +438,16 @@ pub struct Counters(Mutex<Vec<Arc<ServerCounts>>>);
 impl Counters {
     /// The counters of a server for the zones of each block, by [`Block::id`](crate::answer::Block::id); a block without
     /// zones is not counted.
-    pub fn server(&self, label: String, blocks: impl IntoIterator<Item = Vec<Name>>) -> ServerCounters {
+    pub fn server(
+        &self,
+        label: String,
+        blocks: impl IntoIterator<Item = Vec<Name>>,
+        ahead: Vec<Option<Ahead>>,
+    ) -> ServerCounters {
         let counts = self.counts(label);
         let zones = |zones: Vec<Name>| zones.into_iter().map(|zone| counts.zone(zone)).collect();
         let blocks = blocks.into_iter().map(zones).collect();
-        ServerCounters { blocks, counts }
+        ServerCounters { blocks, counts, ahead }
     }
 
     fn counts(&self, label: String) -> Arc<ServerCounts> {

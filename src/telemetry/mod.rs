@@ -2,10 +2,13 @@
 //!
 //! Nobody waits for whoever reads standard output: lines wait in a queue, and what does not fit is dropped and counted.
 
+mod access;
 mod changes;
 mod counters;
 mod failures;
+mod kind;
 mod lines;
+mod metadata;
 mod query_log;
 mod reloads;
 mod witness;
@@ -20,9 +23,11 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 
+pub use access::{AccessCounts, REFUSALS, localhost_requests};
 pub use changes::{Changes, ServiceKind};
 pub use counters::{Counters, Counts, ServerCounters, ServerCounts, rcode_name, server_label};
 pub use lines::LogFormat;
+pub use metadata::{KubernetesMetadata, Metadata};
 pub use query_log::{BlockLog, QueryLog};
 pub use reloads::{reload_failed, reloads_failed};
 pub use witness::Witness;

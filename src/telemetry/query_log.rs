@@ -4,12 +4,13 @@ use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hickory_proto::op::Message;
-use hickory_proto::rr::{DNSClass, Record, RecordType};
+use hickory_proto::rr::{DNSClass, RecordType};
 
 use super::failures::Failures;
+use super::kind::Kind;
 use super::lines::{QUERY_TARGET, is_json};
-use crate::answer::query::{bits, opcode, rtype};
+use super::metadata::Metadata;
+use crate::answer::query::bits;
 use crate::answer::{Answered, Folded, Rcode, Transport};
 use crate::config::{Errors, LogClasses, LogRule};
 use crate::net::Exchange;
@@ -27,6 +28,8 @@ pub struct BlockLog {
     /// `errors`
     failures: Option<Failures>,
     rules: Vec<Rule>,
+    /// `metadata`
+    metadata: Option<Metadata>,
 }
 
 #[derive(Debug)]
@@ -47,12 +50,12 @@ pub struct QueryLog {
 
 impl BlockLog {
     /// A block's log; a rule whose name is no name logs nothing, as nothing is below it.
-    pub fn new(errors: Option<&Errors>, rules: &[LogRule]) -> Self {
+    pub fn new(errors: Option<&Errors>, rules: &[LogRule], metadata: Option<Metadata>) -> Self {
         let rule = |rule: &LogRule| {
             let below = Name::parse(&rule.name)?;
             Some(Rule { below, classes: rule.classes, format: pieces(&rule.format) })
         };
-        Self { failures: errors.map(Failures::new), rules: rules.iter().filter_map(rule).collect() }
+        Self { failures: errors.map(Failures::new), rules: rules.iter().filter_map(rule).collect(), metadata }
     }
 }
 
@@ -77,8 +80,10 @@ impl QueryLog {
         }
         let Some(parsed) = Name::parse(name.trim_end_matches('.')).or_else(|| Name::parse(".")) else { return };
         let Some(rule) = block.rules.iter().find(|rule| parsed.is_within(&rule.below)) else { return };
-        if class_is_logged(rule.classes, exchange, answered) {
-            let line = Line { exchange, answered, name: &name, local: self.local };
+        let kind = Kind::of(exchange, answered);
+        if is_logged(rule.classes, kind) {
+            let metadata = block.metadata.as_ref();
+            let line = Line { exchange, answered, name: &name, parsed: &parsed, kind, metadata, local: self.local };
             let mut text = String::new();
             if is_json() {
                 text = line.to_json().to_string();
@@ -98,28 +103,14 @@ fn text_of(wire: &[u8]) -> Option<String> {
     Some(text)
 }
 
-/// Whether an answer is of a class that is logged (plugin/pkg/response, func Typify and Classify).
-fn class_is_logged(classes: LogClasses, exchange: &Exchange<'_>, answered: &Answered<'_>) -> bool {
-    let counts = |at: usize| exchange.response.get(at..at + 2).is_some_and(|count| count != [0, 0]);
-    let (has_answers, has_authority) = (counts(6), counts(8));
-    let question = answered.query.question.as_ref();
-    // NOTIFY and transfers are of no other class.
-    let is_special = answered.query.opcode() != opcode::QUERY
-        || question.is_some_and(|question| matches!(question.qtype, rtype::AXFR | rtype::IXFR));
+/// Whether answers of a kind are logged.
+fn is_logged(classes: LogClasses, kind: Kind) -> bool {
     classes.all
-        || match answered.rcode {
-            _ if is_special => classes.error,
-            Rcode::NOERROR if has_answers || !has_authority || !has_soa(exchange.response) => classes.success,
-            Rcode::NXDOMAIN if has_answers => classes.error,
-            Rcode::NOERROR | Rcode::NXDOMAIN => classes.denial,
+        || match kind.class() {
+            "success" => classes.success,
+            "denial" => classes.denial,
             _ => classes.error,
         }
-}
-
-/// Whether the authority section has a SOA record: a denial has, a referral has not.
-fn has_soa(response: &[u8]) -> bool {
-    let is_soa = |record: &Record| record.record_type() == RecordType::SOA;
-    Message::from_vec(response).is_ok_and(|message| message.authorities.iter().any(is_soa))
 }
 
 /// A piece of a line's format.
@@ -127,6 +118,8 @@ fn has_soa(response: &[u8]) -> bool {
 enum Piece {
     Text(String),
     Value(Value),
+    /// What `metadata` knows under a label.
+    Metadata(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,8 +140,6 @@ enum Value {
     Duration,
     Rflags,
     Local,
-    /// A metadata value, which nothing sets.
-    Unset,
 }
 
 /// Cuts a format at its `{placeholders}`; what is none stays as it stands.
@@ -157,11 +148,11 @@ fn pieces(format: &str) -> Vec<Piece> {
     let mut rest = format;
     while let Some(end) = rest.find('}') {
         let (head, tail) = rest.split_at(end + 1);
-        let found = head.rfind('{').and_then(|start| Some((start, value(head.get(start..)?)?)));
+        let found = head.rfind('{').and_then(|start| Some((start, placeholder(head.get(start..)?)?)));
         match found {
-            Some((start, value)) => {
+            Some((start, piece)) => {
                 pieces.push(Piece::Text(head[..start].to_owned()));
-                pieces.push(Piece::Value(value));
+                pieces.push(piece);
             }
             None => pieces.push(Piece::Text(head.to_owned())),
         }
@@ -171,8 +162,11 @@ fn pieces(format: &str) -> Vec<Piece> {
     pieces
 }
 
-fn value(placeholder: &str) -> Option<Value> {
-    Some(match placeholder {
+fn placeholder(text: &str) -> Option<Piece> {
+    if let Some(label) = text.strip_prefix("{/").and_then(|rest| rest.strip_suffix('}')) {
+        return Some(Piece::Metadata(label.to_owned()));
+    }
+    Some(Piece::Value(match text {
         "{type}" => Value::Type,
         "{name}" => Value::Name,
         "{class}" => Value::Class,
@@ -189,15 +183,17 @@ fn value(placeholder: &str) -> Option<Value> {
         "{duration}" => Value::Duration,
         "{>rflags}" => Value::Rflags,
         "{local}" => Value::Local,
-        other if other.starts_with("{/") => Value::Unset,
         _ => return None,
-    })
+    }))
 }
 
 struct Line<'a> {
     exchange: &'a Exchange<'a>,
     answered: &'a Answered<'a>,
     name: &'a str,
+    parsed: &'a Name,
+    kind: Kind,
+    metadata: Option<&'a Metadata>,
     local: IpAddr,
 }
 
@@ -244,6 +240,11 @@ impl Line<'_> {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Value(value) => self.write_value(out, *value)?,
+                Piece::Metadata(label) => {
+                    let (name, client) = ((self.name, self.parsed), self.exchange.client.ip());
+                    let value = self.metadata.and_then(|known| known.value(label, name, client, self.kind));
+                    out.push_str(value.as_deref().unwrap_or(EMPTY));
+                }
             }
         }
         Ok(())
@@ -278,8 +279,8 @@ impl Line<'_> {
             Value::Rcode => out.write_str(&rcode_name(self.answered.rcode)),
             Value::Rsize => write!(out, "{}", self.exchange.response.len()),
             Value::Duration => write!(out, "{}s", self.exchange.took.as_secs_f64()),
+            Value::Rflags if self.exchange.response.is_empty() => out.write_str(EMPTY),
             Value::Rflags => out.write_str(&flag_names(self.answered.flags)),
-            Value::Unset => out.write_str(EMPTY),
         }
     }
 }

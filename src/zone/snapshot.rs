@@ -140,6 +140,11 @@ impl Snapshot {
         pods.map(|pods| (&*pods.namespace, pods.pods))
     }
 
+    /// The namespaces of the pods that have an address, as text, where pods are known.
+    pub fn namespaces_of_pods_at(&self, address: IpAddr) -> impl Iterator<Item = String> {
+        self.pod_namespaces(address).map(|(namespace, _)| namespace.to_string())
+    }
+
     /// How many pods of a namespace have an address.
     pub(super) fn pods_of(&self, address: IpAddr, namespace: &Labels) -> u32 {
         let found = self.pod_namespaces(address).find(|(candidate, _)| *candidate == namespace);

@@ -265,7 +265,9 @@ fn summary(config: &Config) -> String {
 /// What is answered ahead of the zones, and how long who waits.
 fn summary_of_ahead(block: &ServerBlock) -> String {
     let mut lines = Vec::new();
+    lines.extend(block.metadata.as_ref().map(|metadata| format!("metadata {:?}", metadata.zones)));
     lines.extend(block.cancel.map(|timeout| format!("cancel {timeout:?}")));
+    lines.extend(block.reload.map(|reload| format!("reload {:?} {:?}", reload.interval, reload.jitter)));
     if block.timeouts != Timeouts::default() {
         lines.push(format!("timeouts {:?}", block.timeouts));
     }

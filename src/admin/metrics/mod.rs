@@ -13,6 +13,7 @@ mod process;
 mod sources;
 mod views;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -219,6 +220,24 @@ impl All {
             counts.response_octets().map(of_proto)
         });
         out.histogram("coredns_dns_response_size_bytes", "Bytes of answers by zone and transport.", 1.0, sizes)?;
+        out.count(
+            "coredns_local_localhost_requests_total",
+            "Queries for names below localhost that local answered.",
+            telemetry::localhost_requests(),
+        )?;
+        let allowed = servers.iter().filter(|server| server.access().allowed() > 0);
+        let allowed = allowed.map(|server| ([("server", &*server.label), ("view", "")], server.access().allowed()));
+        out.counter("coredns_acl_allowed_requests_total", "Queries that acl let go on, by server.", allowed)?;
+        let refused: Vec<(&str, BTreeMap<String, [u64; 3]>)> =
+            servers.iter().map(|server| (&*server.label, server.access().refused())).collect();
+        for (cell, what) in telemetry::REFUSALS.into_iter().enumerate() {
+            let counts = refused.iter().flat_map(|(server, zones)| {
+                let counted = zones.iter().filter_map(move |(zone, counts)| Some((zone, *counts.get(cell)?)));
+                counted.filter(|(_, count)| *count > 0).map(move |(zone, count)| (zone_labels(server, zone), count))
+            });
+            let help = format!("Queries that acl {what}, by server and the zone of its rule.");
+            out.counter(&format!("coredns_acl_{what}_requests_total"), &help, counts)?;
+        }
         let shed = servers.iter().map(|server| ([("server", server.label.clone())], server.shed_count()));
         out.counter("podzone_shed_queries_total", "Queries that were dropped for want of room, by server.", shed)?;
         let went = servers.iter().flat_map(|server| {

@@ -229,6 +229,10 @@ impl Connection {
             let count = if is_prepared { &mut prepared } else { &mut composed };
             match outcome {
                 Outcome::Ignored => {}
+                Outcome::Dropped(dropped) => {
+                    let exchange = Exchange { client: &self.client, transport, took: now.elapsed(), response: &[] };
+                    service.observer.answered(&exchange, &dropped);
+                }
                 Outcome::Answered(answered) => {
                     if is_watched {
                         let exchange =
