@@ -21,6 +21,7 @@ use dashmap::DashMap;
 use podzone::answer::query::{Parsed, parse};
 use podzone::answer::{Client, Folded, Outcome, Transport};
 use podzone::model::{Event, Object};
+use podzone::net::{Exchange, Observer as _, Path};
 use podzone::zone::shards::{Shards, keyed_hash};
 use podzone::zone::{Labels, Publisher, Service, View};
 use queries::{Drawer, MIX};
@@ -28,8 +29,10 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 use support::dns::{self, Query};
 
 fn query(name: &str, rtype: u16) -> Vec<u8> {
@@ -66,6 +69,7 @@ fn pieces(criterion: &mut Criterion) {
     drop(content);
     indexes(criterion, &view);
     batches(criterion, &cluster, &view);
+    counts(criterion, &cluster, &view);
 
     let responder = library::responder(view.clone(), None);
     let srv = |pods| query(&format!("_http._tcp.{}", headless(&cluster, pods).fqdn()), dns::SRV);
@@ -106,6 +110,34 @@ fn batches(criterion: &mut Criterion, cluster: &Cluster, view: &Arc<View>) {
             batch.touch(read.iter());
             let outcomes = read.iter().zip(&mut answers).map(|(read, answer)| batch.answer(read, answer));
             outcomes.filter(|outcome| matches!(outcome, Some(Outcome::Answered(_)))).count()
+        });
+    });
+}
+
+/// What counting and timing a batch of answers takes, the clock's two readings among it.
+fn counts(criterion: &mut Criterion, cluster: &Cluster, view: &Arc<View>) {
+    let responder = library::responder(Arc::clone(view), None);
+    let (drawer, mut rng) = (Drawer::new(cluster), StdRng::seed_from_u64(4));
+    let packets: Vec<Vec<u8>> =
+        std::iter::repeat_with(|| drawer.mixed(&MIX, &mut rng).query().to_bytes()).take(BATCH).collect();
+    let answered: Vec<_> = packets
+        .iter()
+        .filter_map(|packet| {
+            let mut answer = Vec::new();
+            let outcome = responder.respond(packet, Client::unknown(Transport::Udp), &mut answer);
+            Some((outcome.answered()?, answer))
+        })
+        .collect();
+    assert_eq!(answered.len(), BATCH);
+    let (witness, client) = (library::counting(), SocketAddr::from(([127, 0, 0, 1], 4000)));
+    criterion.bench_function("count: 32 answers", |bencher| {
+        bencher.iter(|| {
+            let received = Instant::now();
+            let took = received.elapsed();
+            for (made, response) in &answered {
+                witness.answered(&Exchange { client: &client, transport: Transport::Udp, took, response }, made);
+            }
+            witness.went(Path::Prepared, BATCH as u64);
         });
     });
 }

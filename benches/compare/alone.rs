@@ -21,11 +21,15 @@ const UPDATES_PER_SECOND: u32 = 1000;
 /// Of a flood, packets or pieces of them a second.
 const FLOOD_PER_SECOND: u32 = 20_000;
 const QUESTIONS: usize = 50_000;
+/// Pairs of runs in a round.
+const COUNT_TURNS: usize = 3;
 /// Of the updates that were to be made, so many at least must have been.
 const UPDATES_SHARE_MIN: f64 = 0.95;
 
 pub(crate) struct Alone {
     full: LibraryServer,
+    /// The same, counting; only where that is measured.
+    counting: Option<LibraryServer>,
     small: LibraryServer,
     small_cluster: Cluster,
     client: Client,
@@ -42,13 +46,14 @@ struct Span {
 
 impl Alone {
     pub(crate) fn is_measured_by(part: Part) -> bool {
-        matches!(part, Part::Size | Part::Churn | Part::Floods)
+        matches!(part, Part::Size | Part::Counts | Part::Churn | Part::Floods)
     }
 
-    pub(crate) fn start(stage: &Stage, client: Client) -> Self {
+    pub(crate) fn start(stage: &Stage, client: Client, counts: bool) -> Self {
         Self {
-            full: stage.library(Shape::Full, None),
-            small: stage.library(Shape::Small, None),
+            full: stage.library(Shape::Full, &[]),
+            counting: counts.then(|| stage.library(Shape::Full, &["--count"])),
+            small: stage.library(Shape::Small, &[]),
             small_cluster: Cluster::generate(Shape::Small, stage.cluster_seed),
             client,
         }
@@ -67,6 +72,20 @@ impl Alone {
         });
         let [full, small] = cpu;
         sheet.ratio(Measure::Size, full, small);
+    }
+
+    /// The same mix with and without counts, by turns: the difference is far less than what a run differs from the next by.
+    pub(crate) fn counts(&self, sheet: &mut Sheet, mix: &Path) {
+        let Some(counting) = &self.counting else { return };
+        for _ in 0..COUNT_TURNS {
+            let cpu = [counting, &self.full].map(|library| {
+                let run = self.client.ask(&library.server, mix, Way::Udp);
+                (!run.is_void()).then_some(run.cpu)
+            });
+            println!("  {cpu:.2?} us an answer, with counts and without");
+            let [with, without] = cpu;
+            sheet.ratio(Measure::Counts, with, without);
+        }
     }
 
     /// Half of the queries a second that the server can answer, which leaves CPU on its core.

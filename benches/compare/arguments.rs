@@ -80,6 +80,8 @@ pub(crate) enum Part {
     Mixes,
     /// podzone on a large cluster and a small one.
     Size,
+    /// podzone with `prometheus` and without.
+    Counts,
     /// The 99th percentile at half load.
     Latency,
     /// podzone while slices are updated.

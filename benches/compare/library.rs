@@ -10,7 +10,8 @@ use podzone::net::{
     Elsewhere, Exchange, Observer, Service, Serving, SharedService, Sockets, TcpPlaces, TcpTimes, Transferring,
     WaitingRoom,
 };
-use podzone::transfer::{Allowed, Counters, Served, Stanza, Transfers, Versions};
+use podzone::telemetry::{Counters, QueryLog, Witness};
+use podzone::transfer::{self, Allowed, Served, Stanza, Transfers, Versions};
 use podzone::zone::{Name, Publisher, View, ViewOptions, unix_now};
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -38,6 +39,17 @@ pub(crate) struct Library {
     /// Gives the zones to whoever asks, and keeps what that takes.
     #[arg(long)]
     pub(crate) transfer: bool,
+    /// Counts and times all queries, as with `prometheus`.
+    #[arg(long)]
+    pub(crate) count: bool,
+}
+
+/// Who counts all queries of the zones, and logs none.
+pub(crate) fn counting() -> Witness {
+    let zones: Vec<Name> = ZONES.iter().filter_map(|zone| Name::parse(zone)).collect();
+    let counters = Counters::default().server("dns://:53".into(), [zones], Vec::new());
+    let log = QueryLog { blocks: Arc::from([]), local: Ipv4Addr::LOCALHOST.into() };
+    Witness { log, counters: Some(counters) }
 }
 
 /// Serves until the process is ended.
@@ -52,7 +64,7 @@ pub(crate) fn serve(library: &Library) {
     let sockets = Sockets::open(address, 1, false).expect("sockets");
     let service = SharedService::new(Service {
         responder: responder_of(Arc::clone(&view), library.bufsize, library.transfer),
-        observer: Box::new(Nobody),
+        observer: if library.count { Box::new(counting()) } else { Box::new(Nobody) },
         elsewhere: Arc::new(Nobody),
         waiting: WaitingRoom::new(runtime.handle().clone()),
         transferring: Transferring { transfers: transfers(view, versions), ..Transferring::default() },
@@ -80,7 +92,7 @@ pub(crate) fn publish(cluster: &Cluster) -> (Publisher, Arc<View>) {
 fn transfers(view: Arc<View>, versions: Option<Arc<Versions>>) -> Transfers {
     let Some(versions) = versions else { return Transfers::default() };
     let stanzas = vec![Stanza { zones: view.options().zones.clone(), allowed: Allowed::All }];
-    let served = Served { view, versions, stanzas, counters: Arc::new(Counters::default()) };
+    let served = Served { view, versions, stanzas, counters: Arc::new(transfer::Counters::default()) };
     Transfers([(0, vec![served])].into())
 }
 

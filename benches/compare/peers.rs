@@ -130,7 +130,7 @@ impl Stage {
     /// Starts a server that is no echo, and does not wait.
     pub(crate) fn spawn(&self, peer: Peer) -> Server {
         match (peer, &self.plane) {
-            (Peer::Podzone, None) => self.spawn_library(Shape::Full, None).server,
+            (Peer::Podzone, None) => self.spawn_library(Shape::Full, &[]).server,
             (Peer::Podzone, Some(plane)) => {
                 let built = || PathBuf::from(env!("CARGO_BIN_EXE_podzone"));
                 self.spawn_follower(&self.podzone.clone().unwrap_or_else(built), plane)
@@ -144,23 +144,21 @@ impl Stage {
     }
 
     /// Starts a server that is made from the library, and waits until it is ready.
-    pub(crate) fn library(&self, shape: Shape, bufsize: Option<u16>) -> LibraryServer {
-        let mut library = self.spawn_library(shape, bufsize);
+    pub(crate) fn library(&self, shape: Shape, more: &[&str]) -> LibraryServer {
+        let mut library = self.spawn_library(shape, more);
         library.server.wait_until_it_speaks();
         library
     }
 
-    fn spawn_library(&self, shape: Shape, bufsize: Option<u16>) -> LibraryServer {
+    fn spawn_library(&self, shape: Shape, more: &[&str]) -> LibraryServer {
         let control = ports::free();
         let shape = clap::ValueEnum::to_possible_value(&shape).expect("a name").get_name().to_owned();
         let server = Server::spawn("podzone's library", self.core, |command, _, port| {
             command
                 .arg(this_program())
                 .args(["library", "--port", &port.to_string(), "--control", &control.to_string()])
-                .args(["--cluster-seed", &self.cluster_seed.to_string(), "--shape", &shape]);
-            if let Some(octets) = bufsize {
-                command.args(["--bufsize", &octets.to_string()]);
-            }
+                .args(["--cluster-seed", &self.cluster_seed.to_string(), "--shape", &shape])
+                .args(more);
         });
         LibraryServer { server, control: (Ipv4Addr::LOCALHOST, control).into() }
     }

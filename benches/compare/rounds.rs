@@ -88,7 +88,7 @@ impl Run {
             return;
         }
         let alone = self.arguments.measures_any(Alone::is_measured_by);
-        let alone = alone.then(|| Alone::start(&self.stage, self.client));
+        let alone = alone.then(|| Alone::start(&self.stage, self.client, self.arguments.measures(Part::Counts)));
         let mut targets = self.arguments.measures(Part::Targets).then(|| Targets::start(&self.stage));
         for number in 1..=self.arguments.rounds {
             println!("round {number}");
@@ -173,6 +173,10 @@ impl Run {
         if self.arguments.measures(Part::Size) {
             println!(" large and small cluster");
             alone.size(&mut self.sheet, &mix, self.folder.path(), rng);
+        }
+        if self.arguments.measures(Part::Counts) {
+            println!(" counts");
+            alone.counts(&mut self.sheet, &mix);
         }
         if self.arguments.measures(Part::Churn) {
             println!(" slice updates");

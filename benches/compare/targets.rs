@@ -30,7 +30,7 @@ struct Row {
 
 impl Targets {
     pub(crate) fn start(stage: &Stage) -> Self {
-        let library = stage.library(Shape::Targets, Some(PAYLOAD));
+        let library = stage.library(Shape::Targets, &["--bufsize", &PAYLOAD.to_string()]);
         let cluster = Cluster::generate(Shape::Targets, stage.cluster_seed);
         let mut services: Vec<_> = cluster.services.iter().collect();
         services.sort_by_key(|service| service.pods.len());
