@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 
 use podzone::answer::{Block, Client, Responder, Transport};
 use podzone::model::{
-    Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Event, Filter, Import, Kind, Labels as Metadata, Namespace,
-    Object, ObjectKey, Pod, Selector, Service, ServiceKind, ServicePort,
+    Endpoint, EndpointAddress, EndpointNames, EndpointPort, EndpointSlice, Event, Filter, Import, Kind,
+    Labels as Metadata, Namespace, Object, ObjectKey, Pod, PodNames, Selector, Service, ServiceKind, ServicePort,
+    Settings,
 };
 use podzone::zone::delta::service_records;
 use podzone::zone::name_servers::NameServers;
@@ -91,15 +92,24 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
     )
 }
 
+/// What a Service says of its names, by annotations.
+fn settings() -> impl Strategy<Value = Option<Box<Settings>>> {
+    let names = select(&[None, None, None, Some("ip"), Some("pod"), Some("both")][..]);
+    names.prop_map(|names| {
+        let annotations = names.map(|names| ("podzone.dev/endpoint-names", names));
+        Settings::read(annotations, &mut Vec::new())
+    })
+}
+
 fn service_of(kind: impl Strategy<Value = ServiceKind>) -> impl Strategy<Value = Service> {
-    (key(&SERVICES), metadata(), kind, proptest::collection::vec(port(), 0..3)).prop_map(
-        |(key, labels, kind, ports)| {
+    (key(&SERVICES), metadata(), kind, proptest::collection::vec(port(), 0..3), settings()).prop_map(
+        |(key, labels, kind, ports, settings)| {
             let port = |(name, protocol, port): (&str, &str, u16)| ServicePort {
                 name: name.into(),
                 protocol: protocol.into(),
                 port,
             };
-            Service { key, labels, kind, ports: ports.into_iter().map(port).collect(), has_selector: true }
+            Service { key, labels, kind, ports: ports.into_iter().map(port).collect(), has_selector: true, settings }
         },
     )
 }
@@ -391,9 +401,9 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let options = |namespaces: &[&str], endpoint_pod_names, pods, local: &[&str]| ViewOptions {
+        let options = |namespaces: &[&str], pod_names: bool, pods, local: &[&str]| ViewOptions {
             namespaces: namespaces.iter().map(|name| (*name).into()).collect(),
-            endpoint_pod_names,
+            endpoint_pod_names: if pod_names { vec![PodNames::default()] } else { Vec::new() },
             pods,
             local_addresses: local.iter().map(|text| text.parse().unwrap()).collect(),
             ..ViewOptions::new(["cluster.local", "in-addr.arpa"].map(|zone| Name::parse(zone).unwrap()).into()).unwrap()
@@ -404,6 +414,15 @@ impl Bench {
         let of_front = Filter { namespace_labels: selector(), ..Filter::default() };
         let blind = Filter { no_endpoints: true, ..Filter::default() };
         let zonal = ViewOptions { zonal: true, ignore_empty_service: true, ..options(&[], true, Pods::Disabled, &[]) };
+        let both = PodNames {
+            names: EndpointNames::Both,
+            namespaces: vec!["b".into()],
+            labels: Some(Selector::parse("tier=front").unwrap()),
+        };
+        let some = ViewOptions {
+            endpoint_pod_names: vec![both, PodNames { namespaces: vec!["a".into()], ..PodNames::default() }],
+            ..options(&[], false, Pods::Disabled, &["10.0.0.1"])
+        };
         let busy = ViewOptions { ignore_empty_service: true, ..options(&[], false, Pods::Disabled, &["10.0.0.1"]) };
         let views = [
             (options(&[], false, Pods::Insecure, &[]), Filter::default()),
@@ -411,10 +430,12 @@ impl Bench {
             (options(&["a"], true, Pods::Disabled, &["10.0.0.2"]), Filter::default()),
             (options(&[], false, Pods::Verified, &[]), front.clone()),
             (zonal, of_front),
+            (some.clone(), Filter::default()),
             (options(&[], false, Pods::Disabled, &["10.0.0.1"]), blind.clone()),
             (of_imports(options(&[], true, Pods::Verified, &["10.0.0.1"])), Filter::default()),
             (of_imports(options(&["a"], false, Pods::Disabled, &[])), front),
             (of_imports(busy), blind),
+            (of_imports(some), Filter::default()),
         ];
         let views: Vec<(Arc<View>, Filter)> =
             views.into_iter().map(|(options, filter)| (Arc::new(View::new(options, FIRST_SERIAL)), filter)).collect();
@@ -668,7 +689,7 @@ fn without_a_service_in_front_the_own_addresses_serve_the_zone() {
 #[test]
 fn without_service_imports_only_their_view_waits() {
     let mut bench = Bench::new();
-    let (mut source, [own, of_imports]) = (Source::default(), [0, 6]);
+    let (mut source, [own, of_imports]) = (Source::default(), [0, 7]);
     let state = |bench: &Bench, view: usize| {
         let content = bench.views[view].current();
         (content.is_synced(), content.is_unknown(), content.is_awaited())

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::transfers::Kept;
-use crate::config::{ApiLimits, Config, Kubernetes, Machine as _, PodMode, Source, ThisMachine};
-use crate::model::{Filter, Kind};
+use crate::config::{self, ApiLimits, Config, Kubernetes, Machine as _, PodMode, Source, ThisMachine};
+use crate::model::{EndpointNames, Filter, Kind, PodNames};
 use crate::zone::faults::{Fault, planted};
-use crate::zone::{CutFollower, Name, Pods, Publisher, View, ViewOptions, unix_now};
+use crate::zone::{CutFollower, Name, Pods, Publisher, View, ViewOptions, selectors, unix_now};
 
 /// A cluster that is followed once, and the views of it.
 pub(super) struct SourcePlan {
@@ -67,6 +67,9 @@ pub(super) enum PlanError {
     /// More views of one cluster than can be told apart.
     #[error("{0} views share one cluster, and {max} are the most", max = Filter::MAX)]
     TooManyViews(usize),
+    /// More selectors of Services than can be told apart.
+    #[error("the views of one cluster have {0} selectors in endpoint_pod_names, and {max} are the most", max = Filter::MAX)]
+    TooManySelectors(usize),
 }
 
 /// A view of a cluster, its directive, and who follows its cuts.
@@ -115,6 +118,10 @@ pub(super) fn plan(config: &Config) -> Result<Plan, PlanError> {
 fn source_plan(source: Source, limits: ApiLimits, group: Group<'_>) -> Result<SourcePlan, PlanError> {
     if group.len() > Filter::MAX {
         return Err(PlanError::TooManyViews(group.len()));
+    }
+    let selectors = selectors(group.iter().map(|grouped| grouped.view.options())).len();
+    if selectors > Filter::MAX {
+        return Err(PlanError::TooManySelectors(selectors));
     }
     let needs = |kind: Kind| match kind {
         Kind::Pod => group.iter().any(|Grouped { kubernetes, .. }| kubernetes.pods == PodMode::Verified),
@@ -177,7 +184,7 @@ fn options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions, Plan
     Ok(ViewOptions {
         ttl_secs: kubernetes.ttl_secs,
         namespaces: kubernetes.namespaces.iter().map(|name| name.as_str().into()).collect(),
-        endpoint_pod_names: kubernetes.endpoint_pod_names,
+        endpoint_pod_names: kubernetes.endpoint_pod_names.iter().map(pod_names).collect(),
         ignore_empty_service: kubernetes.ignore_empty_service,
         zonal: kubernetes.zonal,
         pods: match kubernetes.pods {
@@ -191,6 +198,12 @@ fn options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions, Plan
         local_addresses: if bind.is_empty() { own_addresses() } else { Vec::new() },
         ..nothing_said
     })
+}
+
+fn pod_names(line: &config::PodNames) -> PodNames {
+    let config::PodNames { both, namespaces, labels } = line;
+    let names = if *both { EndpointNames::Both } else { EndpointNames::Pod };
+    PodNames { names, namespaces: namespaces.iter().map(|name| name.as_str().into()).collect(), labels: labels.clone() }
 }
 
 /// The addresses of all interfaces but loopback ones; none where they cannot be read, as in CoreDNS.

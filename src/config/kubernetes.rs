@@ -8,7 +8,7 @@ use super::known::KUBERNETES_OPTIONS;
 use super::reader::{ONCE, Reader};
 use super::report::Report;
 use super::zone::{self, ZoneError};
-use super::{Kubernetes, PodMode, Source, TlsFiles, ZoneKey, duration, number};
+use super::{Kubernetes, PodMode, PodNames, Source, TlsFiles, ZoneKey, duration, number, pod_names};
 use crate::corefile::{Token, did_you_mean};
 use crate::model::Selector;
 
@@ -129,7 +129,7 @@ struct Options<'a> {
     namespace_labels: Option<(&'a Token, Selector)>,
     labels: Option<Selector>,
     pods: PodMode,
-    endpoint_pod_names: bool,
+    endpoint_pod_names: Vec<PodNames>,
     no_endpoints: Option<&'a Token>,
     ignore_empty_service: bool,
     zonal: Option<&'a Token>,
@@ -156,7 +156,9 @@ impl<'a> Options<'a> {
             return;
         }
         match (name, reader.remaining_args()) {
-            ("endpoint_pod_names", []) => self.endpoint_pod_names = true,
+            ("endpoint_pod_names", words) => {
+                pod_names::check(option, words, &mut self.endpoint_pod_names, reader, report)
+            }
             ("pods", [mode]) => self.check_pods(mode, reader, report),
             ("namespaces", names @ [_, ..]) => {
                 for name in names {
@@ -342,7 +344,7 @@ impl<'a> Options<'a> {
 }
 
 /// Reads the selector that `words` make, of which `what` tells in an error.
-fn check_selector(
+pub(super) fn check_selector(
     what: &str,
     first: &Token,
     words: &[Token],
@@ -378,10 +380,12 @@ fn warn_of_more(more: &[Token], report: &mut Report) {
     }
 }
 
-fn usage(option: &str) -> String {
+/// How an option is written.
+pub(super) fn usage(option: &str) -> String {
     let arguments = match option {
         "pods" => " disabled|insecure|verified",
         "namespaces" => " NAMESPACE...",
+        "endpoint_pod_names" => " [both] [namespaces NAMESPACE...] [labels SELECTOR]",
         "labels" | "namespace_labels" => " SELECTOR",
         "apiserver_qps" | "apiserver_burst" | "apiserver_max_inflight" => " NUMBER",
         "ttl" => " SECONDS",

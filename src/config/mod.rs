@@ -30,6 +30,7 @@ mod multisocket;
 mod nsid;
 mod number;
 mod plain;
+mod pod_names;
 mod prometheus;
 mod reader;
 mod ready;
@@ -49,6 +50,7 @@ pub use load::{Loaded, load, parse, parse_for, read_source};
 pub use log::COMMON_FORMAT;
 pub use machine::{Machine, ThisMachine};
 pub use multisocket::SOCKETS_MAX;
+pub use pod_names::PodNames;
 pub use zone::syntax_warning;
 
 use std::net::{IpAddr, SocketAddr};
@@ -454,8 +456,9 @@ pub struct Kubernetes {
     pub labels: Option<Selector>,
     /// `pods`
     pub pods: PodMode,
-    /// `endpoint_pod_names`: endpoints without a hostname are named after their pod.
-    pub endpoint_pod_names: bool,
+    /// `endpoint_pod_names`: how endpoints without a hostname are named. The first line that is about a Service counts;
+    /// where none is, they are named after their address.
+    pub endpoint_pod_names: Vec<PodNames>,
     /// `noendpoints`: no EndpointSlice is seen.
     pub no_endpoints: bool,
     /// `ignore empty_service`: Services with cluster IPs that have no ready endpoints do not exist.

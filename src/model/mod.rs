@@ -7,8 +7,10 @@ mod cluster;
 mod endpoints;
 mod event;
 mod interned;
+mod join;
 mod objects;
 mod selector;
+mod settings;
 
 pub use cluster::{Cluster, Dirty, Filter, Visibility};
 pub use endpoints::{AddressRef, Conditions, Endpoint, EndpointAddress, EndpointRef, Endpoints, EndpointsBuilder};
@@ -18,3 +20,4 @@ pub use objects::{
     ServicePort,
 };
 pub use selector::{Selector, SelectorError};
+pub use settings::{ANNOTATION_PREFIX, EndpointNames, PodNames, Settings};

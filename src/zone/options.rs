@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::name::{Name, is_at_or_below};
+use crate::model::PodNames;
 
 /// A view's options, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +20,9 @@ pub struct ViewOptions {
     pub ttl_secs: u32,
     /// Namespaces that are exposed; empty means all.
     pub namespaces: HashSet<Box<str>>,
-    /// Endpoints without a hostname are named after their pod.
-    pub endpoint_pod_names: bool,
+    /// How endpoints without a hostname are named: as the first line says that is about their Service; where none is,
+    /// after their address.
+    pub endpoint_pod_names: Vec<PodNames>,
     /// Services with cluster IPs that have no ready endpoints do not exist.
     pub ignore_empty_service: bool,
     /// Headless Services have names for the endpoints of each topology zone.
@@ -58,7 +60,7 @@ impl ViewOptions {
             primary,
             ttl_secs: Self::TTL_SECS_DEFAULT,
             namespaces: HashSet::new(),
-            endpoint_pod_names: false,
+            endpoint_pod_names: Vec::new(),
             ignore_empty_service: false,
             zonal: false,
             pods: Pods::Disabled,

@@ -16,11 +16,12 @@ use super::faults::{Fault, planted};
 use super::name::Labels;
 use super::name_servers::name_servers;
 use super::options::{Pods, ViewOptions};
+use super::rules::Rules;
 use super::schema::{For, Schema, service_key};
 use super::service::Service;
 use super::snapshot::Snapshot;
 use super::view::View;
-use crate::model::{Cluster, Dirty, Event, Filter, Kind, ObjectKey};
+use crate::model::{Cluster, Dirty, Event, Filter, Kind, ObjectKey, Selector};
 
 /// Who follows the publications of a view.
 pub type Follower = Box<dyn FnMut(&Delta) + Send>;
@@ -56,6 +57,7 @@ impl Publisher {
         looked_for.sort_unstable();
         looked_for.dedup();
         let mut cluster = Cluster::new(views.iter().map(|(_, filter)| filter.clone()).collect(), looked_for);
+        cluster = cluster.with_selectors(selectors(views.iter().map(|(view, _)| view.options())));
         if views.iter().any(|(view, _)| view.options().multicluster) {
             cluster = cluster.with_imports();
         }
@@ -271,7 +273,8 @@ impl Step<'_> {
         let new = match self.cluster.import(key, self.filter).filter(|_| is_named) {
             Some(import) => {
                 let slices = self.cluster.slices_of_import(key, self.filter);
-                let made_for = For { view: self.filter, options: self.options, is_named };
+                let rules = Rules::of(self.options, self.cluster, &key.namespace, Some(import));
+                let made_for = For { view: self.filter, options: self.options, is_named, rules };
                 schema.service(&labels, Some(import), slices, made_for, old.as_ref())
             }
             None => {
@@ -293,7 +296,8 @@ impl Step<'_> {
         let new = if is_named || points_back {
             let service = self.cluster.service(key, self.filter);
             let slices = self.cluster.slices_of(key, self.filter);
-            let made_for = For { view: self.filter, options: self.options, is_named };
+            let rules = Rules::of(self.options, self.cluster, &key.namespace, service);
+            let made_for = For { view: self.filter, options: self.options, is_named, rules };
             schema.service(&labels, service, slices, made_for, old.as_ref())
         } else {
             schema.forget(self.filter, &labels);
@@ -344,6 +348,17 @@ impl Step<'_> {
             self.delta.name_servers = Some(servers);
         }
     }
+}
+
+/// The selectors that views ask about Services, each once.
+pub fn selectors<'v>(options: impl Iterator<Item = &'v ViewOptions>) -> Vec<Selector> {
+    let mut selectors: Vec<Selector> = Vec::new();
+    for selector in options.flat_map(|options| &options.endpoint_pod_names).filter_map(|line| line.labels.as_ref()) {
+        if !selectors.contains(selector) {
+            selectors.push(selector.clone());
+        }
+    }
+    selectors
 }
 
 /// Which of the touched addresses have other names than before.

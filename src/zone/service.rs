@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::packed::{Item, NAMES, OWN, PLAIN, Packed, ROOT, Set, Target, label_hash};
+use super::packed::{Item, NAMES, OWN, PLAIN, Packed, ROOT, Set, label_hash};
 
 /// The most endpoints of a Service that is not in chunks.
 pub(super) const WHOLE_MAX: usize = 128;
@@ -198,16 +198,16 @@ impl Service {
         }
     }
 
-    /// The label with a hash under which an address stands.
+    /// The label with a hash that an address points back to.
     pub(super) fn label_of(&self, hash: NonZeroU32, address: IpAddr) -> Option<&[u8]> {
         let part = self.part(hash);
         let mut found = part.own().into_iter().chain(part.find_all(hash));
-        found.find(|item| label_hash(item.label) == hash && item.has_address(address)).map(|item| item.label)
+        found.find(|item| label_hash(item.label) == hash && item.is_pointed_from(address)).map(|item| item.label)
     }
 
-    /// Whether an address stands under a label.
+    /// Whether an address points back to a label.
     fn has(&self, hash: NonZeroU32, label: &[u8], address: IpAddr) -> bool {
-        self.item(hash, label).is_some_and(|(_, item)| item.has_address(address))
+        self.item(hash, label).is_some_and(|(_, item)| item.is_pointed_from(address))
     }
 
     /// Whether another version has the same memory in the place of a part, so that it need not be looked at.
@@ -220,7 +220,7 @@ impl Service {
         is_same && this.chunks.len() == other.chunks.len()
     }
 
-    /// The addresses with their labels' hashes that stand here and did not stand in `other`. What both share of a large
+    /// The addresses with the hashes of labels that they point back to, and did not in `other`. What both share of a large
     /// Service is not looked at.
     pub(super) fn beyond(&self, other: Option<&Self>) -> Vec<(IpAddr, NonZeroU32)> {
         let mut found = Vec::new();
@@ -228,8 +228,7 @@ impl Service {
             for item in part.items() {
                 let hash = label_hash(item.label);
                 let mut before = None;
-                for (_, target) in item.targets() {
-                    let Target::Address(address) = target else { continue };
+                for address in item.pointing() {
                     // One address under several lists of ports is one: they stand one after the other.
                     if before.replace(address) != Some(address)
                         && !other.is_some_and(|other| other.has(hash, item.label, address))
@@ -255,13 +254,17 @@ mod tests {
     use crate::model::{self, Endpoint, EndpointAddress, EndpointPort, EndpointSlice, ObjectKey, ServiceKind};
     use crate::zone::Name;
     use crate::zone::options::ViewOptions;
+    use crate::zone::rules::Rules;
     use crate::zone::schema::{For, Schema, service_key};
     use crate::zone::snapshot::Snapshot;
     use std::net::Ipv4Addr;
 
     fn options() -> ViewOptions {
         let zone = Name::parse("cluster.local").expect("a name");
-        ViewOptions { endpoint_pod_names: true, ..ViewOptions::new(vec![zone]).expect("a zone") }
+        ViewOptions {
+            endpoint_pod_names: vec![model::PodNames::default()],
+            ..ViewOptions::new(vec![zone]).expect("a zone")
+        }
     }
 
     /// Slices of a headless Service, each of these pods, given by numbers.
@@ -306,9 +309,11 @@ mod tests {
             kind: ServiceKind::Headless,
             ports: [].into(),
             has_selector: true,
+            settings: None,
         };
         let key = service_key("web", "a").expect("a key");
-        let made_for = For { view: 0, options: &options(), is_named: true };
+        let rules = Rules { names: model::EndpointNames::Pod };
+        let made_for = For { view: 0, options: &options(), is_named: true, rules };
         let packed = Schema::default().service(&key, Some(&object), slices.iter(), made_for, old);
         packed.expect("it has endpoints")
     }

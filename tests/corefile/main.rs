@@ -29,7 +29,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use podzone::config::{self, ApiLimits, COMMON_FORMAT, Config, Forward, LogClasses, Machine, Monitor, Multisocket};
-use podzone::config::{PodMode, Policy, RequiredCodes, ServerBlock, Source, Timeouts, Transfer, TransferTo, Tsig};
+use podzone::config::{
+    PodMode, PodNames, Policy, RequiredCodes, ServerBlock, Source, Timeouts, Transfer, TransferTo, Tsig,
+};
 use podzone::corefile::Files;
 use proptest::prelude::*;
 
@@ -236,8 +238,18 @@ fn summary(config: &Config) -> String {
             if view.pods != PodMode::Disabled {
                 writeln!(text, "    pods {:?}", view.pods).unwrap();
             }
+            for PodNames { both, namespaces, labels } in &view.endpoint_pod_names {
+                write!(text, "    endpoint_pod_names").unwrap();
+                if *both {
+                    write!(text, " both").unwrap();
+                }
+                if !namespaces.is_empty() {
+                    write!(text, " namespaces {}", namespaces.join(" ")).unwrap();
+                }
+                let labels = labels.as_ref().map(|labels| format!(" labels {labels}"));
+                writeln!(text, "{}", labels.unwrap_or_default()).unwrap();
+            }
             let switches = [
-                ("endpoint_pod_names", view.endpoint_pod_names),
                 ("noendpoints", view.no_endpoints),
                 ("ignore empty_service", view.ignore_empty_service),
                 ("zonal", view.zonal),
@@ -406,7 +418,7 @@ fn example_is_sound() {
     assert_eq!(loaded.warnings, []);
     let view = loaded.config.blocks[0].kubernetes.as_ref().expect("a view");
     assert_eq!(view.source, Source::Manifests("deploy/sample".into()));
-    assert!(view.endpoint_pod_names);
+    assert_eq!(view.endpoint_pod_names, [PodNames::default()]);
     assert!(loaded.config.blocks[0].keys.iter().all(|key| key.port == 1053));
 }
 

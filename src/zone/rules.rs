@@ -1,0 +1,27 @@
+//! How the names of one Service are made: what it says itself, in the place of what its view says.
+
+use super::faults::{Fault, planted};
+use super::options::ViewOptions;
+use crate::model::{Cluster, EndpointNames, Service};
+
+/// See the module.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Rules {
+    /// What endpoints without a hostname are named after.
+    pub(super) names: EndpointNames,
+}
+
+impl Rules {
+    /// Those of a Service in a namespace; it need not exist.
+    pub(super) fn of(options: &ViewOptions, cluster: &Cluster, namespace: &str, service: Option<&Service>) -> Self {
+        let said = service.and_then(|service| service.settings.as_deref());
+        let line = options.endpoint_pod_names.iter().find(|line| {
+            let is_within = line.namespaces.is_empty() || line.namespaces.iter().any(|name| **name == *namespace);
+            let is_selected = |selector| service.is_some_and(|service| cluster.is_selected(service, selector));
+            is_within && line.labels.as_ref().is_none_or(is_selected)
+        });
+        let names = said.and_then(|said| said.endpoint_names).or_else(|| Some(line?.names)).unwrap_or_default();
+        let inverted = || if names == EndpointNames::Ip { EndpointNames::Pod } else { EndpointNames::Ip };
+        Self { names: if planted(Fault::PodNamesInverted) { inverted() } else { names } }
+    }
+}
