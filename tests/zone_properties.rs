@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 use podzone::answer::{Block, Client, Responder, Transport};
 use podzone::model::{
     Endpoint, EndpointAddress, EndpointNames, EndpointPort, EndpointSlice, Event, Filter, Import, Kind,
-    Labels as Metadata, Namespace, Object, ObjectKey, Pod, PodNames, Selector, Service, ServiceKind, ServicePort,
-    Settings,
+    Labels as Metadata, Namespace, Object, ObjectKey, Pod, PodNameForm, PodNames, Selector, Service, ServiceKind,
+    ServicePort, Settings,
 };
 use podzone::zone::delta::service_records;
 use podzone::zone::name_servers::NameServers;
@@ -95,9 +95,11 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
 /// What a Service says of its names, by annotations.
 fn settings() -> impl Strategy<Value = Option<Box<Settings>>> {
     let names = select(&[None, None, None, Some("ip"), Some("pod"), Some("both")][..]);
-    names.prop_map(|names| {
-        let annotations = names.map(|names| ("podzone.dev/endpoint-names", names));
-        Settings::read(annotations, &mut Vec::new())
+    let form = select(&[None, Some("coredns"), Some("kubelet")][..]);
+    (names, form).prop_map(|(names, form)| {
+        let annotations = [("podzone.dev/endpoint-names", names), ("podzone.dev/pod-name-form", form)];
+        let given = annotations.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        Settings::read(given, &mut Vec::new())
     })
 }
 
@@ -416,6 +418,7 @@ impl Bench {
         let zonal = ViewOptions { zonal: true, ignore_empty_service: true, ..options(&[], true, Pods::Disabled, &[]) };
         let both = PodNames {
             names: EndpointNames::Both,
+            form: PodNameForm::Kubelet,
             namespaces: vec!["b".into()],
             labels: Some(Selector::parse("tier=front").unwrap()),
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::transfers::Kept;
 use crate::config::{self, ApiLimits, Config, Kubernetes, Machine as _, PodMode, Source, ThisMachine};
-use crate::model::{EndpointNames, Filter, Kind, PodNames};
+use crate::model::{EndpointNames, Filter, Kind, PodNameForm, PodNames};
 use crate::zone::faults::{Fault, planted};
 use crate::zone::{CutFollower, Name, Pods, Publisher, View, ViewOptions, selectors, unix_now};
 
@@ -201,9 +201,11 @@ fn options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions, Plan
 }
 
 fn pod_names(line: &config::PodNames) -> PodNames {
-    let config::PodNames { both, namespaces, labels } = line;
+    let config::PodNames { both, kubelet, namespaces, labels } = line;
     let names = if *both { EndpointNames::Both } else { EndpointNames::Pod };
-    PodNames { names, namespaces: namespaces.iter().map(|name| name.as_str().into()).collect(), labels: labels.clone() }
+    let form = if *kubelet { PodNameForm::Kubelet } else { PodNameForm::CoreDns };
+    let namespaces = namespaces.iter().map(|name| name.as_str().into()).collect();
+    PodNames { names, form, namespaces, labels: labels.clone() }
 }
 
 /// The addresses of all interfaces but loopback ones; none where they cannot be read, as in CoreDNS.

@@ -385,7 +385,7 @@ pub(super) fn usage(option: &str) -> String {
     let arguments = match option {
         "pods" => " disabled|insecure|verified",
         "namespaces" => " NAMESPACE...",
-        "endpoint_pod_names" => " [both] [namespaces NAMESPACE...] [labels SELECTOR]",
+        "endpoint_pod_names" => " [both] [kubelet] [namespaces NAMESPACE...] [labels SELECTOR]",
         "labels" | "namespace_labels" => " SELECTOR",
         "apiserver_qps" | "apiserver_burst" | "apiserver_max_inflight" => " NUMBER",
         "ttl" => " SECONDS",

@@ -1,4 +1,4 @@
-//! `endpoint_pod_names [both] [namespaces NAMESPACE...] [labels SELECTOR]`. The bare word is CoreDNS's.
+//! `endpoint_pod_names [both] [kubelet] [namespaces NAMESPACE...] [labels SELECTOR]`. The bare word is CoreDNS's.
 
 use super::kubernetes::{check_selector, usage};
 use super::reader::Reader;
@@ -11,6 +11,8 @@ use crate::model::Selector;
 pub struct PodNames {
     /// `both`: the names that they have otherwise resolve too.
     pub both: bool,
+    /// `kubelet`: names are cut as kubelet cuts them, and may have dots.
+    pub kubelet: bool,
     /// `namespaces`: those of the Services; empty means all.
     pub namespaces: Vec<String>,
     /// `labels`: what selects the Services.
@@ -25,8 +27,8 @@ impl PodNames {
 
 /// What follows a word, if it stands first. One that wants others behind it is none without them.
 fn after<'w>(words: &'w [Token], name: &str) -> Option<&'w [Token]> {
-    let (first, more) = words.split_first().filter(|(first, _)| first.text == name)?;
-    Some(more).filter(|_| first.text == "both" || !more.is_empty())
+    let (_, more) = words.split_first().filter(|(first, _)| first.text == name)?;
+    Some(more).filter(|_| matches!(name, "both" | "kubelet") || !more.is_empty())
 }
 
 /// Reads what follows the option's name, and adds it to the lines before it.
@@ -41,6 +43,9 @@ pub(super) fn check(
     let mut rest = words;
     if let Some(more) = after(rest, "both") {
         (line.both, rest) = (true, more);
+    }
+    if let Some(more) = after(rest, "kubelet") {
+        (line.kubelet, rest) = (true, more);
     }
     if let Some(more) = after(rest, "namespaces") {
         let count = more.iter().position(|word| word.text == "labels").unwrap_or(more.len());

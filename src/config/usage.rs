@@ -58,7 +58,7 @@ const FORMS: &[(&str, &[&str])] = &[
             "namespace_labels SELECTOR",
             "labels SELECTOR",
             "pods disabled|insecure|verified",
-            "endpoint_pod_names [both] [namespaces NAMESPACE...] [labels SELECTOR]",
+            "endpoint_pod_names [both] [kubelet] [namespaces NAMESPACE...] [labels SELECTOR]",
             "ttl SECONDS, 0 to 3600",
             "noendpoints",
             "fallthrough [ZONE]...",

@@ -10,6 +10,8 @@ pub const ANNOTATION_PREFIX: &str = "podzone.dev/";
 pub struct Settings {
     /// `endpoint-names`: how its endpoints without a hostname are named.
     pub endpoint_names: Option<EndpointNames>,
+    /// `pod-name-form`: how a pod's name is made a name in DNS.
+    pub pod_name_form: Option<PodNameForm>,
     /// Which of the selectors that the cluster was made with select it: bit `i` stands for selector `i`. Not an
     /// annotation: a cluster sets it, and keeps it only where it is not zero.
     pub(super) selected: u64,
@@ -27,11 +29,24 @@ pub enum EndpointNames {
     Both,
 }
 
+/// How a pod's name is made a name in DNS, where an endpoint is named after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum PodNameForm {
+    /// As CoreDNS has it: a name of more than 63 characters is none, and one with dots leads nowhere.
+    #[default]
+    CoreDns,
+    /// As kubelet makes it the pod's own hostname: cut to 63 characters, without the dashes and dots that it ends in then.
+    /// One with dots is a name of several labels.
+    Kubelet,
+}
+
 /// A line of `endpoint_pod_names`: how the endpoints of some Services are named.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PodNames {
     /// How.
     pub names: EndpointNames,
+    /// And in which form.
+    pub form: PodNameForm,
     /// The Services' namespaces; empty means all.
     pub namespaces: Vec<Box<str>>,
     /// What selects the Services, by their labels; `None` selects all.
@@ -41,16 +56,23 @@ pub struct PodNames {
 impl Default for PodNames {
     /// The bare word: all endpoints are named after their pods.
     fn default() -> Self {
-        Self { names: EndpointNames::Pod, namespaces: Vec::new(), labels: None }
+        Self { names: EndpointNames::Pod, form: PodNameForm::CoreDns, namespaces: Vec::new(), labels: None }
     }
 }
 
 /// The annotations, and what reads the value of each.
-const ANNOTATIONS: &[(&str, Reader)] = &[("endpoint-names", |settings, value| {
-    let names = [("ip", EndpointNames::Ip), ("pod", EndpointNames::Pod), ("both", EndpointNames::Both)];
-    settings.endpoint_names = Some(one_of(value, &names)?);
-    Ok(())
-})];
+const ANNOTATIONS: &[(&str, Reader)] = &[
+    ("endpoint-names", |settings, value| {
+        let names = [("ip", EndpointNames::Ip), ("pod", EndpointNames::Pod), ("both", EndpointNames::Both)];
+        settings.endpoint_names = Some(one_of(value, &names)?);
+        Ok(())
+    }),
+    ("pod-name-form", |settings, value| {
+        let forms = [("coredns", PodNameForm::CoreDns), ("kubelet", PodNameForm::Kubelet)];
+        settings.pod_name_form = Some(one_of(value, &forms)?);
+        Ok(())
+    }),
+];
 
 /// Reads a value, or says what values there are.
 type Reader = fn(&mut Settings, &str) -> Result<(), String>;

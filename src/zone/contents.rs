@@ -84,9 +84,6 @@ impl ZoneFilter {
     /// Writes a record's owner; `false` if it is none of the zone's, or cannot be written (RFC 1035 section 2.3.4).
     pub fn owner(&self, record: &Record, owner: &mut Vec<u8>) -> bool {
         owner.clear();
-        if !self.is_name(record.owner.as_wire()) {
-            return false;
-        }
         match &record.data {
             Data::Ptr { address, .. } => push_reverse_name(owner, *address),
             _ => {
@@ -103,25 +100,6 @@ impl ZoneFilter {
             && beyond <= NAME_OCTETS_MAX
             && is_at_or_below(owner, self.zone.as_wire())
             && !self.nested.iter().any(|nested| is_at_or_below(owner, nested.as_wire()))
-    }
-}
-
-impl ZoneFilter {
-    /// Whether labels are a name: what a dotted pod name makes of an endpoint is none, since two labels before a Service
-    /// are a port and a protocol; or, of a Service of many clusters, an endpoint and its cluster.
-    fn is_name(&self, labels: &[u8]) -> bool {
-        let starts: Vec<usize> = suffixes(labels).collect();
-        let begins_with_underscore = |index: usize| labels.get(starts[index] + 1) == Some(&b'_');
-        match starts.len() {
-            0..=4 => true,
-            5 => match [0, 1].map(begins_with_underscore) {
-                [true, true] => true,
-                [false, false] => self.is_multicluster,
-                _ => false,
-            },
-            // Those of topology zones.
-            more => !self.is_multicluster && begins_with_underscore(more - 4),
-        }
     }
 }
 

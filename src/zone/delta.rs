@@ -178,7 +178,7 @@ pub(super) fn service_portion(service: &Service, index: usize) -> Option<Vec<Rec
         return Some(records);
     }
     let items = service.items_of_part(index - zones.len())?;
-    for label in items.map(|item| item.label).filter(|label| !label.is_empty()) {
+    for label in items.map(|item| item.label).filter(|label| !label.is_empty() && service.is_name(label)) {
         select([label, &own].concat(), Below::Endpoint(label));
     }
     Some(records)

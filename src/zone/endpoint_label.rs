@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use super::faults::{Fault, planted};
 use super::name::{LABEL_OCTETS_MAX, Labels, NAME_OCTETS_MAX, push_labels, suffixes};
 use super::options::ViewOptions;
+use super::packed::{CLUSTERS, DOTTED};
 use super::rules::Rules;
-use crate::model::{AddressRef, EndpointNames, EndpointRef, EndpointSlice};
+use crate::model::{AddressRef, EndpointNames, EndpointRef, EndpointSlice, PodNameForm};
 
 /// What decides how endpoints of a Service are named.
 #[derive(Clone, Copy)]
@@ -33,6 +34,12 @@ impl Naming {
         let zone = options.zones.iter().map(|zone| zone.as_wire().len()).max().unwrap_or_default();
         let room = NAME_OCTETS_MAX.saturating_sub(key.as_wire().len() + b"\x03svc".len() + zone);
         Self { rules, is_multicluster: options.multicluster, room }
+    }
+
+    /// What sets the Service apart from others.
+    pub(super) fn traits(&self) -> u8 {
+        let dotted = if self.rules.form == PodNameForm::Kubelet { DOTTED } else { 0 };
+        dotted | if self.is_multicluster { CLUSTERS } else { 0 }
     }
 
     /// Appends what an endpoint's name has before that of its Service: its label, and below an import its cluster's id.
@@ -101,17 +108,29 @@ pub(super) fn push_endpoint_label(
     push_own_label(labels, endpoint, rules).is_some() || push_dashed(labels, address)
 }
 
-/// Appends the label of an endpoint that is not its address. A pod's name of more than 63 characters is no label
-/// (plugin/kubernetes/object/endpoint.go).
+/// Appends the label of an endpoint that is not its address; labels, of a pod's name with dots.
 fn push_own_label(labels: &mut Vec<u8>, endpoint: &EndpointRef<'_>, rules: Rules) -> Option<After> {
     let hostname = endpoint.hostname.filter(|_| !planted(Fault::HostnameIgnored));
     if hostname.is_some_and(|hostname| push_labels(labels, hostname)) {
         return Some(After::Hostname);
     }
-    let limit = if planted(Fault::PodNameOf63Refused) { LABEL_OCTETS_MAX - 1 } else { LABEL_OCTETS_MAX };
-    let is_label = |name: &[u8]| name.len() <= limit && name.iter().all(is_name_octet);
-    let pod = endpoint.target_name.filter(|name| rules.names != EndpointNames::Ip && is_label(name));
+    let pod = endpoint.target_name.filter(|_| rules.names != EndpointNames::Ip);
+    let pod = pod.and_then(|pod| in_form(pod, rules.form)).filter(|pod| pod.iter().all(is_name_octet));
     pod.is_some_and(|pod| push_labels(labels, pod)).then_some(After::Pod)
+}
+
+/// The name of a pod as a name in DNS: of more than 63 characters it is none (plugin/kubernetes/object/endpoint.go), or is
+/// cut as kubelet cuts it (pkg/kubelet/kubelet_pods.go, func truncatePodHostnameIfNeeded).
+fn in_form(pod: &[u8], form: PodNameForm) -> Option<&[u8]> {
+    let limit = if planted(Fault::PodNameOf63Refused) { LABEL_OCTETS_MAX - 1 } else { LABEL_OCTETS_MAX };
+    if pod.len() <= limit {
+        return Some(pod);
+    }
+    let mut cut = pod.get(..LABEL_OCTETS_MAX).filter(|_| form == PodNameForm::Kubelet)?;
+    while let [rest @ .., b'-' | b'.'] = cut {
+        cut = rest;
+    }
+    Some(cut)
 }
 
 /// Whether an octet stands for itself in a name's text, so that what is asked for can equal what is served.

@@ -159,6 +159,7 @@ impl Sets {
 pub(super) struct Parts<'a> {
     pub(super) key: &'a [u8],
     pub(super) flags: u8,
+    pub(super) traits: u8,
     pub(super) lists: &'a [List],
     pub(super) sets: &'a Sets,
     /// The labels of all members.
@@ -174,6 +175,7 @@ pub(super) fn pack(octets: &mut Vec<u8>, parts: &Parts<'_>) -> Packed {
     octets.resize(HEAD_OCTETS, 0);
     octets[0] = parts.key.len() as u8;
     octets[1] = parts.flags;
+    octets[7] = parts.traits;
     octets.extend_from_slice(parts.key);
     let mut packer = Packer { octets, parts };
     packer.addresses();

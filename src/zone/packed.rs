@@ -54,6 +54,11 @@ pub(super) const ASIDE: u8 = 1;
 /// A mark: the address does not point back to the name.
 pub(super) const NO_PTR: u8 = 2;
 
+/// A trait of a Service: names of several labels before its own are endpoints' names.
+pub(super) const DOTTED: u8 = 1;
+/// A trait: two labels that are no port and protocol are an endpoint and its cluster.
+pub(super) const CLUSTERS: u8 = 2;
+
 /// See the module.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Packed(pub(super) Arc<[u8]>);
@@ -152,6 +157,11 @@ impl Packed {
 
     fn flags(&self) -> u8 {
         self.0.get(1).copied().unwrap_or_default()
+    }
+
+    /// Whether one of these traits is the Service's.
+    pub(super) fn has_trait(&self, traits: u8) -> bool {
+        self.0.get(7).is_some_and(|of| of & traits != 0)
     }
 
     /// Whether all of these flags are set.

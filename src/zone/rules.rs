@@ -2,13 +2,15 @@
 
 use super::faults::{Fault, planted};
 use super::options::ViewOptions;
-use crate::model::{Cluster, EndpointNames, Service};
+use crate::model::{Cluster, EndpointNames, PodNameForm, Service};
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Rules {
     /// What endpoints without a hostname are named after.
     pub(super) names: EndpointNames,
+    /// How a pod's name is made theirs.
+    pub(super) form: PodNameForm,
 }
 
 impl Rules {
@@ -22,6 +24,7 @@ impl Rules {
         });
         let names = said.and_then(|said| said.endpoint_names).or_else(|| Some(line?.names)).unwrap_or_default();
         let inverted = || if names == EndpointNames::Ip { EndpointNames::Pod } else { EndpointNames::Ip };
-        Self { names: if planted(Fault::PodNamesInverted) { inverted() } else { names } }
+        let form = said.and_then(|said| said.pod_name_form).or_else(|| Some(line?.form)).unwrap_or_default();
+        Self { names: if planted(Fault::PodNamesInverted) { inverted() } else { names }, form }
     }
 }

@@ -72,7 +72,7 @@ impl Schema {
             let flags = self.begin(service, is_named, options);
             self.collect(&parts, naming, flags);
             if self.endpoints.len() <= WHOLE_MAX {
-                return self.whole(key, options, flags);
+                return self.whole(key, options, flags, naming);
             }
         }
         let flags = self.begin(service, is_named, options);
@@ -80,7 +80,7 @@ impl Schema {
         prints.renew((flags, rules), &parts, |part| self.print(part, naming, flags));
         if prints.members() <= WHOLE_MAX {
             self.collect(&parts, naming, flags);
-            return self.whole(key, options, flags);
+            return self.whole(key, options, flags, naming);
         }
         let service = self.chunked(key, flags, &prints, &parts, naming, old);
         self.prints.keep(view, key, prints);
@@ -117,7 +117,7 @@ impl Schema {
     }
 
     /// A Service whose members are all collected.
-    fn whole(&mut self, key: &Labels, options: &ViewOptions, mut flags: u8) -> Option<Service> {
+    fn whole(&mut self, key: &Labels, options: &ViewOptions, mut flags: u8, naming: Naming) -> Option<Service> {
         if flags == NAMES && (!self.endpoints.is_empty() || planted(Fault::EmptyHeadlessExists)) {
             flags |= ROOT;
         }
@@ -134,7 +134,8 @@ impl Schema {
         let selected = if flags & OWN == 0 { &self.endpoints } else { &self.own };
         let sets = Sets::new(&self.lists, &self.count_addresses(selected));
         let Self { lists, labels, own, endpoints, octets, .. } = self;
-        let parts = Parts { key: key.as_wire(), flags, lists, sets: &sets, labels, own, endpoints };
+        let traits = naming.traits();
+        let parts = Parts { key: key.as_wire(), flags, traits, lists, sets: &sets, labels, own, endpoints };
         Some(Service::Whole(pack(octets, &parts)))
     }
 
@@ -151,6 +152,7 @@ impl Schema {
         if flags == NAMES {
             flags |= ROOT;
         }
+        let traits = naming.traits();
         let own_lists = self.lists.len();
         let mut of_slices: Vec<u16> = Vec::with_capacity(slices.len());
         for (slice, print) in slices.iter().zip(prints.iter()) {
@@ -166,7 +168,7 @@ impl Schema {
             }
         }
         let sets = Sets::new(&self.lists, &addresses);
-        let plan = ChunkPlan::new(prints, &(&self.lists, flags), old);
+        let plan = ChunkPlan::new(prints, &(&self.lists, flags, traits), old);
         for (index, (slice, print)) in slices.iter().zip(prints.iter()).enumerate() {
             if print.is_wanted(&plan) {
                 let list = of_slices[index];
@@ -183,7 +185,7 @@ impl Schema {
             }
         }
         let Self { lists, labels, own, endpoints, octets, .. } = self;
-        let parts = Parts { key: key.as_wire(), flags, lists, sets: &sets, labels, own, endpoints: &[] };
+        let parts = Parts { key: key.as_wire(), flags, traits, lists, sets: &sets, labels, own, endpoints: &[] };
         plan.pack(&parts, endpoints, octets)
     }
 

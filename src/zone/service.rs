@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::packed::{Item, NAMES, OWN, PLAIN, Packed, ROOT, Set, label_hash};
+use super::name::suffixes;
+use super::packed::{CLUSTERS, DOTTED, Item, NAMES, OWN, PLAIN, Packed, ROOT, Set, label_hash};
 
 /// The most endpoints of a Service that is not in chunks.
 pub(super) const WHOLE_MAX: usize = 128;
@@ -179,6 +180,24 @@ impl Service {
         self.head().has(NAMES).then(|| self.item(label_hash(label), label)).flatten()
     }
 
+    /// Whether several labels are the name of an endpoint, as a pod's name with dots is, and not of a port.
+    pub fn is_dotted(&self, labels: &[u8]) -> bool {
+        self.head().has_trait(DOTTED) && self.endpoint(labels).is_some()
+    }
+
+    /// Whether what is asked for below the Service can be these labels of an endpoint. Two labels are a port and its
+    /// protocol, or, of a Service of many clusters, an endpoint and its cluster; or else a pod's name with dots, which is
+    /// not answered unless that is wanted.
+    pub(super) fn is_name(&self, labels: &[u8]) -> bool {
+        let has_underscore = || suffixes(labels).any(|at| labels.get(at + 1) == Some(&b'_'));
+        match suffixes(labels).count() {
+            0 | 1 => true,
+            _ if self.head().has_trait(DOTTED) => true,
+            2 => self.head().has_trait(CLUSTERS) && !has_underscore(),
+            _ => false,
+        }
+    }
+
     /// The item of a label, whether or not it is a name.
     fn item(&self, hash: NonZeroU32, label: &[u8]) -> Option<(&Packed, Item<'_>)> {
         let part = self.part(hash);
@@ -312,7 +331,7 @@ mod tests {
             settings: None,
         };
         let key = service_key("web", "a").expect("a key");
-        let rules = Rules { names: model::EndpointNames::Pod };
+        let rules = Rules { names: model::EndpointNames::Pod, ..Rules::default() };
         let made_for = For { view: 0, options: &options(), is_named: true, rules };
         let packed = Schema::default().service(&key, Some(&object), slices.iter(), made_for, old);
         packed.expect("it has endpoints")

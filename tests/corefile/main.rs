@@ -238,10 +238,13 @@ fn summary(config: &Config) -> String {
             if view.pods != PodMode::Disabled {
                 writeln!(text, "    pods {:?}", view.pods).unwrap();
             }
-            for PodNames { both, namespaces, labels } in &view.endpoint_pod_names {
+            for PodNames { both, kubelet, namespaces, labels } in &view.endpoint_pod_names {
                 write!(text, "    endpoint_pod_names").unwrap();
                 if *both {
                     write!(text, " both").unwrap();
+                }
+                if *kubelet {
+                    write!(text, " kubelet").unwrap();
                 }
                 if !namespaces.is_empty() {
                     write!(text, " namespaces {}", namespaces.join(" ")).unwrap();

@@ -56,8 +56,9 @@ pub fn answer(server: SocketAddr, line: &str) -> Vec<String> {
     }
     let shown = words(&tcp);
     if !udp.truncated() {
-        assert_eq!(words(&udp), shown, "{line}: over UDP (left) and over TCP");
-        return shown;
+        // Where something changes meanwhile, that is no failure yet.
+        let over_udp = words(&udp);
+        return if over_udp == shown { shown } else { vec![format!("over UDP {over_udp:?}, over TCP {shown:?}")] };
     }
     let limit = query.edns.as_ref().map_or(512, |edns| edns.payload.max(512));
     assert!(udp.size <= limit.into(), "{line}: {} bytes", udp.size);
