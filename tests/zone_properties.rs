@@ -27,7 +27,7 @@ use podzone::model::{
 use podzone::zone::delta::service_records;
 use podzone::zone::name_servers::NameServers;
 use podzone::zone::{
-    Data, Delta, Labels, Name, Pods, Publisher, Record, Replaced, Service as Packed, Snapshot, View, ViewOptions,
+    Data, Delta, Labels, Name, Names, Pods, Publisher, Record, Replaced, Service as Packed, Snapshot, View, ViewOptions,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -96,8 +96,10 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
 fn settings() -> impl Strategy<Value = Option<Box<Settings>>> {
     let names = select(&[None, None, None, Some("ip"), Some("pod"), Some("both")][..]);
     let form = select(&[None, Some("coredns"), Some("kubelet")][..]);
-    (names, form).prop_map(|(names, form)| {
-        let annotations = [("podzone.dev/endpoint-names", names), ("podzone.dev/pod-name-form", form)];
+    let ttl = select(&[None, None, Some("1"), Some("60")][..]);
+    (names, form, ttl).prop_map(|(names, form, ttl)| {
+        let annotations =
+            [("podzone.dev/endpoint-names", names), ("podzone.dev/pod-name-form", form), ("podzone.dev/ttl", ttl)];
         let given = annotations.into_iter().filter_map(|(key, value)| Some((key, value?)));
         Settings::read(given, &mut Vec::new())
     })
@@ -320,7 +322,7 @@ impl Source {
 #[derive(Default, PartialEq, Debug)]
 struct Content {
     services: BTreeMap<Labels, Packed>,
-    pointers: BTreeMap<IpAddr, Box<[Labels]>>,
+    pointers: BTreeMap<IpAddr, Names>,
     pods: BTreeMap<(IpAddr, Labels), i64>,
     namespaces: BTreeSet<Labels>,
     name_servers: Arc<NameServers>,
@@ -365,13 +367,16 @@ impl Content {
 
     /// Every record, each once.
     fn records(&self) -> Vec<Record> {
-        let pointer = |address: &IpAddr, target: &Labels| Record {
+        let pointer = |address: &IpAddr, ttl_secs: Option<u32>, target: &Labels| Record {
             owner: Labels::default(),
+            ttl_secs,
             data: Data::Ptr { address: *address, target: target.clone() },
         };
         let services = self.services.values().flat_map(service_records);
-        let pointers =
-            self.pointers.iter().flat_map(|(address, names)| names.iter().map(|name| pointer(address, name)));
+        let pointers = self
+            .pointers
+            .iter()
+            .flat_map(|(address, names)| names.iter().map(|name| pointer(address, names.ttl_secs, name)));
         services.chain(pointers).collect()
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn answer(
                 Some(Some((service, Some(below)))) => {
                     let writer = Writer {
                         message,
-                        ttl_secs: view.options().ttl_secs,
+                        ttl_secs: service.ttl_secs().unwrap_or_else(|| view.options().ttl_secs),
                         zone: zone.as_wire(),
                         service,
                         service_at: key_at,
@@ -177,12 +177,13 @@ fn pointers(asked: &Asked<'_>, name: &Folded, message: &mut Message<'_>) -> Opti
     let address = reverse_address(name)?;
     let options = asked.view.options();
     let mut is_known = false;
+    let ttl = asked.content.pointers_ttl_secs(address).unwrap_or(options.ttl_secs);
     asked.content.pointers(address, |pointed| {
         is_known = true;
         let parts = [pointed.label, pointed.key, b"\x03svc", options.primary.as_wire()];
         // A name that is too long is none, see Name::join.
         if parts.iter().map(|part| part.len()).sum::<usize>() <= NAME_OCTETS_MAX {
-            message.record(Section::Answer, Owner::QUESTION, rtype::PTR, options.ttl_secs, |message| {
+            message.record(Section::Answer, Owner::QUESTION, rtype::PTR, ttl, |message| {
                 parts.iter().for_each(|part| message.octets(part));
             });
         }

@@ -183,6 +183,7 @@ fn options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions, Plan
     let nothing_said = ViewOptions::new(zones).ok_or_else(|| PlanError::Zone(String::new()))?;
     Ok(ViewOptions {
         ttl_secs: kubernetes.ttl_secs,
+        negative_ttl_secs: kubernetes.negative_ttl_secs,
         namespaces: kubernetes.namespaces.iter().map(|name| name.as_str().into()).collect(),
         endpoint_pod_names: kubernetes.endpoint_pod_names.iter().map(pod_names).collect(),
         ignore_empty_service: kubernetes.ignore_empty_service,

@@ -55,6 +55,7 @@ fn check_stanza(reader: &mut Reader<'_>, keys: &[ZoneKey], report: &mut Report) 
         ignore_empty_service: options.ignore_empty_service,
         zonal: options.zonal.is_some(),
         ttl_secs: options.ttl_secs.unwrap_or(TTL_SECS_DEFAULT),
+        negative_ttl_secs: options.negative_ttl_secs,
         fallthrough: options.fallthrough,
         startup_timeout: options.startup_timeout.unwrap_or(STARTUP_TIMEOUT_DEFAULT),
     }
@@ -134,6 +135,7 @@ struct Options<'a> {
     ignore_empty_service: bool,
     zonal: Option<&'a Token>,
     ttl_secs: Option<u32>,
+    negative_ttl_secs: Option<u32>,
     fallthrough: Vec<String>,
     /// The zones of the last line, each with the word that it came from.
     multicluster: Vec<(&'a Token, String)>,
@@ -194,8 +196,11 @@ impl<'a> Options<'a> {
                 }
             }
             ("ttl", [secs, more @ ..]) => {
-                self.check_ttl(secs, reader, report);
+                self.ttl_secs = check_ttl(name, secs, reader, report).or(self.ttl_secs);
                 warn_of_more(more, report);
+            }
+            ("negative_ttl", [secs]) => {
+                self.negative_ttl_secs = check_ttl(name, secs, reader, report).or(self.negative_ttl_secs);
             }
             ("fallthrough", words) => self.check_fallthrough(words, reader, report),
             ("multicluster", words) => self.check_multicluster(option, words, reader, report),
@@ -284,17 +289,6 @@ impl<'a> Options<'a> {
         };
     }
 
-    fn check_ttl(&mut self, secs: &Token, reader: &Reader<'_>, report: &mut Report) {
-        match number::parse(&secs.text) {
-            Ok(number @ 0..=TTL_SECS_MAX) => self.ttl_secs = u32::try_from(number).ok(),
-            Ok(number) => {
-                let message = format_args!("ttl must be in range [0, {TTL_SECS_MAX}]: {number}");
-                report.error(reader.error_at(secs, message));
-            }
-            Err(message) => report.error(reader.bare_error(secs, message).hint("ttl is a whole number of seconds")),
-        }
-    }
-
     /// What cannot stand together. CoreDNS tells of it at the block's end; we show the option that is in the way.
     fn check_conflicts(&self, reader: &Reader<'_>, report: &mut Report) {
         if let Some((option, _)) = self.namespace_labels.as_ref().filter(|_| !self.namespaces.is_empty()) {
@@ -343,6 +337,22 @@ impl<'a> Options<'a> {
     }
 }
 
+/// Reads a TTL in seconds.
+fn check_ttl(option: &str, secs: &Token, reader: &Reader<'_>, report: &mut Report) -> Option<u32> {
+    match number::parse(&secs.text) {
+        Ok(number @ 0..=TTL_SECS_MAX) => return u32::try_from(number).ok(),
+        Ok(number) => {
+            let message = format_args!("{option} must be in range [0, {TTL_SECS_MAX}]: {number}");
+            report.error(reader.error_at(secs, message));
+        }
+        Err(message) => {
+            let error = reader.bare_error(secs, message);
+            report.error(error.hint(format!("{option} is a whole number of seconds")));
+        }
+    }
+    None
+}
+
 /// Reads the selector that `words` make, of which `what` tells in an error.
 pub(super) fn check_selector(
     what: &str,
@@ -388,7 +398,7 @@ pub(super) fn usage(option: &str) -> String {
         "endpoint_pod_names" => " [both] [kubelet] [namespaces NAMESPACE...] [labels SELECTOR]",
         "labels" | "namespace_labels" => " SELECTOR",
         "apiserver_qps" | "apiserver_burst" | "apiserver_max_inflight" => " NUMBER",
-        "ttl" => " SECONDS",
+        "ttl" | "negative_ttl" => " SECONDS",
         "startup_timeout" => " DURATION",
         "endpoint" => " URL",
         "tls" => " CERT KEY CACERT",

@@ -467,6 +467,8 @@ pub struct Kubernetes {
     pub zonal: bool,
     /// `ttl`, in seconds, 0 to 3600, default 5.
     pub ttl_secs: u32,
+    /// `negative_ttl`: how long a denial may be kept, in seconds, 0 to 3600; `None` is as long as `ttl`.
+    pub negative_ttl_secs: Option<u32>,
     /// `fallthrough`: names at or below these zones that the view does not have are passed on.
     pub fallthrough: Vec<String>,
     /// `startup_timeout`: how long the sockets wait for the first listing, default 5 s.

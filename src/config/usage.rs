@@ -60,6 +60,7 @@ const FORMS: &[(&str, &[&str])] = &[
             "pods disabled|insecure|verified",
             "endpoint_pod_names [both] [kubelet] [namespaces NAMESPACE...] [labels SELECTOR]",
             "ttl SECONDS, 0 to 3600",
+            "negative_ttl SECONDS, 0 to 3600",
             "noendpoints",
             "fallthrough [ZONE]...",
             "ignore empty_service",

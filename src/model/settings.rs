@@ -12,6 +12,8 @@ pub struct Settings {
     pub endpoint_names: Option<EndpointNames>,
     /// `pod-name-form`: how a pod's name is made a name in DNS.
     pub pod_name_form: Option<PodNameForm>,
+    /// `ttl`: the TTL of its records in seconds, 0 to [`Settings::TTL_SECS_MAX`].
+    pub ttl_secs: Option<u32>,
     /// Which of the selectors that the cluster was made with select it: bit `i` stands for selector `i`. Not an
     /// annotation: a cluster sets it, and keeps it only where it is not zero.
     pub(super) selected: u64,
@@ -72,12 +74,23 @@ const ANNOTATIONS: &[(&str, Reader)] = &[
         settings.pod_name_form = Some(one_of(value, &forms)?);
         Ok(())
     }),
+    ("ttl", |settings, value| {
+        let secs = value.parse().ok().filter(|secs| *secs <= Settings::TTL_SECS_MAX);
+        // A sign is no digit.
+        let secs = secs.filter(|_| value.bytes().all(|octet| octet.is_ascii_digit()));
+        let reason = || format!("the value is a number of seconds, 0 to {}", Settings::TTL_SECS_MAX);
+        settings.ttl_secs = Some(secs.ok_or_else(reason)?);
+        Ok(())
+    }),
 ];
 
 /// Reads a value, or says what values there are.
 type Reader = fn(&mut Settings, &str) -> Result<(), String>;
 
 impl Settings {
+    /// The longest TTL, in seconds: that of CoreDNS's `ttl`.
+    pub const TTL_SECS_MAX: u32 = 3600;
+
     /// Reads annotations, those that are not ours among them; `None` if they say nothing. What cannot be read is left out,
     /// with a line in `notes` each.
     pub fn read<'a>(
@@ -115,6 +128,20 @@ mod tests {
         let mut notes = Vec::new();
         let settings = Settings::read(annotations.iter().copied(), &mut notes);
         (settings.map(|settings| *settings), notes)
+    }
+
+    #[test]
+    fn a_ttl_is_a_number_within_its_bounds() {
+        for (text, secs) in
+            [("0", Some(0)), ("3600", Some(3600)), ("3601", None), ("+5", None), ("5s", None), ("", None)]
+        {
+            let (settings, notes) = read(&[("podzone.dev/ttl", text)]);
+            assert_eq!(
+                (settings.and_then(|it| it.ttl_secs), notes.len()),
+                (secs, usize::from(secs.is_none())),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -41,11 +41,6 @@ pub const SOA_NAMES: [&[u8]; 2] = [name_servers::DEFAULT, b"\x0ahostmaster"];
 /// Refresh, retry and expiry in seconds, which are for secondaries.
 pub const SOA_TIMES: [u32; 3] = [7200, 1800, 86_400];
 
-/// The TTL of a SOA record where others have this one, in seconds.
-pub fn soa_ttl(ttl_secs: u32) -> u32 {
-    ttl_secs.min(300)
-}
-
 /// Which records of a view are a zone's.
 #[derive(Clone, Debug)]
 pub struct ZoneFilter {
@@ -300,10 +295,11 @@ fn touched_pods(options: &ViewOptions, content: &Snapshot, cut: &Cut<'_>) -> Vec
 /// The records of a zone that are not the cluster's objects': who serves it, and the schema's version.
 fn apex(content: &Snapshot, is_reverse: bool) -> Vec<Record> {
     let servers = content.name_servers();
-    let mut records = vec![Record { owner: Labels::from_wire(SCHEMA_VERSION_AT), data: Data::SchemaVersion }];
+    let mut records =
+        vec![Record { owner: Labels::from_wire(SCHEMA_VERSION_AT), ttl_secs: None, data: Data::SchemaVersion }];
     let mut seen = HashSet::default();
     for (name, _) in &servers.0 {
-        records.push(Record { owner: Labels::default(), data: Data::NameServer(name.clone()) });
+        records.push(Record { owner: Labels::default(), ttl_secs: None, data: Data::NameServer(name.clone()) });
     }
     let default = Labels::from_wire(name_servers::DEFAULT);
     let defaults = servers.addresses().map(|address| (&default, address));
@@ -311,7 +307,7 @@ fn apex(content: &Snapshot, is_reverse: bool) -> Vec<Record> {
     for (name, address) in defaults.chain(glue) {
         let is_held = !is_reverse && has_address(content, name, address);
         if !is_held && seen.insert((name.clone(), address)) {
-            records.push(Record { owner: name.clone(), data: Data::Address(address) });
+            records.push(Record { owner: name.clone(), ttl_secs: None, data: Data::Address(address) });
         }
     }
     records
@@ -341,7 +337,8 @@ fn pod_records(address: IpAddr, namespace: &Labels, pods: u32) -> Vec<Record> {
     let Some(label) = Labels::parse(&text).filter(|_| !text.contains('.')) else { return Vec::new() };
     let owner = Labels::concat(&[label.as_wire(), namespace.as_wire(), b"\x03pod"]);
     let srv = Data::Srv { weight: weight(pods), port: 0, target: owner.clone() };
-    vec![Record { owner: owner.clone(), data: Data::Address(address) }, Record { owner, data: srv }]
+    let record = |data| Record { owner: owner.clone(), ttl_secs: None, data };
+    vec![record(Data::Address(address)), record(srv)]
 }
 
 fn pointer_records(content: &Snapshot, address: IpAddr) -> Vec<Record> {
@@ -349,7 +346,8 @@ fn pointer_records(content: &Snapshot, address: IpAddr) -> Vec<Record> {
     content.pointers(address, |pointed| names.push(pointed.to_labels()));
     names.sort_unstable();
     names.dedup();
-    let record = |target| Record { owner: Labels::default(), data: Data::Ptr { address, target } };
+    let ttl_secs = content.pointers_ttl_secs(address);
+    let record = |target| Record { owner: Labels::default(), ttl_secs, data: Data::Ptr { address, target } };
     names.into_iter().map(record).collect()
 }
 
@@ -400,6 +398,7 @@ mod tests {
         let options = ViewOptions::new(zones.to_vec()).expect("zones");
         let pointer = |address: &str| Record {
             owner: Labels::default(),
+            ttl_secs: None,
             data: Data::Ptr { address: address.parse().expect("an address"), target: Labels::default() },
         };
         let held = |address: &str| {

@@ -33,7 +33,7 @@ mod view;
 
 pub use contents::{Changes, Contents, Difference, ZoneFilter};
 pub use cut::{Cut, CutFollower};
-pub use delta::{Data, Delta, Record, Replaced};
+pub use delta::{Data, Delta, Names, Record, Replaced};
 pub use name::{Labels, Name};
 pub use options::{Pods, ViewOptions};
 pub use pointers::Pointed;

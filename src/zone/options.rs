@@ -18,6 +18,8 @@ pub struct ViewOptions {
     pub primary: Name,
     /// TTL of its records, in seconds.
     pub ttl_secs: u32,
+    /// How long a denial may be kept, in seconds; `None` is as long as records.
+    pub negative_ttl_secs: Option<u32>,
     /// Namespaces that are exposed; empty means all.
     pub namespaces: HashSet<Box<str>>,
     /// How endpoints without a hostname are named: as the first line says that is about their Service; where none is,
@@ -59,6 +61,7 @@ impl ViewOptions {
             multicluster: false,
             primary,
             ttl_secs: Self::TTL_SECS_DEFAULT,
+            negative_ttl_secs: None,
             namespaces: HashSet::new(),
             endpoint_pod_names: Vec::new(),
             ignore_empty_service: false,
@@ -72,6 +75,22 @@ impl ViewOptions {
     /// Whether a name (wire form, lower case) that the view does not have is passed on.
     pub fn passes_on(&self, name: &[u8]) -> bool {
         self.fallthrough.iter().any(|zone| is_at_or_below(name, zone.as_wire()))
+    }
+
+    /// The last field of the SOA: how long a denial may be kept, in seconds (RFC 2308 section 4).
+    pub fn soa_minimum_secs(&self) -> u32 {
+        self.negative_ttl_secs.unwrap_or(self.ttl_secs)
+    }
+
+    /// The TTL of the SOA in seconds: 300 at most, as in CoreDNS.
+    pub fn soa_ttl_secs(&self) -> u32 {
+        self.ttl_secs.min(300)
+    }
+
+    /// The TTL of the SOA in a denial, in seconds. A denial is kept for the less of it and of the SOA's last field (RFC 2308
+    /// section 5), so that what is said of denials is said in both.
+    pub fn denial_ttl_secs(&self) -> u32 {
+        self.negative_ttl_secs.unwrap_or_else(|| self.soa_ttl_secs())
     }
 
     /// Whether `namespaces` lets a namespace through.

@@ -7,8 +7,8 @@ use ahash::HashSet;
 
 use super::name::LABEL_OCTETS_MAX;
 use super::packed::{
-    ASIDE, EXTENDED, HEAD_OCTETS, MARK_SHIFT, MARKED, NO_PTR, OWN, PLACE_BITS, PLAIN, PORT_OCTETS, Packed, fold_hash,
-    place_of,
+    ASIDE, EXTENDED, HEAD_OCTETS, MARK_SHIFT, MARKED, NO_PTR, OWN, OWN_TTL, PLACE_BITS, PLAIN, PORT_OCTETS, Packed,
+    fold_hash, place_of,
 };
 
 /// The most addresses of a family that a message over TCP holds (RFC 1035 section 4.2.2: 65,535 octets, of which a
@@ -160,6 +160,7 @@ pub(super) struct Parts<'a> {
     pub(super) key: &'a [u8],
     pub(super) flags: u8,
     pub(super) traits: u8,
+    pub(super) ttl_secs: Option<u32>,
     pub(super) lists: &'a [List],
     pub(super) sets: &'a Sets,
     /// The labels of all members.
@@ -175,8 +176,9 @@ pub(super) fn pack(octets: &mut Vec<u8>, parts: &Parts<'_>) -> Packed {
     octets.resize(HEAD_OCTETS, 0);
     octets[0] = parts.key.len() as u8;
     octets[1] = parts.flags;
-    octets[7] = parts.traits;
+    octets[7] = parts.traits | if parts.ttl_secs.is_some() { OWN_TTL } else { 0 };
     octets.extend_from_slice(parts.key);
+    octets.extend(parts.ttl_secs.iter().flat_map(|secs| secs.to_le_bytes()));
     let mut packer = Packer { octets, parts };
     packer.addresses();
     packer.sets();

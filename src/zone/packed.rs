@@ -4,7 +4,7 @@
 //! a line of memory that costs; numbers have their lowest octet first:
 //!
 //! ```text
-//! head | key | addresses of the Service's own name: how many of each family, IPv4, IPv6
+//! head | key | TTL, if the Service has its own | addresses of the Service's own name: how many of each family, IPv4, IPv6
 //!      | sets: what a name of port and protocol selects, the first is the Service itself: lengths, pairs, texts
 //!      | where each list of ports begins
 //!      | lists of ports: their endpoints' topology zone, how many, numbers, the sets that each is in
@@ -58,6 +58,8 @@ pub(super) const NO_PTR: u8 = 2;
 pub(super) const DOTTED: u8 = 1;
 /// A trait: two labels that are no port and protocol are an endpoint and its cluster.
 pub(super) const CLUSTERS: u8 = 2;
+/// A trait: its records have a TTL of their own.
+pub(super) const OWN_TTL: u8 = 4;
 
 /// See the module.
 #[derive(Clone, PartialEq, Eq)]
@@ -169,13 +171,18 @@ impl Packed {
         self.flags() & flags == flags
     }
 
+    /// The TTL of the Service's records in seconds, if it is not the view's.
+    pub fn ttl_secs(&self) -> Option<u32> {
+        self.has_trait(OWN_TTL).then(|| long(&self.0, HEAD_OCTETS + self.key().len())).flatten()
+    }
+
     /// The distinct addresses of the Service's own name, one after the other as records hold them.
     pub fn addresses(&self, is_ipv4: bool) -> &[u8] {
         self.find_addresses(is_ipv4).unwrap_or(&[])
     }
 
     fn find_addresses(&self, is_ipv4: bool) -> Option<&[u8]> {
-        let at = HEAD_OCTETS + self.key().len();
+        let at = HEAD_OCTETS + self.key().len() + if self.has_trait(OWN_TTL) { 4 } else { 0 };
         let [v4, v6] = [usize::from(word(&self.0, at)?), usize::from(word(&self.0, at + 2)?)];
         let (v4, rest) = self.0.get(at + 4..)?.split_at_checked(v4 * 4)?;
         if is_ipv4 { Some(v4) } else { rest.get(..v6 * 16) }

@@ -69,6 +69,8 @@ pub struct Pointed<'a> {
     pub key: &'a [u8],
     /// The endpoint.
     pub label: &'a [u8],
+    /// The TTL of the Service's records in seconds, if it is not the view's.
+    pub ttl_secs: Option<u32>,
 }
 
 impl Pointed<'_> {
@@ -146,8 +148,8 @@ impl Pointers {
     pub(super) fn names<'s>(&self, services: &'s Shards<Service>, address: IpAddr, mut each: impl FnMut(Pointed<'s>)) {
         let found = |(service, label): (u32, NonZeroU32)| {
             services.all_with(service).find_map(move |service| {
-                let key = service.key();
-                service.label_of(label, address).map(|label| Pointed { key, label })
+                let (key, ttl_secs) = (service.key(), service.ttl_secs());
+                service.label_of(label, address).map(|label| Pointed { key, label, ttl_secs })
             })
         };
         let itself = label_hash(&[]);

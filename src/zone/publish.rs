@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use ahash::{HashMap, HashSet};
 
 use super::cut::{CutFollower, Cutter};
-use super::delta::{Delta, Replaced};
+use super::delta::{Delta, Names, Replaced};
 use super::faults::{Fault, planted};
 use super::name::Labels;
 use super::name_servers::name_servers;
@@ -362,16 +362,13 @@ pub fn selectors<'v>(options: impl Iterator<Item = &'v ViewOptions>) -> Vec<Sele
 }
 
 /// Which of the touched addresses have other names than before.
-pub(super) fn pointers(
-    before: &Snapshot,
-    after: &Snapshot,
-    touched: HashSet<IpAddr>,
-) -> Vec<Replaced<IpAddr, Box<[Labels]>>> {
+pub(super) fn pointers(before: &Snapshot, after: &Snapshot, touched: HashSet<IpAddr>) -> Vec<Replaced<IpAddr, Names>> {
     let names = |content: &Snapshot, address| {
         let mut names = Vec::new();
         content.pointers(address, |pointed| names.push(pointed.to_labels()));
         names.sort();
-        (!names.is_empty()).then(|| names.into_boxed_slice())
+        let ttl_secs = content.pointers_ttl_secs(address);
+        (!names.is_empty()).then(|| Names { names: names.into_boxed_slice(), ttl_secs })
     };
     let replaced = |address| {
         let (old, new) = (names(before, address), names(after, address));

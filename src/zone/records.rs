@@ -47,6 +47,8 @@ impl Entry {
 pub struct Selected<'a> {
     /// The labels of Service and namespace.
     pub key: &'a [u8],
+    /// The TTL of its records in seconds, if it is not the view's.
+    pub ttl_secs: Option<u32>,
     /// The pairs, sorted by target; duplicates that no record shows are left out.
     pub entries: Vec<Entry>,
     /// How many pairs there were before: the SRV weight is 100 over this.
@@ -112,8 +114,14 @@ impl Service {
         is_selected: impl Fn(&Packed, u16, &Port) -> bool,
     ) -> Selected<'a> {
         let mut drawing = Drawing::default();
-        let mut selected =
-            Selected { key: self.key(), entries: Vec::new(), pairs: 0, aliases: Vec::new(), targets: Vec::new() };
+        let mut selected = Selected {
+            key: self.key(),
+            ttl_secs: self.ttl_secs(),
+            entries: Vec::new(),
+            pairs: 0,
+            aliases: Vec::new(),
+            targets: Vec::new(),
+        };
         for (target, (part, item)) in (0u32..).zip(items) {
             selected.targets.push(item.label);
             for (list, of_list) in targets(&item) {

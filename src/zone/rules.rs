@@ -11,6 +11,8 @@ pub(super) struct Rules {
     pub(super) names: EndpointNames,
     /// How a pod's name is made theirs.
     pub(super) form: PodNameForm,
+    /// The TTL of its records in seconds, where it is not the view's.
+    pub(super) ttl_secs: Option<u32>,
 }
 
 impl Rules {
@@ -25,6 +27,10 @@ impl Rules {
         let names = said.and_then(|said| said.endpoint_names).or_else(|| Some(line?.names)).unwrap_or_default();
         let inverted = || if names == EndpointNames::Ip { EndpointNames::Pod } else { EndpointNames::Ip };
         let form = said.and_then(|said| said.pod_name_form).or_else(|| Some(line?.form)).unwrap_or_default();
-        Self { names: if planted(Fault::PodNamesInverted) { inverted() } else { names }, form }
+        Self {
+            names: if planted(Fault::PodNamesInverted) { inverted() } else { names },
+            form,
+            ttl_secs: said.and_then(|said| said.ttl_secs),
+        }
     }
 }

@@ -135,7 +135,17 @@ impl Schema {
         let sets = Sets::new(&self.lists, &self.count_addresses(selected));
         let Self { lists, labels, own, endpoints, octets, .. } = self;
         let traits = naming.traits();
-        let parts = Parts { key: key.as_wire(), flags, traits, lists, sets: &sets, labels, own, endpoints };
+        let parts = Parts {
+            key: key.as_wire(),
+            flags,
+            traits,
+            ttl_secs: naming.rules.ttl_secs,
+            lists,
+            sets: &sets,
+            labels,
+            own,
+            endpoints,
+        };
         Some(Service::Whole(pack(octets, &parts)))
     }
 
@@ -168,7 +178,7 @@ impl Schema {
             }
         }
         let sets = Sets::new(&self.lists, &addresses);
-        let plan = ChunkPlan::new(prints, &(&self.lists, flags, traits), old);
+        let plan = ChunkPlan::new(prints, &(&self.lists, flags, traits, naming.rules.ttl_secs), old);
         for (index, (slice, print)) in slices.iter().zip(prints.iter()).enumerate() {
             if print.is_wanted(&plan) {
                 let list = of_slices[index];
@@ -185,7 +195,17 @@ impl Schema {
             }
         }
         let Self { lists, labels, own, endpoints, octets, .. } = self;
-        let parts = Parts { key: key.as_wire(), flags, traits, lists, sets: &sets, labels, own, endpoints: &[] };
+        let parts = Parts {
+            key: key.as_wire(),
+            flags,
+            traits,
+            ttl_secs: naming.rules.ttl_secs,
+            lists,
+            sets: &sets,
+            labels,
+            own,
+            endpoints: &[],
+        };
         plan.pack(&parts, endpoints, octets)
     }
 

@@ -93,6 +93,11 @@ impl Service {
         }
     }
 
+    /// The TTL of its records in seconds, if it is not the view's.
+    pub fn ttl_secs(&self) -> Option<u32> {
+        self.head().ttl_secs()
+    }
+
     /// Whether the Service, or anything below it, has a name. One that does not exist has none; its endpoints are what
     /// their addresses point back to.
     pub fn has_names(&self) -> bool {
@@ -243,6 +248,8 @@ impl Service {
     /// Service is not looked at.
     pub(super) fn beyond(&self, other: Option<&Self>) -> Vec<(IpAddr, NonZeroU32)> {
         let mut found = Vec::new();
+        // What points back has the TTL of what it points to.
+        let other = other.filter(|other| other.ttl_secs() == self.ttl_secs());
         for (_, part) in self.parts().enumerate().filter(|(index, _)| !self.shares_part(*index, other)) {
             for item in part.items() {
                 let hash = label_hash(item.label);
@@ -295,7 +302,7 @@ mod tests {
             vec![(0..2).collect(), (3..500).collect()],
             vec![(0..2).collect(), (3..5).collect()],
         ];
-        let mut snapshot = Snapshot::new(1);
+        let mut snapshot = Snapshot::new(1, 5);
         let mut old: Option<Service> = None;
         for slices in versions {
             let new = service(&slices, old.as_ref());

@@ -263,6 +263,9 @@ fn summary(config: &Config) -> String {
             if view.ttl_secs != 5 {
                 writeln!(text, "    ttl {}", view.ttl_secs).unwrap();
             }
+            if let Some(secs) = view.negative_ttl_secs {
+                writeln!(text, "    negative_ttl {secs}").unwrap();
+            }
             if !view.fallthrough.is_empty() {
                 writeln!(text, "    fallthrough {}", view.fallthrough.join(" ")).unwrap();
             }
