@@ -97,9 +97,14 @@ fn settings() -> impl Strategy<Value = Option<Box<Settings>>> {
     let names = select(&[None, None, None, Some("ip"), Some("pod"), Some("both")][..]);
     let form = select(&[None, Some("coredns"), Some("kubelet")][..]);
     let ttl = select(&[None, None, Some("1"), Some("60")][..]);
-    (names, form, ttl).prop_map(|(names, form, ttl)| {
-        let annotations =
-            [("podzone.dev/endpoint-names", names), ("podzone.dev/pod-name-form", form), ("podzone.dev/ttl", ttl)];
+    let portless = select(&[None, None, Some("none"), Some("port-0")][..]);
+    (names, form, ttl, portless).prop_map(|(names, form, ttl, portless)| {
+        let annotations = [
+            ("podzone.dev/endpoint-names", names),
+            ("podzone.dev/pod-name-form", form),
+            ("podzone.dev/ttl", ttl),
+            ("podzone.dev/portless-srv", portless),
+        ];
         let given = annotations.into_iter().filter_map(|(key, value)| Some((key, value?)));
         Settings::read(given, &mut Vec::new())
     })

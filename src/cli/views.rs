@@ -186,6 +186,7 @@ fn options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions, Plan
         negative_ttl_secs: kubernetes.negative_ttl_secs,
         namespaces: kubernetes.namespaces.iter().map(|name| name.as_str().into()).collect(),
         endpoint_pod_names: kubernetes.endpoint_pod_names.iter().map(pod_names).collect(),
+        portless_srv: kubernetes.portless_srv,
         ignore_empty_service: kubernetes.ignore_empty_service,
         zonal: kubernetes.zonal,
         pods: match kubernetes.pods {

@@ -64,8 +64,8 @@ pub(super) const DIRECTIVES: [&str; 60] = [
     "nomad",
 ];
 
-/// Options of `kubernetes`: CoreDNS's (`plugin/kubernetes/setup.go`), and podzone's own `manifests` and `negative_ttl`.
-pub(super) const KUBERNETES_OPTIONS: [&str; 20] = [
+/// Options of `kubernetes`: CoreDNS's (`plugin/kubernetes/setup.go`), and podzone's own.
+pub(super) const KUBERNETES_OPTIONS: [&str; 21] = [
     "endpoint",
     "tls",
     "kubeconfig",
@@ -80,6 +80,7 @@ pub(super) const KUBERNETES_OPTIONS: [&str; 20] = [
     "endpoint_pod_names",
     "ttl",
     "negative_ttl",
+    "portless_srv",
     "noendpoints",
     "fallthrough",
     "ignore",

@@ -52,6 +52,7 @@ fn check_stanza(reader: &mut Reader<'_>, keys: &[ZoneKey], report: &mut Report) 
         pods: options.pods,
         endpoint_pod_names: options.endpoint_pod_names,
         no_endpoints: options.no_endpoints.is_some(),
+        portless_srv: options.portless_srv,
         ignore_empty_service: options.ignore_empty_service,
         zonal: options.zonal.is_some(),
         ttl_secs: options.ttl_secs.unwrap_or(TTL_SECS_DEFAULT),
@@ -132,6 +133,7 @@ struct Options<'a> {
     pods: PodMode,
     endpoint_pod_names: Vec<PodNames>,
     no_endpoints: Option<&'a Token>,
+    portless_srv: bool,
     ignore_empty_service: bool,
     zonal: Option<&'a Token>,
     ttl_secs: Option<u32>,
@@ -178,6 +180,7 @@ impl<'a> Options<'a> {
                 let selector = check_selector("label selector", first, words, reader, report);
                 self.labels = selector.or_else(|| self.labels.take());
             }
+            ("portless_srv", []) => self.portless_srv = true,
             ("noendpoints", []) => self.no_endpoints = Some(option),
             ("zonal", []) => self.zonal = Some(option),
             ("ignore", [what, more @ ..]) => {

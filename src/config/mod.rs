@@ -461,6 +461,8 @@ pub struct Kubernetes {
     pub endpoint_pod_names: Vec<PodNames>,
     /// `noendpoints`: no EndpointSlice is seen.
     pub no_endpoints: bool,
+    /// `portless_srv`: endpoints of headless Services without ports are SRV targets, with port 0.
+    pub portless_srv: bool,
     /// `ignore empty_service`: Services with cluster IPs that have no ready endpoints do not exist.
     pub ignore_empty_service: bool,
     /// `zonal`: headless Services have names for the endpoints of each topology zone.

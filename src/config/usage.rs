@@ -61,6 +61,7 @@ const FORMS: &[(&str, &[&str])] = &[
             "endpoint_pod_names [both] [kubelet] [namespaces NAMESPACE...] [labels SELECTOR]",
             "ttl SECONDS, 0 to 3600",
             "negative_ttl SECONDS, 0 to 3600",
+            "portless_srv",
             "noendpoints",
             "fallthrough [ZONE]...",
             "ignore empty_service",

@@ -14,6 +14,8 @@ pub struct Settings {
     pub pod_name_form: Option<PodNameForm>,
     /// `ttl`: the TTL of its records in seconds, 0 to [`Settings::TTL_SECS_MAX`].
     pub ttl_secs: Option<u32>,
+    /// `portless-srv`: whether endpoints without ports are SRV targets, with port 0.
+    pub portless_srv: Option<bool>,
     /// Which of the selectors that the cluster was made with select it: bit `i` stands for selector `i`. Not an
     /// annotation: a cluster sets it, and keeps it only where it is not zero.
     pub(super) selected: u64,
@@ -72,6 +74,10 @@ const ANNOTATIONS: &[(&str, Reader)] = &[
     ("pod-name-form", |settings, value| {
         let forms = [("coredns", PodNameForm::CoreDns), ("kubelet", PodNameForm::Kubelet)];
         settings.pod_name_form = Some(one_of(value, &forms)?);
+        Ok(())
+    }),
+    ("portless-srv", |settings, value| {
+        settings.portless_srv = Some(one_of(value, &[("port-0", true), ("none", false)])?);
         Ok(())
     }),
     ("ttl", |settings, value| {

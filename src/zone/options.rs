@@ -25,6 +25,8 @@ pub struct ViewOptions {
     /// How endpoints without a hostname are named: as the first line says that is about their Service; where none is,
     /// after their address.
     pub endpoint_pod_names: Vec<PodNames>,
+    /// Endpoints of headless Services without ports are SRV targets, with port 0.
+    pub portless_srv: bool,
     /// Services with cluster IPs that have no ready endpoints do not exist.
     pub ignore_empty_service: bool,
     /// Headless Services have names for the endpoints of each topology zone.
@@ -64,6 +66,7 @@ impl ViewOptions {
             negative_ttl_secs: None,
             namespaces: HashSet::new(),
             endpoint_pod_names: Vec::new(),
+            portless_srv: false,
             ignore_empty_service: false,
             zonal: false,
             pods: Pods::Disabled,

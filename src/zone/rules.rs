@@ -11,6 +11,8 @@ pub(super) struct Rules {
     pub(super) names: EndpointNames,
     /// How a pod's name is made theirs.
     pub(super) form: PodNameForm,
+    /// Whether endpoints without ports are SRV targets, with port 0.
+    pub(super) portless_srv: bool,
     /// The TTL of its records in seconds, where it is not the view's.
     pub(super) ttl_secs: Option<u32>,
 }
@@ -26,10 +28,12 @@ impl Rules {
         });
         let names = said.and_then(|said| said.endpoint_names).or_else(|| Some(line?.names)).unwrap_or_default();
         let inverted = || if names == EndpointNames::Ip { EndpointNames::Pod } else { EndpointNames::Ip };
+        let portless_srv = said.and_then(|said| said.portless_srv).unwrap_or(options.portless_srv);
         let form = said.and_then(|said| said.pod_name_form).or_else(|| Some(line?.form)).unwrap_or_default();
         Self {
             names: if planted(Fault::PodNamesInverted) { inverted() } else { names },
             form,
+            portless_srv,
             ttl_secs: said.and_then(|said| said.ttl_secs),
         }
     }

@@ -166,7 +166,7 @@ impl Schema {
         let own_lists = self.lists.len();
         let mut of_slices: Vec<u16> = Vec::with_capacity(slices.len());
         for (slice, print) in slices.iter().zip(prints.iter()) {
-            of_slices.push(if print.has_members() { self.list(own_lists, slice, flags) } else { 0 });
+            of_slices.push(if print.has_members() { self.list(own_lists, slice, flags, naming.rules) } else { 0 });
         }
         let moved = self.sort_lists();
         let lists = of_slices.iter_mut().chain(self.own.iter_mut().map(|member| &mut member.list));
@@ -223,7 +223,7 @@ impl Schema {
     fn print(&mut self, part: &SlicePart<'_>, naming: Naming, flags: u8) -> SlicePrint {
         let list = match flags & NAMES {
             0 => 0,
-            _ => keyed_hash_of(&List::of_part(part, flags)),
+            _ => keyed_hash_of(&List::of_part(part, flags, naming.rules)),
         };
         let mut print = SlicePrint::new(part);
         let labels = &mut self.labels;
@@ -280,7 +280,7 @@ impl Schema {
             each_target(slice, flags, naming.rules, |endpoint, address, target, role| {
                 let at = self.labels.len();
                 if naming.push_labels(&mut self.labels, slice.slice, endpoint, address, role.which) {
-                    let list = *list.get_or_insert_with(|| self.list(own_lists, slice, flags));
+                    let list = *list.get_or_insert_with(|| self.list(own_lists, slice, flags, naming.rules));
                     let label = (at as u32, (self.labels.len() - at) as u8);
                     let hash = keyed_hash_of(&self.labels[at..]);
                     self.endpoints.push(Member { label, hash, list, marks: role.marks, target });
@@ -290,7 +290,7 @@ impl Schema {
     }
 
     /// The index of a slice's list of ports; where nothing has a name, of an empty one.
-    fn list(&mut self, own_lists: usize, part: &SlicePart<'_>, flags: u8) -> u16 {
+    fn list(&mut self, own_lists: usize, part: &SlicePart<'_>, flags: u8, rules: Rules) -> u16 {
         if flags & NAMES == 0 {
             if self.lists.len() == own_lists {
                 self.lists.push(List { is_selected: false, zone: Box::default(), ports: Vec::new() });
@@ -308,7 +308,7 @@ impl Schema {
             return number(own_lists + known);
         }
         if self.lists.len() < usize::from(u16::MAX) {
-            self.lists.push(List::of_part(part, flags));
+            self.lists.push(List::of_part(part, flags, rules));
             self.sources.push(Arc::clone(ports));
         }
         number(self.lists.len() - 1)
@@ -363,9 +363,12 @@ fn each_target<'s>(
 }
 
 impl List {
-    fn of_part(part: &SlicePart<'_>, flags: u8) -> Self {
+    fn of_part(part: &SlicePart<'_>, flags: u8, rules: Rules) -> Self {
         let declared = part.slice.ports.iter().map(|port| (port.port, &*port.name, &*port.protocol));
-        Self { zone: part.zone.labels().into(), ..Self::new(flags & OWN == 0, declared) }
+        // A headless Service may have no ports. Its SRV records are then told apart by their targets alone.
+        let zero = Some((Some(0), "", ""))
+            .filter(|_| part.slice.ports.is_empty() && rules.portless_srv && flags & (OWN | NAMES) == NAMES);
+        Self { zone: part.zone.labels().into(), ..Self::new(flags & OWN == 0, declared.chain(zero)) }
     }
 
     /// A list of ports: number, name and protocol. Without any it has one all the same, that no name selects: addresses

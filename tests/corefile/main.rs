@@ -253,6 +253,7 @@ fn summary(config: &Config) -> String {
                 writeln!(text, "{}", labels.unwrap_or_default()).unwrap();
             }
             let switches = [
+                ("portless_srv", view.portless_srv),
                 ("noendpoints", view.no_endpoints),
                 ("ignore empty_service", view.ignore_empty_service),
                 ("zonal", view.zonal),
