@@ -98,12 +98,14 @@ fn settings() -> impl Strategy<Value = Option<Box<Settings>>> {
     let form = select(&[None, Some("coredns"), Some("kubelet")][..]);
     let ttl = select(&[None, None, Some("1"), Some("60")][..]);
     let portless = select(&[None, None, Some("none"), Some("port-0")][..]);
-    (names, form, ttl, portless).prop_map(|(names, form, ttl, portless)| {
+    let ptr = select(&[None, None, None, Some("canonical"), Some("none")][..]);
+    (names, form, ttl, portless, ptr).prop_map(|(names, form, ttl, portless, ptr)| {
         let annotations = [
             ("podzone.dev/endpoint-names", names),
             ("podzone.dev/pod-name-form", form),
             ("podzone.dev/ttl", ttl),
             ("podzone.dev/portless-srv", portless),
+            ("podzone.dev/ptr", ptr),
         ];
         let given = annotations.into_iter().filter_map(|(key, value)| Some((key, value?)));
         Settings::read(given, &mut Vec::new())
@@ -433,6 +435,7 @@ impl Bench {
             labels: Some(Selector::parse("tier=front").unwrap()),
         };
         let some = ViewOptions {
+            canonical_ptr: true,
             endpoint_pod_names: vec![both, PodNames { namespaces: vec!["a".into()], ..PodNames::default() }],
             ..options(&[], false, Pods::Disabled, &["10.0.0.1"])
         };

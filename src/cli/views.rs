@@ -187,6 +187,7 @@ fn options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions, Plan
         namespaces: kubernetes.namespaces.iter().map(|name| name.as_str().into()).collect(),
         endpoint_pod_names: kubernetes.endpoint_pod_names.iter().map(pod_names).collect(),
         portless_srv: kubernetes.portless_srv,
+        canonical_ptr: kubernetes.canonical_ptr,
         ignore_empty_service: kubernetes.ignore_empty_service,
         zonal: kubernetes.zonal,
         pods: match kubernetes.pods {

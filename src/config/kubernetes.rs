@@ -53,6 +53,7 @@ fn check_stanza(reader: &mut Reader<'_>, keys: &[ZoneKey], report: &mut Report) 
         endpoint_pod_names: options.endpoint_pod_names,
         no_endpoints: options.no_endpoints.is_some(),
         portless_srv: options.portless_srv,
+        canonical_ptr: options.canonical_ptr,
         ignore_empty_service: options.ignore_empty_service,
         zonal: options.zonal.is_some(),
         ttl_secs: options.ttl_secs.unwrap_or(TTL_SECS_DEFAULT),
@@ -134,6 +135,7 @@ struct Options<'a> {
     endpoint_pod_names: Vec<PodNames>,
     no_endpoints: Option<&'a Token>,
     portless_srv: bool,
+    canonical_ptr: bool,
     ignore_empty_service: bool,
     zonal: Option<&'a Token>,
     ttl_secs: Option<u32>,
@@ -181,6 +183,14 @@ impl<'a> Options<'a> {
                 self.labels = selector.or_else(|| self.labels.take());
             }
             ("portless_srv", []) => self.portless_srv = true,
+            ("ptr", [way]) => match way.text.as_str() {
+                "all" => self.canonical_ptr = false,
+                "canonical" => self.canonical_ptr = true,
+                other => {
+                    let error = reader.error_at(way, format_args!("unknown way of ptr: {other}"));
+                    report.error(error.hint("it is written: ptr all|canonical"));
+                }
+            },
             ("noendpoints", []) => self.no_endpoints = Some(option),
             ("zonal", []) => self.zonal = Some(option),
             ("ignore", [what, more @ ..]) => {
@@ -396,6 +406,7 @@ fn warn_of_more(more: &[Token], report: &mut Report) {
 /// How an option is written.
 pub(super) fn usage(option: &str) -> String {
     let arguments = match option {
+        "ptr" => " all|canonical",
         "pods" => " disabled|insecure|verified",
         "namespaces" => " NAMESPACE...",
         "endpoint_pod_names" => " [both] [kubelet] [namespaces NAMESPACE...] [labels SELECTOR]",

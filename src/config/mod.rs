@@ -463,6 +463,8 @@ pub struct Kubernetes {
     pub no_endpoints: bool,
     /// `portless_srv`: endpoints of headless Services without ports are SRV targets, with port 0.
     pub portless_srv: bool,
+    /// `ptr canonical`: an address points back to one name, and not to one in each Service; default `ptr all`.
+    pub canonical_ptr: bool,
     /// `ignore empty_service`: Services with cluster IPs that have no ready endpoints do not exist.
     pub ignore_empty_service: bool,
     /// `zonal`: headless Services have names for the endpoints of each topology zone.

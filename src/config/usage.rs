@@ -62,6 +62,7 @@ const FORMS: &[(&str, &[&str])] = &[
             "ttl SECONDS, 0 to 3600",
             "negative_ttl SECONDS, 0 to 3600",
             "portless_srv",
+            "ptr all|canonical",
             "noendpoints",
             "fallthrough [ZONE]...",
             "ignore empty_service",

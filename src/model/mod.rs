@@ -20,4 +20,4 @@ pub use objects::{
     ServicePort,
 };
 pub use selector::{Selector, SelectorError};
-pub use settings::{ANNOTATION_PREFIX, EndpointNames, PodNameForm, PodNames, Settings};
+pub use settings::{ANNOTATION_PREFIX, EndpointNames, PodNameForm, PodNames, PointsBack, Settings};

@@ -12,6 +12,8 @@ pub struct Settings {
     pub endpoint_names: Option<EndpointNames>,
     /// `pod-name-form`: how a pod's name is made a name in DNS.
     pub pod_name_form: Option<PodNameForm>,
+    /// `ptr`: what points back to it.
+    pub ptr: Option<PointsBack>,
     /// `ttl`: the TTL of its records in seconds, 0 to [`Settings::TTL_SECS_MAX`].
     pub ttl_secs: Option<u32>,
     /// `portless-srv`: whether endpoints without ports are SRV targets, with port 0.
@@ -42,6 +44,18 @@ pub enum PodNameForm {
     /// As kubelet makes it the pod's own hostname: cut to 63 characters, without the dashes and dots that it ends in then.
     /// One with dots is a name of several labels.
     Kubelet,
+}
+
+/// What addresses point back to of a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum PointsBack {
+    /// Its names, and those of other Services that have the address.
+    #[default]
+    All,
+    /// Its names, in the place of those of other Services.
+    Canonical,
+    /// Nothing.
+    None,
 }
 
 /// A line of `endpoint_pod_names`: how the endpoints of some Services are named.
@@ -78,6 +92,11 @@ const ANNOTATIONS: &[(&str, Reader)] = &[
     }),
     ("portless-srv", |settings, value| {
         settings.portless_srv = Some(one_of(value, &[("port-0", true), ("none", false)])?);
+        Ok(())
+    }),
+    ("ptr", |settings, value| {
+        let ways = [("all", PointsBack::All), ("canonical", PointsBack::Canonical), ("none", PointsBack::None)];
+        settings.ptr = Some(one_of(value, &ways)?);
         Ok(())
     }),
     ("ttl", |settings, value| {

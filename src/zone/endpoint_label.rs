@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use super::faults::{Fault, planted};
 use super::name::{LABEL_OCTETS_MAX, Labels, NAME_OCTETS_MAX, push_labels, suffixes};
 use super::options::ViewOptions;
-use super::packed::{CLUSTERS, DOTTED};
+use super::packed::{CANONICAL, CLUSTERS, DOTTED, UNPOINTED};
 use super::rules::Rules;
-use crate::model::{AddressRef, EndpointNames, EndpointRef, EndpointSlice, PodNameForm};
+use crate::model::{AddressRef, EndpointNames, EndpointRef, EndpointSlice, PodNameForm, PointsBack};
 
 /// What decides how endpoints of a Service are named.
 #[derive(Clone, Copy)]
@@ -39,7 +39,12 @@ impl Naming {
     /// What sets the Service apart from others.
     pub(super) fn traits(&self) -> u8 {
         let dotted = if self.rules.form == PodNameForm::Kubelet { DOTTED } else { 0 };
-        dotted | if self.is_multicluster { CLUSTERS } else { 0 }
+        let pointed = match self.rules.ptr {
+            PointsBack::All => 0,
+            PointsBack::Canonical => CANONICAL,
+            PointsBack::None => UNPOINTED,
+        };
+        dotted | pointed | if self.is_multicluster { CLUSTERS } else { 0 }
     }
 
     /// Appends what an endpoint's name has before that of its Service: its label, and below an import its cluster's id.

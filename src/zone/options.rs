@@ -27,6 +27,8 @@ pub struct ViewOptions {
     pub endpoint_pod_names: Vec<PodNames>,
     /// Endpoints of headless Services without ports are SRV targets, with port 0.
     pub portless_srv: bool,
+    /// An address of endpoints of several Services points back to one name, and not to one in each.
+    pub canonical_ptr: bool,
     /// Services with cluster IPs that have no ready endpoints do not exist.
     pub ignore_empty_service: bool,
     /// Headless Services have names for the endpoints of each topology zone.
@@ -67,6 +69,7 @@ impl ViewOptions {
             namespaces: HashSet::new(),
             endpoint_pod_names: Vec::new(),
             portless_srv: false,
+            canonical_ptr: false,
             ignore_empty_service: false,
             zonal: false,
             pods: Pods::Disabled,

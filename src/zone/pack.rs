@@ -87,7 +87,7 @@ pub(super) fn sort(members: &mut Vec<Member>, labels: &[u8]) {
     });
     members.dedup_by(|again, known| {
         let is_same = || again.list == known.list && again.target == known.target;
-        again.marks != 0 && is_same() && again.label(labels) == known.label(labels)
+        again.marks & ASIDE != 0 && is_same() && again.label(labels) == known.label(labels)
     });
     let is_told = |member: &Member| member.marks & NO_PTR == 0;
     if !members.iter().all(is_told) {

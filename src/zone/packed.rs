@@ -54,12 +54,19 @@ pub(super) const ASIDE: u8 = 1;
 /// A mark: the address does not point back to the name.
 pub(super) const NO_PTR: u8 = 2;
 
+/// A mark: the label is a hostname, which is the pod's own name. Set only where that is asked for.
+pub(super) const HOSTNAME: u8 = 4;
+
 /// A trait of a Service: names of several labels before its own are endpoints' names.
 pub(super) const DOTTED: u8 = 1;
 /// A trait: two labels that are no port and protocol are an endpoint and its cluster.
 pub(super) const CLUSTERS: u8 = 2;
 /// A trait: its records have a TTL of their own.
 pub(super) const OWN_TTL: u8 = 4;
+/// A trait: what points back to it points to no other Service.
+pub(super) const CANONICAL: u8 = 8;
+/// A trait: nothing points back to it.
+pub(super) const UNPOINTED: u8 = 16;
 
 /// See the module.
 #[derive(Clone, PartialEq, Eq)]
@@ -350,10 +357,10 @@ impl<'a> Item<'a> {
         self.marked_targets().filter(|(.., marks)| marks & ASIDE == 0).map(|(list, target, _)| (list, target))
     }
 
-    /// The addresses that point back to it.
-    pub(super) fn pointing(&self) -> impl Iterator<Item = IpAddr> + use<'a> {
+    /// The addresses that point back to it, each with its marks.
+    pub(super) fn pointing(&self) -> impl Iterator<Item = (IpAddr, u8)> + use<'a> {
         self.marked_targets().filter_map(|(_, target, marks)| match target {
-            Target::Address(address) if marks & NO_PTR == 0 => Some(address),
+            Target::Address(address) if marks & NO_PTR == 0 => Some((address, marks)),
             _ => None,
         })
     }
@@ -371,9 +378,9 @@ impl<'a> Item<'a> {
         all.map(move |(list, target, marks)| (list, target, marks | of_all))
     }
 
-    /// Whether an address points back to it.
-    pub(super) fn is_pointed_from(&self, address: IpAddr) -> bool {
-        self.pointing().any(|pointing| pointing == address)
+    /// The marks of an address that points back to it.
+    pub(super) fn pointed_from(&self, address: IpAddr) -> Option<u8> {
+        self.pointing().find(|(pointing, _)| *pointing == address).map(|(_, marks)| marks)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::faults::{Fault, planted};
 use super::options::ViewOptions;
-use crate::model::{Cluster, EndpointNames, PodNameForm, Service};
+use crate::model::{Cluster, EndpointNames, PodNameForm, PointsBack, Service};
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -13,6 +13,10 @@ pub(super) struct Rules {
     pub(super) form: PodNameForm,
     /// Whether endpoints without ports are SRV targets, with port 0.
     pub(super) portless_srv: bool,
+    /// What points back to it.
+    pub(super) ptr: PointsBack,
+    /// Whether endpoints with a hostname are told from others: they are pointed to first.
+    pub(super) marks_hostnames: bool,
     /// The TTL of its records in seconds, where it is not the view's.
     pub(super) ttl_secs: Option<u32>,
 }
@@ -29,11 +33,15 @@ impl Rules {
         let names = said.and_then(|said| said.endpoint_names).or_else(|| Some(line?.names)).unwrap_or_default();
         let inverted = || if names == EndpointNames::Ip { EndpointNames::Pod } else { EndpointNames::Ip };
         let portless_srv = said.and_then(|said| said.portless_srv).unwrap_or(options.portless_srv);
+        let ptr = said.and_then(|said| said.ptr).unwrap_or_default();
+        let marks_hostnames = options.canonical_ptr;
         let form = said.and_then(|said| said.pod_name_form).or_else(|| Some(line?.form)).unwrap_or_default();
         Self {
             names: if planted(Fault::PodNamesInverted) { inverted() } else { names },
             form,
             portless_srv,
+            ptr,
+            marks_hostnames,
             ttl_secs: said.and_then(|said| said.ttl_secs),
         }
     }

@@ -11,7 +11,7 @@ use super::faults::{Fault, planted};
 use super::name::{Labels, Name, push_labels};
 use super::options::ViewOptions;
 use super::pack::{List, Member, Parts, PortName, Sets, Target, pack, sort};
-use super::packed::{ASIDE, NAMES, NO_PTR, OWN, ROOT};
+use super::packed::{ASIDE, HOSTNAME, NAMES, NO_PTR, OWN, ROOT};
 use super::rules::Rules;
 use super::service::{Service, WHOLE_MAX};
 use super::shards::keyed_hash_of;
@@ -343,6 +343,7 @@ fn each_target<'s>(
 ) {
     let has_former = rules.names == EndpointNames::Both && flags & NAMES != 0;
     for endpoint in part.endpoints() {
+        let marks = if rules.marks_hostnames && endpoint.hostname.is_some() { HOSTNAME } else { 0 };
         for address in endpoint.addresses() {
             let target = match address {
                 AddressRef::Ip(address) => Target::from(address),
@@ -357,7 +358,7 @@ fn each_target<'s>(
                 let former = Role { which: Which::Former, marks: ASIDE | NO_PTR };
                 each(&endpoint, address, target.clone(), former);
             }
-            each(&endpoint, address, target, Role { which: Which::Told, marks: 0 });
+            each(&endpoint, address, target, Role { which: Which::Told, marks });
         }
     }
 }

@@ -9,7 +9,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::name::suffixes;
-use super::packed::{CLUSTERS, DOTTED, Item, NAMES, OWN, PLAIN, Packed, ROOT, Set, label_hash};
+use super::packed::{
+    CANONICAL, CLUSTERS, DOTTED, HOSTNAME, Item, NAMES, OWN, PLAIN, Packed, ROOT, Set, UNPOINTED, label_hash,
+};
 
 /// The most endpoints of a Service that is not in chunks.
 pub(super) const WHOLE_MAX: usize = 128;
@@ -222,16 +224,28 @@ impl Service {
         }
     }
 
-    /// The label with a hash that an address points back to.
-    pub(super) fn label_of(&self, hash: NonZeroU32, address: IpAddr) -> Option<&[u8]> {
+    /// The label with a hash that an address points back to, and the marks of that.
+    pub(super) fn label_of(&self, hash: NonZeroU32, address: IpAddr) -> Option<(&[u8], u8)> {
         let part = self.part(hash);
-        let mut found = part.own().into_iter().chain(part.find_all(hash));
-        found.find(|item| label_hash(item.label) == hash && item.is_pointed_from(address)).map(|item| item.label)
+        let found = part.own().into_iter().chain(part.find_all(hash));
+        let mut of_hash = found.filter(|item| label_hash(item.label) == hash);
+        of_hash.find_map(|item| item.pointed_from(address).map(|marks| (item.label, marks)))
     }
 
-    /// Whether an address points back to a label.
-    fn has(&self, hash: NonZeroU32, label: &[u8], address: IpAddr) -> bool {
-        self.item(hash, label).is_some_and(|(_, item)| item.is_pointed_from(address))
+    /// Whether an address points back to a label, in the same way.
+    fn has(&self, hash: NonZeroU32, label: &[u8], address: IpAddr, marks: u8) -> bool {
+        let pointed = self.item(hash, label).and_then(|(_, item)| item.pointed_from(address));
+        pointed.is_some_and(|of| of & HOSTNAME == marks & HOSTNAME)
+    }
+
+    /// Whether its names are pointed to in the place of those of other Services.
+    pub(super) fn is_canonical(&self) -> bool {
+        self.head().has_trait(CANONICAL)
+    }
+
+    /// What decides how it is pointed to as a whole.
+    fn pointed_by(&self) -> (Option<u32>, [bool; 2]) {
+        (self.ttl_secs(), [CANONICAL, UNPOINTED].map(|of| self.head().has_trait(of)))
     }
 
     /// Whether another version has the same memory in the place of a part, so that it need not be looked at.
@@ -248,16 +262,19 @@ impl Service {
     /// Service is not looked at.
     pub(super) fn beyond(&self, other: Option<&Self>) -> Vec<(IpAddr, NonZeroU32)> {
         let mut found = Vec::new();
-        // What points back has the TTL of what it points to.
-        let other = other.filter(|other| other.ttl_secs() == self.ttl_secs());
+        if self.head().has_trait(UNPOINTED) {
+            return found;
+        }
+        // What points back has the TTL of what it points to, and goes with it.
+        let other = other.filter(|other| other.pointed_by() == self.pointed_by());
         for (_, part) in self.parts().enumerate().filter(|(index, _)| !self.shares_part(*index, other)) {
             for item in part.items() {
                 let hash = label_hash(item.label);
                 let mut before = None;
-                for address in item.pointing() {
+                for (address, marks) in item.pointing() {
                     // One address under several lists of ports is one: they stand one after the other.
                     if before.replace(address) != Some(address)
-                        && !other.is_some_and(|other| other.has(hash, item.label, address))
+                        && !other.is_some_and(|other| other.has(hash, item.label, address, marks))
                     {
                         found.push((address, hash));
                     }
@@ -302,7 +319,7 @@ mod tests {
             vec![(0..2).collect(), (3..500).collect()],
             vec![(0..2).collect(), (3..5).collect()],
         ];
-        let mut snapshot = Snapshot::new(1, 5);
+        let mut snapshot = Snapshot::new(1, &options());
         let mut old: Option<Service> = None;
         for slices in versions {
             let new = service(&slices, old.as_ref());

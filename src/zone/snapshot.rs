@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::name::Labels;
 use super::name_servers::NameServers;
-use super::pointers::{Pointed, PointerCursor, Pointers};
+use super::options::ViewOptions;
+use super::pointers::{Choice, Pointed, PointerCursor, Pointers};
 use super::service::{Service, Size};
 use super::shards::{Cursor, Entry, Shards, keyed_hash};
 
@@ -74,6 +75,10 @@ pub struct Snapshot {
     ttl_secs: u32,
     /// and how many Services have another.
     with_ttl: usize,
+    /// An address points back to one name only.
+    canonical_ptr: bool,
+    /// How many Services say that their names are pointed to.
+    with_canonical: usize,
     pods: Shards<PodsOfAddress>,
     name_servers: Arc<NameServers>,
     pub(super) is_synced: bool,
@@ -83,9 +88,9 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Nothing yet, of a view whose records have a TTL in seconds; `serial` is the SOA's first.
-    pub(super) fn new(serial: u32, ttl_secs: u32) -> Self {
-        Self { serial, ttl_secs, ..Self::default() }
+    /// Nothing yet, of a view with these options; `serial` is the SOA's first.
+    pub(super) fn new(serial: u32, options: &ViewOptions) -> Self {
+        Self { serial, ttl_secs: options.ttl_secs, canonical_ptr: options.canonical_ptr, ..Self::default() }
     }
 
     /// The Service whose name and namespace stand in these labels. Its endpoints may be known where it does not exist.
@@ -135,7 +140,12 @@ impl Snapshot {
 
     /// Gives the names of an address to `each`, relative to the primary zone, each once and in no order.
     pub fn pointers<'s>(&'s self, address: IpAddr, each: impl FnMut(Pointed<'s>)) {
-        self.pointers.names(&self.services, address, each);
+        let choice = match (self.canonical_ptr, self.with_canonical) {
+            (true, _) => Choice::One,
+            (false, 0) => Choice::All,
+            (false, _) => Choice::AllBut,
+        };
+        self.pointers.names(&self.services, address, choice, each);
     }
 
     /// The TTL of an address's PTR records in seconds, if it is not the view's: one for all of them (RFC 2181 section
@@ -221,6 +231,8 @@ impl Snapshot {
         let has_names = |service: Option<&Service>| usize::from(service.is_some_and(Service::has_names));
         self.named = self.named + has_names(new.as_ref()) - has_names(old);
         let has_ttl = |service: Option<&Service>| usize::from(service.is_some_and(|it| it.ttl_secs().is_some()));
+        let says = |service: Option<&Service>| usize::from(service.is_some_and(Service::is_canonical));
+        self.with_canonical = self.with_canonical + says(new.as_ref()) - says(old);
         self.with_ttl = self.with_ttl + has_ttl(new.as_ref()) - has_ttl(old);
         let come = new.as_ref().map(|new| new.size_beside(old)).unwrap_or_default();
         let gone = old.map(|old| old.size_beside(new.as_ref())).unwrap_or_default();

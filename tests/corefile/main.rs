@@ -254,6 +254,7 @@ fn summary(config: &Config) -> String {
             }
             let switches = [
                 ("portless_srv", view.portless_srv),
+                ("ptr canonical", view.canonical_ptr),
                 ("noendpoints", view.no_endpoints),
                 ("ignore empty_service", view.ignore_empty_service),
                 ("zonal", view.zonal),
