@@ -79,14 +79,15 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
     let ready = select(&[None, Some(true), Some(true), Some(false)][..]);
     let hostname = select(&[None, None, Some("h0"), Some("pod-1")][..]);
     let zone = select(&[None, Some("a"), Some("B.c")][..]);
-    (proptest::collection::vec(address, 0..3), hostname, target, ready, zone).prop_map(
-        |(addresses, hostname, target, ready, zone)| Endpoint {
+    let state = (ready, select(&[None, Some(true), Some(false)][..]), select(&[None, None, Some(true)][..]));
+    (proptest::collection::vec(address, 0..3), hostname, target, state, zone).prop_map(
+        |(addresses, hostname, target, (ready, serving, terminating), zone)| Endpoint {
             addresses,
             hostname: hostname.map(Into::into),
             target_name: target.map(Into::into),
             ready,
-            serving: None,
-            terminating: None,
+            serving,
+            terminating,
             zone: zone.map(Into::into),
         },
     )
@@ -99,13 +100,16 @@ fn settings() -> impl Strategy<Value = Option<Box<Settings>>> {
     let ttl = select(&[None, None, Some("1"), Some("60")][..]);
     let portless = select(&[None, None, Some("none"), Some("port-0")][..]);
     let ptr = select(&[None, None, None, Some("canonical"), Some("none")][..]);
-    (names, form, ttl, portless, ptr).prop_map(|(names, form, ttl, portless, ptr)| {
+    let early = || select(&[None, None, Some("none"), Some("names")][..]);
+    (names, form, ttl, portless, ptr, early(), early()).prop_map(|(names, form, ttl, portless, ptr, early, late)| {
         let annotations = [
             ("podzone.dev/endpoint-names", names),
             ("podzone.dev/pod-name-form", form),
             ("podzone.dev/ttl", ttl),
             ("podzone.dev/portless-srv", portless),
             ("podzone.dev/ptr", ptr),
+            ("podzone.dev/publish-not-ready", early),
+            ("podzone.dev/drain", late),
         ];
         let given = annotations.into_iter().filter_map(|(key, value)| Some((key, value?)));
         Settings::read(given, &mut Vec::new())
@@ -436,6 +440,8 @@ impl Bench {
         };
         let some = ViewOptions {
             canonical_ptr: true,
+            publish_not_ready: true,
+            drain: true,
             endpoint_pod_names: vec![both, PodNames { namespaces: vec!["a".into()], ..PodNames::default() }],
             ..options(&[], false, Pods::Disabled, &["10.0.0.1"])
         };

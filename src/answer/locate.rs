@@ -128,8 +128,9 @@ pub(super) fn locate_in_cluster<'n>(view: &View, content: &'n Snapshot, name: &'
         Kind::Service if labels.count == 2 && planted(Fault::NamespaceNodeMissing) => Located::Missing,
         Kind::Service if labels.count == 2 => Located::Empty,
         Kind::Service => match locate_service(view, content, &labels, below) {
-            Some(selected) if matches!(below, Some(Below::Zone { .. })) && selected.is_empty() => Located::Drained,
-            Some(selected) => Located::Service(selected),
+            // Nothing, where there are endpoints of no set, or none of the topology zone.
+            Some((selected, true)) if selected.is_empty() => Located::Drained,
+            Some((selected, _)) => Located::Service(selected),
             None => Located::Missing,
         },
     }
@@ -151,12 +152,13 @@ enum Kind {
     Pod,
 }
 
+/// What is asked for of a Service, and whether that is headless.
 fn locate_service<'n>(
     view: &View,
     content: &'n Snapshot,
     labels: &Labels<'n>,
     long: Option<Below<'n>>,
-) -> Option<Selected<'n>> {
+) -> Option<(Selected<'n>, bool)> {
     let service = content.service(labels.run(3, 1)?)?;
     let below = match (long, labels.count) {
         (Some(Below::Endpoint(labels)), _) if !service.is_dotted(labels) => return None,
@@ -165,7 +167,7 @@ fn locate_service<'n>(
         (None, 4) => Below::Endpoint(labels.run(4, 3)?),
         (None, _) => two_labels(view, service, labels.run(5, 3)?, labels.text(5)?, labels.text(4)?)?,
     };
-    service.select(below)
+    Some((service.select(below)?, service.is_headless()))
 }
 
 /// What two labels before a Service's name mean: port and protocol, or, where Services come from many clusters, an

@@ -188,6 +188,8 @@ fn options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions, Plan
         endpoint_pod_names: kubernetes.endpoint_pod_names.iter().map(pod_names).collect(),
         portless_srv: kubernetes.portless_srv,
         canonical_ptr: kubernetes.canonical_ptr,
+        publish_not_ready: kubernetes.publish_not_ready,
+        drain: kubernetes.drain,
         ignore_empty_service: kubernetes.ignore_empty_service,
         zonal: kubernetes.zonal,
         pods: match kubernetes.pods {

@@ -65,7 +65,7 @@ pub(super) const DIRECTIVES: [&str; 60] = [
 ];
 
 /// Options of `kubernetes`: CoreDNS's (`plugin/kubernetes/setup.go`), and podzone's own.
-pub(super) const KUBERNETES_OPTIONS: [&str; 22] = [
+pub(super) const KUBERNETES_OPTIONS: [&str; 24] = [
     "endpoint",
     "tls",
     "kubeconfig",
@@ -82,6 +82,8 @@ pub(super) const KUBERNETES_OPTIONS: [&str; 22] = [
     "negative_ttl",
     "portless_srv",
     "ptr",
+    "publish_not_ready",
+    "drain",
     "noendpoints",
     "fallthrough",
     "ignore",

@@ -54,6 +54,8 @@ fn check_stanza(reader: &mut Reader<'_>, keys: &[ZoneKey], report: &mut Report) 
         no_endpoints: options.no_endpoints.is_some(),
         portless_srv: options.portless_srv,
         canonical_ptr: options.canonical_ptr,
+        publish_not_ready: options.publish_not_ready,
+        drain: options.drain,
         ignore_empty_service: options.ignore_empty_service,
         zonal: options.zonal.is_some(),
         ttl_secs: options.ttl_secs.unwrap_or(TTL_SECS_DEFAULT),
@@ -136,6 +138,8 @@ struct Options<'a> {
     no_endpoints: Option<&'a Token>,
     portless_srv: bool,
     canonical_ptr: bool,
+    publish_not_ready: bool,
+    drain: bool,
     ignore_empty_service: bool,
     zonal: Option<&'a Token>,
     ttl_secs: Option<u32>,
@@ -191,6 +195,15 @@ impl<'a> Options<'a> {
                     report.error(error.hint("it is written: ptr all|canonical"));
                 }
             },
+            ("drain", []) => self.drain = true,
+            ("publish_not_ready", [what]) => {
+                if what.text == "names" {
+                    self.publish_not_ready = true;
+                } else {
+                    let error = reader.error_at(what, format_args!("cannot publish '{}' that is not ready", what.text));
+                    report.error(error.hint("the one thing to publish is: names"));
+                }
+            }
             ("noendpoints", []) => self.no_endpoints = Some(option),
             ("zonal", []) => self.zonal = Some(option),
             ("ignore", [what, more @ ..]) => {
@@ -406,6 +419,7 @@ fn warn_of_more(more: &[Token], report: &mut Report) {
 /// How an option is written.
 pub(super) fn usage(option: &str) -> String {
     let arguments = match option {
+        "publish_not_ready" => " names",
         "ptr" => " all|canonical",
         "pods" => " disabled|insecure|verified",
         "namespaces" => " NAMESPACE...",

@@ -465,6 +465,10 @@ pub struct Kubernetes {
     pub portless_srv: bool,
     /// `ptr canonical`: an address points back to one name, and not to one in each Service; default `ptr all`.
     pub canonical_ptr: bool,
+    /// `publish_not_ready names`: endpoints that are not ready have names, which no set has.
+    pub publish_not_ready: bool,
+    /// `drain`: endpoints that are terminating and serve still keep their names.
+    pub drain: bool,
     /// `ignore empty_service`: Services with cluster IPs that have no ready endpoints do not exist.
     pub ignore_empty_service: bool,
     /// `zonal`: headless Services have names for the endpoints of each topology zone.

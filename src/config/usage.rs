@@ -63,6 +63,8 @@ const FORMS: &[(&str, &[&str])] = &[
             "negative_ttl SECONDS, 0 to 3600",
             "portless_srv",
             "ptr all|canonical",
+            "publish_not_ready names",
+            "drain",
             "noendpoints",
             "fallthrough [ZONE]...",
             "ignore empty_service",

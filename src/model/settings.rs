@@ -14,6 +14,10 @@ pub struct Settings {
     pub pod_name_form: Option<PodNameForm>,
     /// `ptr`: what points back to it.
     pub ptr: Option<PointsBack>,
+    /// `publish-not-ready`: whether endpoints that are not ready have names.
+    pub names_not_ready: Option<bool>,
+    /// `drain`: whether endpoints that are terminating and serve still keep theirs.
+    pub names_draining: Option<bool>,
     /// `ttl`: the TTL of its records in seconds, 0 to [`Settings::TTL_SECS_MAX`].
     pub ttl_secs: Option<u32>,
     /// `portless-srv`: whether endpoints without ports are SRV targets, with port 0.
@@ -97,6 +101,14 @@ const ANNOTATIONS: &[(&str, Reader)] = &[
     ("ptr", |settings, value| {
         let ways = [("all", PointsBack::All), ("canonical", PointsBack::Canonical), ("none", PointsBack::None)];
         settings.ptr = Some(one_of(value, &ways)?);
+        Ok(())
+    }),
+    ("publish-not-ready", |settings, value| {
+        settings.names_not_ready = Some(one_of(value, &[("names", true), ("none", false)])?);
+        Ok(())
+    }),
+    ("drain", |settings, value| {
+        settings.names_draining = Some(one_of(value, &[("names", true), ("none", false)])?);
         Ok(())
     }),
     ("ttl", |settings, value| {

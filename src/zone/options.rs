@@ -29,6 +29,10 @@ pub struct ViewOptions {
     pub portless_srv: bool,
     /// An address of endpoints of several Services points back to one name, and not to one in each.
     pub canonical_ptr: bool,
+    /// Endpoints that are not ready have names, which no set has.
+    pub publish_not_ready: bool,
+    /// Endpoints that are terminating and serve still keep their names, which no set has.
+    pub drain: bool,
     /// Services with cluster IPs that have no ready endpoints do not exist.
     pub ignore_empty_service: bool,
     /// Headless Services have names for the endpoints of each topology zone.
@@ -70,6 +74,8 @@ impl ViewOptions {
             endpoint_pod_names: Vec::new(),
             portless_srv: false,
             canonical_ptr: false,
+            publish_not_ready: false,
+            drain: false,
             ignore_empty_service: false,
             zonal: false,
             pods: Pods::Disabled,

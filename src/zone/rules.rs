@@ -17,6 +17,10 @@ pub(super) struct Rules {
     pub(super) ptr: PointsBack,
     /// Whether endpoints with a hostname are told from others: they are pointed to first.
     pub(super) marks_hostnames: bool,
+    /// Whether endpoints that are not ready have names, which no set has,
+    pub(super) names_not_ready: bool,
+    /// and those that are terminating and serve still.
+    pub(super) names_draining: bool,
     /// The TTL of its records in seconds, where it is not the view's.
     pub(super) ttl_secs: Option<u32>,
 }
@@ -35,6 +39,8 @@ impl Rules {
         let portless_srv = said.and_then(|said| said.portless_srv).unwrap_or(options.portless_srv);
         let ptr = said.and_then(|said| said.ptr).unwrap_or_default();
         let marks_hostnames = options.canonical_ptr;
+        let names_not_ready = said.and_then(|said| said.names_not_ready).unwrap_or(options.publish_not_ready);
+        let names_draining = said.and_then(|said| said.names_draining).unwrap_or(options.drain);
         let form = said.and_then(|said| said.pod_name_form).or_else(|| Some(line?.form)).unwrap_or_default();
         Self {
             names: if planted(Fault::PodNamesInverted) { inverted() } else { names },
@@ -42,6 +48,8 @@ impl Rules {
             portless_srv,
             ptr,
             marks_hostnames,
+            names_not_ready,
+            names_draining,
             ttl_secs: said.and_then(|said| said.ttl_secs),
         }
     }

@@ -341,9 +341,13 @@ fn each_target<'s>(
     rules: Rules,
     mut each: impl FnMut(&EndpointRef<'s>, AddressRef<'s>, Target, Role),
 ) {
+    let marks_hostnames = rules.marks_hostnames;
     let has_former = rules.names == EndpointNames::Both && flags & NAMES != 0;
-    for endpoint in part.endpoints() {
-        let marks = if rules.marks_hostnames && endpoint.hostname.is_some() { HOSTNAME } else { 0 };
+    // Where nothing has names there is nothing more than what points back.
+    let rules = if flags & NAMES == 0 { Rules::default() } else { rules };
+    for (endpoint, is_aside) in part.named(rules) {
+        let hostname = if marks_hostnames && endpoint.hostname.is_some() { HOSTNAME } else { 0 };
+        let marks = hostname | if is_aside { ASIDE } else { 0 };
         for address in endpoint.addresses() {
             let target = match address {
                 AddressRef::Ip(address) => Target::from(address),

@@ -255,6 +255,8 @@ fn summary(config: &Config) -> String {
             let switches = [
                 ("portless_srv", view.portless_srv),
                 ("ptr canonical", view.canonical_ptr),
+                ("publish_not_ready names", view.publish_not_ready),
+                ("drain", view.drain),
                 ("noendpoints", view.no_endpoints),
                 ("ignore empty_service", view.ignore_empty_service),
                 ("zonal", view.zonal),
