@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use podzone::answer::{Action, Ahead, Block, Chaos, Client, Local, Network, Policy, Responder, Rule, Transport};
 use podzone::model::{
     Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Event, Filter, Kind, Labels, Namespace, Object, ObjectKey,
-    Service, ServiceKind, ServicePort, PodNames,
+    PodNames, Service, ServiceKind, ServicePort,
 };
 use podzone::zone::{Name, Pods, Publisher, View, ViewOptions};
 
