@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use hickory_proto::op::Message;
 use podzone::answer::{Block, Client, Outcome, Required, Responder, Signing, Transport};
-use podzone::model::{Event, Filter, Kind, Labels, Namespace, Object, ObjectKey, Service, ServiceKind};
+use podzone::model::{Event, Filter, Kind, Labels, Namespace, Object, ObjectKey, PodNames, Service, ServiceKind};
 use podzone::transfer::{Allowed, Begun, Counters, Served, Stanza, Transfers, Versions};
 use podzone::tsig::{Algorithm, Key, Keyring, Signer};
 use podzone::zone::{Name, Publisher, View, ViewOptions};
@@ -36,7 +36,7 @@ fn key() -> Key {
 
 static SERVER: LazyLock<Server> = LazyLock::new(|| {
     let options = ViewOptions {
-        endpoint_pod_names: true,
+        endpoint_pod_names: vec![PodNames::default()],
         local_addresses: vec![Ipv4Addr::new(192, 0, 2, 1).into()],
         ..ViewOptions::new(vec![name("k"), name("10.in-addr.arpa")]).unwrap()
     };
@@ -54,6 +54,7 @@ static SERVER: LazyLock<Server> = LazyLock::new(|| {
             kind,
             ports: [].into(),
             has_selector: true,
+            settings: None,
         }))
     };
     let begin = [

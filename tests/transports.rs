@@ -13,7 +13,7 @@ use podzone::answer::edns::Terms;
 use podzone::answer::{Block, Client, Rcode, Responder, Transport};
 use podzone::model::{
     Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Event, Filter, Kind, Labels, Namespace, Object, ObjectKey,
-    Service, ServiceKind, ServicePort,
+    PodNames, Service, ServiceKind, ServicePort,
 };
 use podzone::zone::{Name, Pods, Publisher, View, ViewOptions};
 use proptest::prelude::*;
@@ -32,6 +32,7 @@ fn service(name: &str, kind: ServiceKind) -> Event {
         kind,
         ports,
         has_selector: true,
+        settings: None,
     }))
 }
 
@@ -73,7 +74,7 @@ fn responder_in(primary: &str, endpoints: u16) -> Responder {
     let view = |zones: &[&str]| {
         let zones: Vec<Name> = zones.iter().map(|zone| Name::parse(zone).unwrap()).collect();
         let options = ViewOptions {
-            endpoint_pod_names: true,
+            endpoint_pod_names: vec![PodNames::default()],
             zonal: true,
             pods: Pods::Insecure,
             local_addresses: vec!["192.0.2.1".parse().unwrap(), "fd00::53".parse().unwrap()],

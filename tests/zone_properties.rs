@@ -20,13 +20,14 @@ use std::time::{Duration, Instant};
 
 use podzone::answer::{Block, Client, Responder, Transport};
 use podzone::model::{
-    Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Event, Filter, Import, Kind, Labels as Metadata, Namespace,
-    Object, ObjectKey, Pod, Selector, Service, ServiceKind, ServicePort,
+    Endpoint, EndpointAddress, EndpointNames, EndpointPort, EndpointSlice, Event, Filter, Import, Kind,
+    Labels as Metadata, Namespace, Object, ObjectKey, Pod, PodNameForm, PodNames, Selector, Service, ServiceKind,
+    ServicePort, Settings,
 };
 use podzone::zone::delta::service_records;
 use podzone::zone::name_servers::NameServers;
 use podzone::zone::{
-    Data, Delta, Labels, Name, Pods, Publisher, Record, Replaced, Service as Packed, Snapshot, View, ViewOptions,
+    Data, Delta, Labels, Name, Names, Pods, Publisher, Record, Replaced, Service as Packed, Snapshot, View, ViewOptions,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -78,28 +79,52 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
     let ready = select(&[None, Some(true), Some(true), Some(false)][..]);
     let hostname = select(&[None, None, Some("h0"), Some("pod-1")][..]);
     let zone = select(&[None, Some("a"), Some("B.c")][..]);
-    (proptest::collection::vec(address, 0..3), hostname, target, ready, zone).prop_map(
-        |(addresses, hostname, target, ready, zone)| Endpoint {
+    let state = (ready, select(&[None, Some(true), Some(false)][..]), select(&[None, None, Some(true)][..]));
+    (proptest::collection::vec(address, 0..3), hostname, target, state, zone).prop_map(
+        |(addresses, hostname, target, (ready, serving, terminating), zone)| Endpoint {
             addresses,
             hostname: hostname.map(Into::into),
             target_name: target.map(Into::into),
             ready,
-            serving: None,
-            terminating: None,
+            serving,
+            terminating,
             zone: zone.map(Into::into),
         },
     )
 }
 
+/// What a Service says of its names, by annotations.
+fn settings() -> impl Strategy<Value = Option<Box<Settings>>> {
+    let names = select(&[None, None, None, Some("ip"), Some("pod"), Some("both")][..]);
+    let form = select(&[None, Some("coredns"), Some("kubelet")][..]);
+    let ttl = select(&[None, None, Some("1"), Some("60")][..]);
+    let portless = select(&[None, None, Some("none"), Some("port-0")][..]);
+    let ptr = select(&[None, None, None, Some("canonical"), Some("none")][..]);
+    let early = || select(&[None, None, Some("none"), Some("names")][..]);
+    (names, form, ttl, portless, ptr, early(), early()).prop_map(|(names, form, ttl, portless, ptr, early, late)| {
+        let annotations = [
+            ("podzone.dev/endpoint-names", names),
+            ("podzone.dev/pod-name-form", form),
+            ("podzone.dev/ttl", ttl),
+            ("podzone.dev/portless-srv", portless),
+            ("podzone.dev/ptr", ptr),
+            ("podzone.dev/publish-not-ready", early),
+            ("podzone.dev/drain", late),
+        ];
+        let given = annotations.into_iter().filter_map(|(key, value)| Some((key, value?)));
+        Settings::read(given, &mut Vec::new())
+    })
+}
+
 fn service_of(kind: impl Strategy<Value = ServiceKind>) -> impl Strategy<Value = Service> {
-    (key(&SERVICES), metadata(), kind, proptest::collection::vec(port(), 0..3)).prop_map(
-        |(key, labels, kind, ports)| {
+    (key(&SERVICES), metadata(), kind, proptest::collection::vec(port(), 0..3), settings()).prop_map(
+        |(key, labels, kind, ports, settings)| {
             let port = |(name, protocol, port): (&str, &str, u16)| ServicePort {
                 name: name.into(),
                 protocol: protocol.into(),
                 port,
             };
-            Service { key, labels, kind, ports: ports.into_iter().map(port).collect(), has_selector: true }
+            Service { key, labels, kind, ports: ports.into_iter().map(port).collect(), has_selector: true, settings }
         },
     )
 }
@@ -308,7 +333,7 @@ impl Source {
 #[derive(Default, PartialEq, Debug)]
 struct Content {
     services: BTreeMap<Labels, Packed>,
-    pointers: BTreeMap<IpAddr, Box<[Labels]>>,
+    pointers: BTreeMap<IpAddr, Names>,
     pods: BTreeMap<(IpAddr, Labels), i64>,
     namespaces: BTreeSet<Labels>,
     name_servers: Arc<NameServers>,
@@ -353,13 +378,16 @@ impl Content {
 
     /// Every record, each once.
     fn records(&self) -> Vec<Record> {
-        let pointer = |address: &IpAddr, target: &Labels| Record {
+        let pointer = |address: &IpAddr, ttl_secs: Option<u32>, target: &Labels| Record {
             owner: Labels::default(),
+            ttl_secs,
             data: Data::Ptr { address: *address, target: target.clone() },
         };
         let services = self.services.values().flat_map(service_records);
-        let pointers =
-            self.pointers.iter().flat_map(|(address, names)| names.iter().map(|name| pointer(address, name)));
+        let pointers = self
+            .pointers
+            .iter()
+            .flat_map(|(address, names)| names.iter().map(|name| pointer(address, names.ttl_secs, name)));
         services.chain(pointers).collect()
     }
 }
@@ -391,9 +419,9 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let options = |namespaces: &[&str], endpoint_pod_names, pods, local: &[&str]| ViewOptions {
+        let options = |namespaces: &[&str], pod_names: bool, pods, local: &[&str]| ViewOptions {
             namespaces: namespaces.iter().map(|name| (*name).into()).collect(),
-            endpoint_pod_names,
+            endpoint_pod_names: if pod_names { vec![PodNames::default()] } else { Vec::new() },
             pods,
             local_addresses: local.iter().map(|text| text.parse().unwrap()).collect(),
             ..ViewOptions::new(["cluster.local", "in-addr.arpa"].map(|zone| Name::parse(zone).unwrap()).into()).unwrap()
@@ -404,6 +432,19 @@ impl Bench {
         let of_front = Filter { namespace_labels: selector(), ..Filter::default() };
         let blind = Filter { no_endpoints: true, ..Filter::default() };
         let zonal = ViewOptions { zonal: true, ignore_empty_service: true, ..options(&[], true, Pods::Disabled, &[]) };
+        let both = PodNames {
+            names: EndpointNames::Both,
+            form: PodNameForm::Kubelet,
+            namespaces: vec!["b".into()],
+            labels: Some(Selector::parse("tier=front").unwrap()),
+        };
+        let some = ViewOptions {
+            canonical_ptr: true,
+            publish_not_ready: true,
+            drain: true,
+            endpoint_pod_names: vec![both, PodNames { namespaces: vec!["a".into()], ..PodNames::default() }],
+            ..options(&[], false, Pods::Disabled, &["10.0.0.1"])
+        };
         let busy = ViewOptions { ignore_empty_service: true, ..options(&[], false, Pods::Disabled, &["10.0.0.1"]) };
         let views = [
             (options(&[], false, Pods::Insecure, &[]), Filter::default()),
@@ -411,10 +452,12 @@ impl Bench {
             (options(&["a"], true, Pods::Disabled, &["10.0.0.2"]), Filter::default()),
             (options(&[], false, Pods::Verified, &[]), front.clone()),
             (zonal, of_front),
+            (some.clone(), Filter::default()),
             (options(&[], false, Pods::Disabled, &["10.0.0.1"]), blind.clone()),
             (of_imports(options(&[], true, Pods::Verified, &["10.0.0.1"])), Filter::default()),
             (of_imports(options(&["a"], false, Pods::Disabled, &[])), front),
             (of_imports(busy), blind),
+            (of_imports(some), Filter::default()),
         ];
         let views: Vec<(Arc<View>, Filter)> =
             views.into_iter().map(|(options, filter)| (Arc::new(View::new(options, FIRST_SERIAL)), filter)).collect();
@@ -668,7 +711,7 @@ fn without_a_service_in_front_the_own_addresses_serve_the_zone() {
 #[test]
 fn without_service_imports_only_their_view_waits() {
     let mut bench = Bench::new();
-    let (mut source, [own, of_imports]) = (Source::default(), [0, 6]);
+    let (mut source, [own, of_imports]) = (Source::default(), [0, 7]);
     let state = |bench: &Bench, view: usize| {
         let content = bench.views[view].current();
         (content.is_synced(), content.is_unknown(), content.is_awaited())

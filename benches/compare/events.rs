@@ -45,6 +45,7 @@ fn object(service: &Service) -> podzone::model::Service {
         },
         ports: [ServicePort { name: "http".into(), protocol: "TCP".into(), port: 80 }].into(),
         has_selector: true,
+        settings: None,
     }
 }
 

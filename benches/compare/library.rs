@@ -5,7 +5,7 @@ use crate::churn::Churn;
 use crate::cluster::{Cluster, Shape};
 use crate::events;
 use podzone::answer::{Answered, Block, Lookup, LookupError, Responder, Transport};
-use podzone::model::{Event, Filter};
+use podzone::model::{Event, Filter, PodNames};
 use podzone::net::{
     Elsewhere, Exchange, Observer, Service, Serving, SharedService, Sockets, TcpPlaces, TcpTimes, Transferring,
     WaitingRoom,
@@ -98,7 +98,8 @@ fn transfers(view: Arc<View>, versions: Option<Arc<Versions>>) -> Transfers {
 
 fn publish_all(events: impl Iterator<Item = Event>, versions: Option<&Arc<Versions>>) -> (Publisher, Arc<View>) {
     let zones: Vec<_> = ZONES.map(|zone| Name::parse(zone).expect("a name")).into();
-    let options = ViewOptions { endpoint_pod_names: true, ..ViewOptions::new(zones).expect("zones") };
+    let options =
+        ViewOptions { endpoint_pod_names: vec![PodNames::default()], ..ViewOptions::new(zones).expect("zones") };
     let view = Arc::new(View::new(options, unix_now()));
     let mut publisher = Publisher::new(vec![(Arc::clone(&view), Filter::default())], events::KINDS.into());
     if let Some(versions) = versions {

@@ -13,7 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use podzone::answer::{Action, Ahead, Block, Chaos, Client, Local, Network, Policy, Responder, Rule, Transport};
 use podzone::model::{
     Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Event, Filter, Kind, Labels, Namespace, Object, ObjectKey,
-    Service, ServiceKind, ServicePort,
+    PodNames, Service, ServiceKind, ServicePort,
 };
 use podzone::zone::{Name, Pods, Publisher, View, ViewOptions};
 
@@ -85,7 +85,7 @@ fn everything() -> Block {
 fn service(name: &str, kind: ServiceKind) -> Event {
     let ports = [ServicePort { name: "http".into(), protocol: "TCP".into(), port: 80 }].into();
     let (key, labels) = (ObjectKey::new("a", name), Labels::new());
-    Event::Apply(Object::Service(Service { key, labels, kind, ports, has_selector: true }))
+    Event::Apply(Object::Service(Service { key, labels, kind, ports, has_selector: true, settings: None }))
 }
 
 fn slice(service: &str, count: u16) -> Event {
@@ -118,7 +118,7 @@ fn responder() -> Responder {
         let zones: Vec<Name> = zones.iter().map(|zone| name(zone)).collect();
         Arc::new(View::new(
             ViewOptions {
-                endpoint_pod_names: true,
+                endpoint_pod_names: vec![PodNames::default()],
                 zonal: true,
                 pods: Pods::Insecure,
                 local_addresses: vec![Ipv4Addr::new(192, 0, 2, 1).into()],

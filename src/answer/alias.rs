@@ -136,11 +136,12 @@ impl Chase<'_> {
     fn name(&self, seen: Seen<'_>, name: &Name, trail: &mut Trail) -> Option<Vec<Record>> {
         let wire = name.as_wire();
         let owner = Some(wire);
-        let one = |address: IpAddr| self.addresses(seen.view, owner, std::iter::once(address));
+        let ttl_secs = seen.view.options().ttl_secs;
+        let one = |address: IpAddr| self.addresses(ttl_secs, owner, std::iter::once(address));
         match locate(seen.view, seen.content, wire, wire.len() - seen.zone.as_wire().len()) {
             Located::Missing => None,
             Located::Empty | Located::Drained => Some(Vec::new()),
-            Located::NameServer => Some(self.addresses(seen.view, owner, seen.content.name_servers().addresses())),
+            Located::NameServer => Some(self.addresses(ttl_secs, owner, seen.content.name_servers().addresses())),
             Located::Pod(pod) => Some(one(pod.address)),
             Located::Service(selected) => Some(self.selected(seen, wire, owner, &selected, trail)),
         }
@@ -155,7 +156,8 @@ impl Chase<'_> {
         trail: &mut Trail,
     ) -> Vec<Record> {
         let entries = selected.entries.iter().filter(|entry| entry.has(Entry::FIRST_ADDRESS));
-        let mut records = self.addresses(seen.view, owner, entries.map(|entry| entry.address));
+        let ttl_secs = selected.ttl_secs.unwrap_or_else(|| seen.view.options().ttl_secs);
+        let mut records = self.addresses(ttl_secs, owner, entries.map(|entry| entry.address));
         for alias in &selected.aliases {
             // An alias to itself, or below itself, is a loop; so is one that came before.
             if alias.is_at_or_below(name)
@@ -179,25 +181,17 @@ impl Chase<'_> {
             trail.path.pop();
             if let Some(next) = next {
                 let owner = owner.map(Into::into);
-                records.push(Record {
-                    owner,
-                    ttl_secs: seen.view.options().ttl_secs,
-                    data: Data::Alias(alias.clone()),
-                });
+                records.push(Record { owner, ttl_secs, data: Data::Alias(alias.clone()) });
                 records.extend(next);
             }
         }
         records
     }
 
-    fn addresses(&self, view: &View, owner: Option<&[u8]>, addresses: impl Iterator<Item = IpAddr>) -> Vec<Record> {
+    fn addresses(&self, ttl_secs: u32, owner: Option<&[u8]>, addresses: impl Iterator<Item = IpAddr>) -> Vec<Record> {
         addresses
             .filter(|address| address_type(*address) == self.qtype)
-            .map(|address| Record {
-                owner: owner.map(Into::into),
-                ttl_secs: view.options().ttl_secs,
-                data: Data::Address(address),
-            })
+            .map(|address| Record { owner: owner.map(Into::into), ttl_secs, data: Data::Address(address) })
             .collect()
     }
 }

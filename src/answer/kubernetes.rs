@@ -11,9 +11,7 @@ use super::message::{Message, Owner, Section, address_type};
 use super::query::{HEADER_OCTETS, Question, bits, rtype};
 use super::rcode::Rcode;
 use super::responder::Responder;
-use crate::zone::contents::{
-    SCHEMA_VERSION_AT, SCHEMA_VERSION_TTL_SECS, SOA_NAMES, SOA_TIMES, schema_version, soa_ttl,
-};
+use crate::zone::contents::{SCHEMA_VERSION_AT, SCHEMA_VERSION_TTL_SECS, SOA_NAMES, SOA_TIMES, schema_version};
 use crate::zone::faults::{Fault, planted};
 use crate::zone::records::{Entry, Selected, weight};
 use crate::zone::{Labels, Name, Snapshot, View};
@@ -94,6 +92,11 @@ impl Asked<'_> {
         self.view.options().ttl_secs
     }
 
+    /// The TTL of what is selected of a Service.
+    fn ttl_of(&self, selected: &Selected<'_>) -> u32 {
+        selected.ttl_secs.unwrap_or_else(|| self.ttl())
+    }
+
     fn locate(&self) -> Located<'_> {
         locate(self.view, self.content, self.name, self.zone_at)
     }
@@ -121,13 +124,18 @@ impl Asked<'_> {
     }
 
     fn write_soa(&self, message: &mut Message<'_>, section: Section) -> bool {
-        let ttl = if planted(Fault::SoaTtlUncapped) { self.ttl() } else { soa_ttl(self.ttl()) };
+        let options = self.view.options();
+        let ttl = match section {
+            _ if planted(Fault::SoaTtlUncapped) => self.ttl(),
+            Section::Authority => options.denial_ttl_secs(),
+            _ => options.soa_ttl_secs(),
+        };
         let zone = self.zone_at_in_message();
         message.record(section, Owner::At(zone), rtype::SOA, ttl, |message| {
             SOA_NAMES.iter().for_each(|labels| message.name_below(labels, zone));
             let [refresh, retry, expire] = SOA_TIMES;
             // The last is the negative TTL (RFC 2308 section 4).
-            for word in [self.content.serial(), refresh, retry, expire, self.ttl()] {
+            for word in [self.content.serial(), refresh, retry, expire, options.soa_minimum_secs()] {
                 message.octets(&word.to_be_bytes());
             }
         })
@@ -144,9 +152,9 @@ impl Asked<'_> {
     fn addresses(&self, responder: &Responder, message: &mut Message<'_>) -> Ending {
         let qtype = self.question.qtype;
         let mut wrote = false;
-        let mut write = |message: &mut Message<'_>, address: IpAddr| {
+        let mut write = |message: &mut Message<'_>, ttl: u32, address: IpAddr| {
             if address_type(address) == qtype {
-                message.address(Section::Answer, Owner::QUESTION, self.ttl(), address);
+                message.address(Section::Answer, Owner::QUESTION, ttl, address);
                 wrote = true;
             }
         };
@@ -158,17 +166,18 @@ impl Asked<'_> {
                 for address in self.content.name_servers().addresses() {
                     if !seen.contains(&address) {
                         seen.push(address);
-                        write(message, address);
+                        write(message, self.ttl(), address);
                     }
                 }
             }
-            Located::Pod(pod) => write(message, pod.address),
+            Located::Pod(pod) => write(message, self.ttl(), pod.address),
             Located::Service(selected) => {
                 if !selected.aliases.is_empty() {
                     return self.aliases(responder, &selected, message);
                 }
+                let ttl = self.ttl_of(&selected);
                 for entry in selected.entries.iter().filter(|entry| entry.has(Entry::FIRST_ADDRESS)) {
-                    write(message, entry.address);
+                    write(message, ttl, entry.address);
                 }
             }
         }
@@ -210,7 +219,7 @@ impl Asked<'_> {
 
     fn srv_of_service(&self, selected: &Selected<'_>, message: &mut Message<'_>) -> Ending {
         let weight = selected.weight();
-        let key = selected.key;
+        let (key, ttl) = (selected.key, self.ttl_of(selected));
         let zone = self.zone.as_wire();
         // Where each target was written first, for its glue to point to; entries are in the order of their targets.
         let mut targets: Vec<(u32, Option<u16>)> = Vec::new();
@@ -218,7 +227,7 @@ impl Asked<'_> {
         for entry in selected.entries.iter().filter(|entry| entry.has(Entry::FIRST_SRV)) {
             wrote = true;
             let mut at = None;
-            let fits = message.record(Section::Answer, Owner::QUESTION, rtype::SRV, self.ttl(), |message| {
+            let fits = message.record(Section::Answer, Owner::QUESTION, rtype::SRV, ttl, |message| {
                 at = write_srv(message, weight, entry.port, &[selected.target(entry), key, b"\x03svc", zone]);
             });
             if !fits {
@@ -231,7 +240,7 @@ impl Asked<'_> {
         if planted(Fault::AliasInSrv) {
             for alias in &selected.aliases {
                 wrote = true;
-                message.record(Section::Answer, Owner::QUESTION, rtype::SRV, self.ttl(), |message| {
+                message.record(Section::Answer, Owner::QUESTION, rtype::SRV, ttl, |message| {
                     write_srv(message, weight, 0, &[alias.as_wire()]);
                 });
             }
@@ -250,7 +259,7 @@ impl Asked<'_> {
             }
             let written = targets.peek().and_then(|(_, at)| *at);
             let owner = written.map_or_else(|| Owner::Below(selected.target(entry), service_at), Owner::At);
-            if !message.address(Section::Additional, owner, self.ttl(), entry.address) {
+            if !message.address(Section::Additional, owner, ttl, entry.address) {
                 break;
             }
         }
@@ -271,11 +280,12 @@ impl Asked<'_> {
             };
         };
         let mut is_known = false;
+        let ttl = self.content.pointers_ttl_secs(address).unwrap_or_else(|| self.ttl());
         let primary = &self.view.options().primary;
         self.content.pointers(address, |pointed| {
             is_known = true;
             if let Some(target) = Name::join(&pointed.to_labels(), primary) {
-                message.record(Section::Answer, Owner::QUESTION, rtype::PTR, self.ttl(), |message| {
+                message.record(Section::Answer, Owner::QUESTION, rtype::PTR, ttl, |message| {
                     message.name(target.as_wire());
                 });
             }
@@ -309,7 +319,7 @@ impl Asked<'_> {
             Located::Missing => return Ending::NameError,
             Located::Service(selected) => {
                 if let Some(alias) = selected.aliases.first().filter(|_| selected.entries.is_empty()) {
-                    message.record(Section::Answer, Owner::QUESTION, rtype::CNAME, self.ttl(), |message| {
+                    message.record(Section::Answer, Owner::QUESTION, rtype::CNAME, self.ttl_of(&selected), |message| {
                         message.name(alias.as_wire());
                     });
                     return Ending::Answered;

@@ -7,7 +7,7 @@ use super::folded::Folded;
 use crate::zone::faults::{Fault, planted};
 use crate::zone::name::suffixes;
 use crate::zone::records::Selected;
-use crate::zone::{Below, Pods, Snapshot, View, name_servers};
+use crate::zone::{Below, Pods, Service, Snapshot, View, name_servers};
 
 /// What stands at a name.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub(super) struct Pod {
 }
 
 /// The most labels that a name which exists has below its zone: two, a Service's name, its namespace, `svc`. Only those
-/// of topology zones have more.
+/// of topology zones have more, and of pods with dots in their names.
 const LABELS_MAX: usize = 5;
 
 /// The labels of a name below its zone; only the rightmost [`LABELS_MAX`] are kept, all are counted.
@@ -76,6 +76,11 @@ impl<'n> Labels<'n> {
         self.name.get(at + 1..at + 1 + length)
     }
 
+    /// The octets before a label.
+    fn before(&self, back: usize) -> Option<&'n [u8]> {
+        self.name.get(..self.offset(back)?)
+    }
+
     /// The octets from one label to the one before another.
     fn run(&self, from_back: usize, until_back: usize) -> Option<&'n [u8]> {
         self.name.get(self.offset(from_back)?..self.offset(until_back)?)
@@ -107,6 +112,7 @@ pub(super) fn locate_in_cluster<'n>(view: &View, content: &'n Snapshot, name: &'
     } else {
         match topology_zone(&labels) {
             Some(below) if view.options().zonal && matches!(kind, Kind::Service) => Some(below),
+            _ if matches!(kind, Kind::Service) => Some(Below::Endpoint(labels.before(3).unwrap_or(&[]))),
             _ => return Located::Missing,
         }
     };
@@ -122,8 +128,9 @@ pub(super) fn locate_in_cluster<'n>(view: &View, content: &'n Snapshot, name: &'
         Kind::Service if labels.count == 2 && planted(Fault::NamespaceNodeMissing) => Located::Missing,
         Kind::Service if labels.count == 2 => Located::Empty,
         Kind::Service => match locate_service(view, content, &labels, below) {
-            Some(selected) if below.is_some() && selected.is_empty() => Located::Drained,
-            Some(selected) => Located::Service(selected),
+            // Nothing, where there are endpoints of no set, or none of the topology zone.
+            Some((selected, true)) if selected.is_empty() => Located::Drained,
+            Some((selected, _)) => Located::Service(selected),
             None => Located::Missing,
         },
     }
@@ -145,25 +152,36 @@ enum Kind {
     Pod,
 }
 
+/// What is asked for of a Service, and whether that is headless.
 fn locate_service<'n>(
     view: &View,
     content: &'n Snapshot,
     labels: &Labels<'n>,
-    zone: Option<Below<'n>>,
-) -> Option<Selected<'n>> {
+    long: Option<Below<'n>>,
+) -> Option<(Selected<'n>, bool)> {
     let service = content.service(labels.run(3, 1)?)?;
-    let below = match (zone, labels.count) {
-        (Some(zone), _) => zone,
+    let below = match (long, labels.count) {
+        (Some(Below::Endpoint(labels)), _) if !service.is_dotted(labels) => return None,
+        (Some(long), _) => long,
         (None, 3) => Below::Service,
         (None, 4) => Below::Endpoint(labels.run(4, 3)?),
-        (None, _) => two_labels(view, labels.run(5, 3)?, labels.text(5)?, labels.text(4)?)?,
+        (None, _) => two_labels(view, service, labels.run(5, 3)?, labels.text(5)?, labels.text(4)?)?,
     };
-    service.select(below)
+    Some((service.select(below)?, service.is_headless()))
 }
 
 /// What two labels before a Service's name mean: port and protocol, or, where Services come from many clusters, an
-/// endpoint and its cluster, if neither begins with an underscore.
-pub(super) fn two_labels<'n>(view: &View, wire: &'n [u8], first: &'n [u8], second: &'n [u8]) -> Option<Below<'n>> {
+/// endpoint and its cluster, if neither begins with an underscore; or the pod that has such a name, with a dot.
+pub(super) fn two_labels<'n>(
+    view: &View,
+    service: &Service,
+    wire: &'n [u8],
+    first: &'n [u8],
+    second: &'n [u8],
+) -> Option<Below<'n>> {
+    if service.is_dotted(wire) {
+        return Some(Below::Endpoint(wire));
+    }
     let has_clusters = view.options().multicluster && !planted(Fault::ClusterIsProtocol);
     if has_clusters && ![first, second].iter().any(|label| label.starts_with(b"_")) {
         return Some(Below::Endpoint(wire));

@@ -15,10 +15,10 @@ use super::service::{Found, Wanted, Writer};
 use crate::zone::faults::any_planted;
 use crate::zone::name::NAME_OCTETS_MAX;
 use crate::zone::shards::keyed_hash;
-use crate::zone::{Below, Snapshot, View, name_servers};
+use crate::zone::{Below, Service, Snapshot, View, name_servers};
 
-/// Labels of a name that exists below its zone, at most and at least: `port.protocol.service.namespace.svc`, and
-/// without the first two.
+/// Labels of a name that exists below its zone: at most, but for pods with dots in their names,
+/// `port.protocol.service.namespace.svc`, and at least those without the first two.
 const LABELS_MAX: usize = 5;
 const LABELS_MIN: usize = 3;
 
@@ -34,8 +34,6 @@ pub(super) struct Spot<'v> {
 enum Place {
     /// To nothing, whatever the cluster holds.
     Missing,
-    /// To nothing, unless it is the name of a topology zone.
-    TooLong,
     /// To a Service, or below it: where the labels of Service and namespace begin and end in the name, their keyed hash,
     /// and how many labels the name has before its zone.
     Service { key_at: usize, key_end: usize, hash: u32, labels: usize },
@@ -53,9 +51,9 @@ impl<'v> Spot<'v> {
         }
         let place = match Place::of(name, fall.zone_at) {
             // Names of topology zones are longer than others that exist.
-            Some(Place::TooLong) if !fall.view.options().zonal => Place::Missing,
-            Some(Place::TooLong) | None => Place::Composed,
+            Some(Place::Service { labels, .. }) if labels > LABELS_MAX && fall.view.options().zonal => Place::Composed,
             Some(place) => place,
+            None => Place::Composed,
         };
         Self { fall, place }
     }
@@ -99,15 +97,18 @@ pub(super) fn answer(
         _ => Wanted::Nothing,
     };
     let found = match place {
-        Place::Composed | Place::Reverse | Place::TooLong => return None,
+        Place::Composed | Place::Reverse => return None,
         Place::Missing => Found::Missing,
         Place::Service { key_at, key_end, hash, labels } => {
             let service = content.service_hashed(hash, asked.name.get(key_at..key_end)?);
-            match (service, below(view, asked.name, name, labels, key_at)?) {
-                (Some(service), Some(below)) => {
+            let below = |service| below(view, service, asked.name, name, labels, key_at);
+            match service.map(|service| Some((service, below(service)?))) {
+                // Only what is malformed has too few labels.
+                Some(None) => return None,
+                Some(Some((service, Some(below)))) => {
                     let writer = Writer {
                         message,
-                        ttl_secs: view.options().ttl_secs,
+                        ttl_secs: service.ttl_secs().unwrap_or_else(|| view.options().ttl_secs),
                         zone: zone.as_wire(),
                         service,
                         service_at: key_at,
@@ -115,7 +116,7 @@ pub(super) fn answer(
                     };
                     writer.write(below, wanted)
                 }
-                _ => Found::Missing,
+                Some(Some((_, None))) | None => Found::Missing,
             }
         }
     };
@@ -144,9 +145,6 @@ impl Place {
             b"\x03dns" if wire.get(..zone_at)? == name_servers::DEFAULT => return None,
             _ => return Some(Self::Missing),
         }
-        if labels > LABELS_MAX {
-            return Some(Self::TooLong);
-        }
         if labels < LABELS_MIN {
             return None;
         }
@@ -158,11 +156,19 @@ impl Place {
 
 /// What stands before Service and namespace in a name of so many labels before its zone; `Some(None)` if there is no such
 /// name.
-fn below<'n>(view: &View, wire: &'n [u8], name: &'n Folded, labels: usize, key_at: usize) -> Option<Option<Below<'n>>> {
+fn below<'n>(
+    view: &View,
+    service: &Service,
+    wire: &'n [u8],
+    name: &'n Folded,
+    labels: usize,
+    key_at: usize,
+) -> Option<Option<Below<'n>>> {
     Some(match labels {
         3 => Some(Below::Service),
         4 => Some(Below::Endpoint(wire.get(..key_at)?)),
-        _ => two_labels(view, wire.get(..key_at)?, name.label(0)?, name.label(1)?),
+        5 => two_labels(view, service, wire.get(..key_at)?, name.label(0)?, name.label(1)?),
+        _ => Some(Below::Endpoint(wire.get(..key_at)?)).filter(|_| service.is_dotted(&wire[..key_at])),
     })
 }
 
@@ -171,12 +177,13 @@ fn pointers(asked: &Asked<'_>, name: &Folded, message: &mut Message<'_>) -> Opti
     let address = reverse_address(name)?;
     let options = asked.view.options();
     let mut is_known = false;
+    let ttl = asked.content.pointers_ttl_secs(address).unwrap_or(options.ttl_secs);
     asked.content.pointers(address, |pointed| {
         is_known = true;
         let parts = [pointed.label, pointed.key, b"\x03svc", options.primary.as_wire()];
         // A name that is too long is none, see Name::join.
         if parts.iter().map(|part| part.len()).sum::<usize>() <= NAME_OCTETS_MAX {
-            message.record(Section::Answer, Owner::QUESTION, rtype::PTR, options.ttl_secs, |message| {
+            message.record(Section::Answer, Owner::QUESTION, rtype::PTR, ttl, |message| {
                 parts.iter().for_each(|part| message.octets(part));
             });
         }

@@ -6,10 +6,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::config::{ApiLimits, Config, Kubernetes, Machine as _, PodMode, Source, ThisMachine};
-use crate::model::{Filter, Kind};
+use crate::config::{self, ApiLimits, Config, Kubernetes, Machine as _, PodMode, Source, ThisMachine};
+use crate::model::{EndpointNames, Filter, Kind, PodNameForm, PodNames};
 use crate::zone::faults::{Fault, planted};
-use crate::zone::{Name, Pods, ViewOptions};
+use crate::zone::{Name, Pods, ViewOptions, selectors};
 
 /// What a cluster is followed with; another one would be followed otherwise.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +74,9 @@ pub(super) enum PlanError {
     /// More selections of one cluster's objects than can be told apart.
     #[error("{0} different selections by labels share one cluster, and {max} are the most", max = Filter::MAX)]
     TooManyFilters(usize),
+    /// More selectors of Services than can be told apart.
+    #[error("the views of one cluster have {0} selectors in endpoint_pod_names, and {max} are the most", max = Filter::MAX)]
+    TooManySelectors(usize),
 }
 
 /// The views of one cluster, each with its directive.
@@ -125,6 +128,10 @@ fn source_plan(group: Group<'_>) -> Result<SourcePlan, PlanError> {
     }
     if filters.len() > Filter::MAX {
         return Err(PlanError::TooManyFilters(filters.len()));
+    }
+    let selectors = selectors(views.iter().map(|(view, _)| &view.options)).len();
+    if selectors > Filter::MAX {
+        return Err(PlanError::TooManySelectors(selectors));
     }
     let has_imports = views.iter().any(|(view, _)| view.options.multicluster);
     let needs = |kind: Kind| match kind {
@@ -182,8 +189,13 @@ fn options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions, Plan
     let nothing_said = ViewOptions::new(zones).ok_or_else(|| PlanError::Zone(String::new()))?;
     Ok(ViewOptions {
         ttl_secs: kubernetes.ttl_secs,
+        negative_ttl_secs: kubernetes.negative_ttl_secs,
         namespaces: kubernetes.namespaces.iter().map(|name| name.as_str().into()).collect(),
-        endpoint_pod_names: kubernetes.endpoint_pod_names,
+        endpoint_pod_names: kubernetes.endpoint_pod_names.iter().map(pod_names).collect(),
+        portless_srv: kubernetes.portless_srv,
+        canonical_ptr: kubernetes.canonical_ptr,
+        publish_not_ready: kubernetes.publish_not_ready,
+        drain: kubernetes.drain,
         ignore_empty_service: kubernetes.ignore_empty_service,
         zonal: kubernetes.zonal,
         pods: match kubernetes.pods {
@@ -197,6 +209,14 @@ fn options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions, Plan
         local_addresses: if bind.is_empty() { own_addresses() } else { Vec::new() },
         ..nothing_said
     })
+}
+
+fn pod_names(line: &config::PodNames) -> PodNames {
+    let config::PodNames { both, kubelet, namespaces, labels } = line;
+    let names = if *both { EndpointNames::Both } else { EndpointNames::Pod };
+    let form = if *kubelet { PodNameForm::Kubelet } else { PodNameForm::CoreDns };
+    let namespaces = namespaces.iter().map(|name| name.as_str().into()).collect();
+    PodNames { names, form, namespaces, labels: labels.clone() }
 }
 
 /// The addresses of all interfaces but loopback ones; none where they cannot be read, as in CoreDNS.

@@ -13,9 +13,9 @@ use super::plan::{BlockPlan, Origin, Plan, SourcePlan, ViewPlan};
 use super::serve::Failure;
 use super::transfers::Kept;
 use crate::admin::FollowedSource;
-use crate::model::Filter;
+use crate::model::{Filter, Selector};
 use crate::source;
-use crate::zone::{Publisher, View, Wanted, next_serial, unix_now};
+use crate::zone::{Publisher, View, Wanted, next_serial, selectors, unix_now};
 
 /// A view at work.
 #[derive(Clone)]
@@ -31,6 +31,8 @@ struct Followed {
     origin: Origin,
     /// What its objects are looked at through; that cannot be changed, since their labels are not kept.
     filters: Vec<Filter>,
+    /// What its Services may be asked about, in the same way.
+    selectors: Vec<Selector>,
     following: Following,
     state: Arc<FollowedSource>,
     views: Mutex<Vec<Held>>,
@@ -166,7 +168,9 @@ impl Arranged {
 impl Followed {
     /// Whether what is held is what is wanted.
     fn gives(&self, wanted: &SourcePlan) -> bool {
-        self.origin == wanted.origin && wanted.views.iter().all(|view| self.filters.contains(&view.filter))
+        self.origin == wanted.origin
+            && wanted.views.iter().all(|view| self.filters.contains(&view.filter))
+            && selectors(wanted.views.iter().map(|view| &view.options)).iter().all(|one| self.selectors.contains(one))
     }
 
     fn views(&self) -> Vec<Held> {
@@ -236,6 +240,7 @@ async fn start(
 ) -> Result<(Arc<Followed>, Vec<Held>), Failure> {
     let SourcePlan { origin, views } = wanted;
     let held: Vec<Held> = views.into_iter().map(|plan| Held::new(plan, served)).collect();
+    let selectors = selectors(held.iter().map(|held| &held.plan.options));
     let views = held.iter().map(|held| (Arc::clone(&held.view), held.plan.filter.clone())).collect();
     let mut publisher = Publisher::new(views, origin.kinds.clone());
     let held: Vec<Held> = held
@@ -252,6 +257,6 @@ async fn start(
         .collect();
     let filters = publisher.filters().to_vec();
     let (following, state) = follow(&origin, publisher, known).await?;
-    let followed = Followed { origin, filters, following, state, views: Mutex::new(held.clone()) };
+    let followed = Followed { origin, filters, selectors, following, state, views: Mutex::new(held.clone()) };
     Ok((Arc::new(followed), held))
 }

@@ -64,8 +64,8 @@ pub(super) const DIRECTIVES: [&str; 60] = [
     "nomad",
 ];
 
-/// Options of `kubernetes`: CoreDNS's (`plugin/kubernetes/setup.go`), and podzone's own `manifests`.
-pub(super) const KUBERNETES_OPTIONS: [&str; 19] = [
+/// Options of `kubernetes`: CoreDNS's (`plugin/kubernetes/setup.go`), and podzone's own.
+pub(super) const KUBERNETES_OPTIONS: [&str; 24] = [
     "endpoint",
     "tls",
     "kubeconfig",
@@ -79,6 +79,11 @@ pub(super) const KUBERNETES_OPTIONS: [&str; 19] = [
     "pods",
     "endpoint_pod_names",
     "ttl",
+    "negative_ttl",
+    "portless_srv",
+    "ptr",
+    "publish_not_ready",
+    "drain",
     "noendpoints",
     "fallthrough",
     "ignore",

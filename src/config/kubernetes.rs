@@ -8,7 +8,7 @@ use super::known::KUBERNETES_OPTIONS;
 use super::reader::{ONCE, Reader};
 use super::report::Report;
 use super::zone::{self, ZoneError};
-use super::{Kubernetes, PodMode, Source, TlsFiles, ZoneKey, duration, number};
+use super::{Kubernetes, PodMode, PodNames, Source, TlsFiles, ZoneKey, duration, number, pod_names};
 use crate::corefile::{Token, did_you_mean};
 use crate::model::Selector;
 
@@ -52,9 +52,14 @@ fn check_stanza(reader: &mut Reader<'_>, keys: &[ZoneKey], report: &mut Report) 
         pods: options.pods,
         endpoint_pod_names: options.endpoint_pod_names,
         no_endpoints: options.no_endpoints.is_some(),
+        portless_srv: options.portless_srv,
+        canonical_ptr: options.canonical_ptr,
+        publish_not_ready: options.publish_not_ready,
+        drain: options.drain,
         ignore_empty_service: options.ignore_empty_service,
         zonal: options.zonal.is_some(),
         ttl_secs: options.ttl_secs.unwrap_or(TTL_SECS_DEFAULT),
+        negative_ttl_secs: options.negative_ttl_secs,
         fallthrough: options.fallthrough,
         startup_timeout: options.startup_timeout.unwrap_or(STARTUP_TIMEOUT_DEFAULT),
     }
@@ -129,11 +134,16 @@ struct Options<'a> {
     namespace_labels: Option<(&'a Token, Selector)>,
     labels: Option<Selector>,
     pods: PodMode,
-    endpoint_pod_names: bool,
+    endpoint_pod_names: Vec<PodNames>,
     no_endpoints: Option<&'a Token>,
+    portless_srv: bool,
+    canonical_ptr: bool,
+    publish_not_ready: bool,
+    drain: bool,
     ignore_empty_service: bool,
     zonal: Option<&'a Token>,
     ttl_secs: Option<u32>,
+    negative_ttl_secs: Option<u32>,
     fallthrough: Vec<String>,
     /// The zones of the last line, each with the word that it came from.
     multicluster: Vec<(&'a Token, String)>,
@@ -156,7 +166,9 @@ impl<'a> Options<'a> {
             return;
         }
         match (name, reader.remaining_args()) {
-            ("endpoint_pod_names", []) => self.endpoint_pod_names = true,
+            ("endpoint_pod_names", words) => {
+                pod_names::check(option, words, &mut self.endpoint_pod_names, reader, report)
+            }
             ("pods", [mode]) => self.check_pods(mode, reader, report),
             ("namespaces", names @ [_, ..]) => {
                 for name in names {
@@ -173,6 +185,24 @@ impl<'a> Options<'a> {
             ("labels", words @ [first, ..]) => {
                 let selector = check_selector("label selector", first, words, reader, report);
                 self.labels = selector.or_else(|| self.labels.take());
+            }
+            ("portless_srv", []) => self.portless_srv = true,
+            ("ptr", [way]) => match way.text.as_str() {
+                "all" => self.canonical_ptr = false,
+                "canonical" => self.canonical_ptr = true,
+                other => {
+                    let error = reader.error_at(way, format_args!("unknown way of ptr: {other}"));
+                    report.error(error.hint("it is written: ptr all|canonical"));
+                }
+            },
+            ("drain", []) => self.drain = true,
+            ("publish_not_ready", [what]) => {
+                if what.text == "names" {
+                    self.publish_not_ready = true;
+                } else {
+                    let error = reader.error_at(what, format_args!("cannot publish '{}' that is not ready", what.text));
+                    report.error(error.hint("the one thing to publish is: names"));
+                }
             }
             ("noendpoints", []) => self.no_endpoints = Some(option),
             ("zonal", []) => self.zonal = Some(option),
@@ -192,8 +222,11 @@ impl<'a> Options<'a> {
                 }
             }
             ("ttl", [secs, more @ ..]) => {
-                self.check_ttl(secs, reader, report);
+                self.ttl_secs = check_ttl(name, secs, reader, report).or(self.ttl_secs);
                 warn_of_more(more, report);
+            }
+            ("negative_ttl", [secs]) => {
+                self.negative_ttl_secs = check_ttl(name, secs, reader, report).or(self.negative_ttl_secs);
             }
             ("fallthrough", words) => self.check_fallthrough(words, reader, report),
             ("multicluster", words) => self.check_multicluster(option, words, reader, report),
@@ -282,17 +315,6 @@ impl<'a> Options<'a> {
         };
     }
 
-    fn check_ttl(&mut self, secs: &Token, reader: &Reader<'_>, report: &mut Report) {
-        match number::parse(&secs.text) {
-            Ok(number @ 0..=TTL_SECS_MAX) => self.ttl_secs = u32::try_from(number).ok(),
-            Ok(number) => {
-                let message = format_args!("ttl must be in range [0, {TTL_SECS_MAX}]: {number}");
-                report.error(reader.error_at(secs, message));
-            }
-            Err(message) => report.error(reader.bare_error(secs, message).hint("ttl is a whole number of seconds")),
-        }
-    }
-
     /// What cannot stand together. CoreDNS tells of it at the block's end; we show the option that is in the way.
     fn check_conflicts(&self, reader: &Reader<'_>, report: &mut Report) {
         if let Some((option, _)) = self.namespace_labels.as_ref().filter(|_| !self.namespaces.is_empty()) {
@@ -341,8 +363,24 @@ impl<'a> Options<'a> {
     }
 }
 
+/// Reads a TTL in seconds.
+fn check_ttl(option: &str, secs: &Token, reader: &Reader<'_>, report: &mut Report) -> Option<u32> {
+    match number::parse(&secs.text) {
+        Ok(number @ 0..=TTL_SECS_MAX) => return u32::try_from(number).ok(),
+        Ok(number) => {
+            let message = format_args!("{option} must be in range [0, {TTL_SECS_MAX}]: {number}");
+            report.error(reader.error_at(secs, message));
+        }
+        Err(message) => {
+            let error = reader.bare_error(secs, message);
+            report.error(error.hint(format!("{option} is a whole number of seconds")));
+        }
+    }
+    None
+}
+
 /// Reads the selector that `words` make, of which `what` tells in an error.
-fn check_selector(
+pub(super) fn check_selector(
     what: &str,
     first: &Token,
     words: &[Token],
@@ -378,13 +416,17 @@ fn warn_of_more(more: &[Token], report: &mut Report) {
     }
 }
 
-fn usage(option: &str) -> String {
+/// How an option is written.
+pub(super) fn usage(option: &str) -> String {
     let arguments = match option {
+        "publish_not_ready" => " names",
+        "ptr" => " all|canonical",
         "pods" => " disabled|insecure|verified",
         "namespaces" => " NAMESPACE...",
+        "endpoint_pod_names" => " [both] [kubelet] [namespaces NAMESPACE...] [labels SELECTOR]",
         "labels" | "namespace_labels" => " SELECTOR",
         "apiserver_qps" | "apiserver_burst" | "apiserver_max_inflight" => " NUMBER",
-        "ttl" => " SECONDS",
+        "ttl" | "negative_ttl" => " SECONDS",
         "startup_timeout" => " DURATION",
         "endpoint" => " URL",
         "tls" => " CERT KEY CACERT",

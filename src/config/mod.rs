@@ -31,6 +31,7 @@ mod multisocket;
 mod nsid;
 mod number;
 mod plain;
+mod pod_names;
 mod prometheus;
 mod reader;
 mod ready;
@@ -53,6 +54,7 @@ pub use load::{Loaded, STDIN, load, load_recorded, parse, parse_for, read_source
 pub use log::COMMON_FORMAT;
 pub use machine::{Machine, ThisMachine};
 pub use multisocket::SOCKETS_MAX;
+pub use pod_names::PodNames;
 pub use recorded::Fingerprint;
 pub use version::Version;
 pub use zone::syntax_warning;
@@ -487,16 +489,27 @@ pub struct Kubernetes {
     pub labels: Option<Selector>,
     /// `pods`
     pub pods: PodMode,
-    /// `endpoint_pod_names`: endpoints without a hostname are named after their pod.
-    pub endpoint_pod_names: bool,
+    /// `endpoint_pod_names`: how endpoints without a hostname are named. The first line that is about a Service counts;
+    /// where none is, they are named after their address.
+    pub endpoint_pod_names: Vec<PodNames>,
     /// `noendpoints`: no EndpointSlice is seen.
     pub no_endpoints: bool,
+    /// `portless_srv`: endpoints of headless Services without ports are SRV targets, with port 0.
+    pub portless_srv: bool,
+    /// `ptr canonical`: an address points back to one name, and not to one in each Service; default `ptr all`.
+    pub canonical_ptr: bool,
+    /// `publish_not_ready names`: endpoints that are not ready have names, which no set has.
+    pub publish_not_ready: bool,
+    /// `drain`: endpoints that are terminating and serve still keep their names.
+    pub drain: bool,
     /// `ignore empty_service`: Services with cluster IPs that have no ready endpoints do not exist.
     pub ignore_empty_service: bool,
     /// `zonal`: headless Services have names for the endpoints of each topology zone.
     pub zonal: bool,
     /// `ttl`, in seconds, 0 to 3600, default 5.
     pub ttl_secs: u32,
+    /// `negative_ttl`: how long a denial may be kept, in seconds, 0 to 3600; `None` is as long as `ttl`.
+    pub negative_ttl_secs: Option<u32>,
     /// `fallthrough`: names at or below these zones that the view does not have are passed on.
     pub fallthrough: Vec<String>,
     /// `startup_timeout`: how long the sockets wait for the first listing, default 5 s.

@@ -7,8 +7,6 @@
 //! `End` removes what bears an older stamp. Until `End` nothing is missing.
 
 use std::borrow::Borrow;
-use std::collections::BTreeSet;
-use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,6 +17,7 @@ use super::dirty::{Dirty, PodBefore};
 use super::endpoints::AddressRef;
 use super::event::{Event, Kind};
 use super::interned::Interned;
+use super::join::{Join, shrink};
 use super::objects::{EndpointPort, EndpointSlice, Labels, Object, ObjectKey, Pod, PodAddresses, Service, ServicePort};
 use super::selector::Selector;
 
@@ -57,9 +56,6 @@ struct Live<T> {
     visible: Visibility,
     epoch: u32,
 }
-
-/// A table with room for fewer objects than this is not worth shrinking.
-const ROOMY: usize = 1024;
 
 /// The objects of one kind.
 #[derive(Debug)]
@@ -110,78 +106,6 @@ impl<K: Clone + Eq + Hash, T: PartialEq> Table<K, T> {
     }
 }
 
-/// Gives room back: a map does not become smaller by itself, and a cluster may.
-fn shrink<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
-    if map.capacity() > ROOMY && map.len() < map.capacity() / 4 {
-        map.shrink_to_fit();
-    }
-}
-
-/// A join from one key to its members. Nearly every Service has one slice, and one takes no set.
-#[derive(Debug)]
-struct Join<K>(HashMap<K, Members>);
-
-#[derive(Debug)]
-enum Members {
-    One(ObjectKey),
-    Many(BTreeSet<ObjectKey>),
-}
-
-impl Members {
-    fn iter(&self) -> impl Iterator<Item = &ObjectKey> {
-        let (one, many) = match self {
-            Self::One(member) => (Some(member), None),
-            Self::Many(members) => (None, Some(members)),
-        };
-        one.into_iter().chain(many.into_iter().flatten())
-    }
-}
-
-impl<K> Default for Join<K> {
-    fn default() -> Self {
-        Self(HashMap::default())
-    }
-}
-
-impl<K: Eq + Hash> Join<K> {
-    fn add(&mut self, key: K, member: &ObjectKey) {
-        match self.0.entry(key) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(Members::One(member.clone()));
-            }
-            Entry::Occupied(mut occupied) => match occupied.get_mut() {
-                Members::One(known) if known == member => {}
-                Members::One(known) => {
-                    let members = BTreeSet::from([known.clone(), member.clone()]);
-                    occupied.insert(Members::Many(members));
-                }
-                Members::Many(members) => {
-                    members.insert(member.clone());
-                }
-            },
-        }
-    }
-
-    fn drop_member(&mut self, key: &K, member: &ObjectKey) {
-        let is_empty = match self.0.get_mut(key) {
-            Some(Members::One(known)) => known == member,
-            Some(Members::Many(members)) => {
-                members.remove(member);
-                members.is_empty()
-            }
-            None => false,
-        };
-        if is_empty {
-            self.0.remove(key);
-            shrink(&mut self.0);
-        }
-    }
-
-    fn get<'a>(&'a self, key: &K) -> impl Iterator<Item = &'a ObjectKey> + use<'a, K> {
-        self.0.get(key).into_iter().flat_map(Members::iter)
-    }
-}
-
 /// The live objects of one cluster.
 #[derive(Debug, Default)]
 pub struct Cluster {
@@ -198,6 +122,8 @@ pub struct Cluster {
     /// Slices that hold one of the addresses that are looked for.
     slices_by_address: Join<IpAddr>,
     looked_for: Vec<IpAddr>,
+    /// Selectors that Services can be asked about; see [`Cluster::is_selected`].
+    selectors: Vec<Selector>,
     listed: HashSet<Kind>,
     /// Kinds that are being listed.
     under_way: HashSet<Kind>,
@@ -219,6 +145,12 @@ impl Cluster {
     /// The same cluster, with ServiceImports and their slices.
     pub fn with_imports(self) -> Self {
         Self { has_imports: true, ..self }
+    }
+
+    /// The same cluster, of whose Services [`Cluster::is_selected`] can be asked with these selectors: [`Filter::MAX`]
+    /// at most, the rest select nothing.
+    pub fn with_selectors(self, selectors: Vec<Selector>) -> Self {
+        Self { selectors, ..self }
     }
 
     /// Takes one event in.
@@ -255,7 +187,7 @@ impl Cluster {
     /// All that there is, as if it had come since the last call: for who has seen nothing yet.
     pub fn everything(&self) -> Dirty {
         Dirty {
-            services: self.services.live.keys().chain(self.slices_by_service.0.keys()).cloned().collect(),
+            services: self.services.live.keys().chain(self.slices_by_service.keys()).cloned().collect(),
             imports: self.imports.live.keys().cloned().collect(),
             namespaces: self.namespaces.live.keys().cloned().collect(),
             pods: self.pods.live.keys().map(|key| (key.clone(), PodBefore::default())).collect(),
@@ -285,7 +217,7 @@ impl Cluster {
 
     /// The keys of the Services of some namespaces, and of those that slices name though they do not exist.
     pub fn service_keys(&self, namespaces: &HashSet<Arc<str>>) -> impl Iterator<Item = &ObjectKey> {
-        let keys = self.services.live.keys().chain(self.slices_by_service.0.keys());
+        let keys = self.services.live.keys().chain(self.slices_by_service.keys());
         keys.filter(|key| namespaces.contains(&key.namespace))
     }
 
@@ -297,6 +229,13 @@ impl Cluster {
     /// The Service of a key, if a view's filter lets it through.
     pub fn service(&self, key: &ObjectKey, filter: usize) -> Option<&Service> {
         self.services.live.get(key).filter(|live| live.visible.contains(filter)).map(|live| &live.object)
+    }
+
+    /// Whether one of the selectors that the cluster was made with selects a Service or a ServiceImport.
+    pub fn is_selected(&self, service: &Service, selector: &Selector) -> bool {
+        let selected = service.settings.as_ref().map_or(0, |settings| settings.selected);
+        let bit = self.selectors.iter().take(Filter::MAX).position(|known| known == selector);
+        bit.is_some_and(|bit| selected >> bit & 1 == 1)
     }
 
     /// The Service that a slice belongs to, whoever sees it.
@@ -382,7 +321,7 @@ impl Cluster {
     }
 
     fn apply_service(&mut self, mut service: Service) {
-        let visible = self.visibility(|filter| &filter.labels, &std::mem::take(&mut service.labels));
+        let visible = self.take_labels(&mut service);
         self.texts.share(&mut service.key.namespace);
         self.service_ports.share(&mut service.ports);
         let key = service.key.clone();
@@ -391,8 +330,21 @@ impl Cluster {
         }
     }
 
+    /// Looks at the labels of a Service or a ServiceImport for the last time: who sees it, and what selects it.
+    fn take_labels(&self, service: &mut Service) -> Visibility {
+        let labels = std::mem::take(&mut service.labels);
+        let mut selected = 0;
+        for (bit, selector) in self.selectors.iter().take(Filter::MAX).enumerate() {
+            selected |= u64::from(selector.matches(&labels)) << bit;
+        }
+        if selected != 0 {
+            service.settings.get_or_insert_default().selected = selected;
+        }
+        self.visibility(|filter| &filter.labels, &labels)
+    }
+
     fn apply_import(&mut self, mut import: Service) {
-        let visible = self.visibility(|filter| &filter.labels, &std::mem::take(&mut import.labels));
+        let visible = self.take_labels(&mut import);
         self.texts.share(&mut import.key.namespace);
         self.service_ports.share(&mut import.ports);
         let key = import.key.clone();

@@ -8,8 +8,10 @@ mod dirty;
 mod endpoints;
 mod event;
 mod interned;
+mod join;
 mod objects;
 mod selector;
+mod settings;
 
 pub use cluster::{Cluster, Filter, Visibility};
 pub use dirty::Dirty;
@@ -20,3 +22,4 @@ pub use objects::{
     ServicePort,
 };
 pub use selector::{Selector, SelectorError};
+pub use settings::{ANNOTATION_PREFIX, EndpointNames, PodNameForm, PodNames, PointsBack, Settings};

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::endpoints::Endpoints;
 use super::event::Kind;
+use super::settings::Settings;
 
 /// Labels of an object; needed only until its visibility to each view is decided.
 pub type Labels = BTreeMap<String, String>;
@@ -85,6 +86,8 @@ pub struct Service {
     pub ports: Arc<[ServicePort]>,
     /// Whether the cluster chooses its endpoints by `spec.selector`; of a ServiceImport it is not known, and `false`.
     pub has_selector: bool,
+    /// What it says of its names; nearly all say nothing.
+    pub settings: Option<Box<Settings>>,
 }
 
 /// How a Service's name resolves.

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 
+use super::annotations::Annotations;
 use super::meaning::{self, Invalid};
 use crate::model::{
     self, EndpointPort, EndpointSlice, EndpointsBuilder, Kind, Labels, Namespace, Object, ObjectKey, Pod, Service,
-    ServiceKind, ServicePort,
+    ServiceKind, ServicePort, Settings,
 };
 
 /// `metadata` of an object.
@@ -30,18 +31,14 @@ pub(super) struct Meta {
     pub(super) annotations: Option<Annotations>,
 }
 
-/// The one annotation that is read.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Annotations {
-    /// [`super::decode::LAST_CHANGE`]
-    #[serde(rename = "endpoints.kubernetes.io/last-change-trigger-time")]
-    pub(super) last_change: Option<Box<str>>,
-}
-
 impl Meta {
     /// The object's key; a namespaced object without a namespace gets the empty one.
     pub(super) fn key(&self) -> Option<ObjectKey> {
         meaning::key(self.namespace.clone(), self.name.clone()).ok()
+    }
+
+    fn settings(&self, notes: &mut Vec<String>) -> Option<Box<Settings>> {
+        self.annotations.as_ref().and_then(|annotations| annotations.settings(notes))
     }
 
     fn take_key(&mut self) -> Result<ObjectKey, Invalid> {
@@ -207,8 +204,10 @@ impl Lean {
 
     /// Of an EndpointSlice, its annotation [`super::decode::LAST_CHANGE`].
     pub(super) fn take_last_change(&mut self) -> Option<Box<str>> {
-        let is_slice = matches!(self.0, Shape::EndpointSlice(_));
-        self.meta_mut().annotations.take().filter(|_| is_slice)?.last_change
+        match &mut self.0 {
+            Shape::EndpointSlice(slice) => slice.metadata.annotations.as_mut()?.last_change.take(),
+            _ => None,
+        }
     }
 
     /// Gives a namespaced object the namespace `default` where it has none, as `kubectl apply` would.
@@ -252,8 +251,9 @@ impl LeanService {
         let mut spec = self.spec.unwrap_or_default();
         let (ports, has_selector) = (service_ports(spec.ports.take()), spec.selector.is_some());
         let kind = spec.into_kind(notes)?;
+        let settings = self.metadata.settings(notes);
         let labels = self.metadata.labels.unwrap_or_default();
-        Ok(Object::Service(Service { key, labels, kind, ports, has_selector }))
+        Ok(Object::Service(Service { key, labels, kind, ports, has_selector, settings }))
     }
 }
 
@@ -263,8 +263,10 @@ impl LeanImport {
         let spec = self.spec.unwrap_or_default();
         let ips = spec.ips.iter().flatten().map(|text| &**text);
         let kind = meaning::import_kind(spec.r#type.as_deref(), ips, notes);
+        let settings = self.metadata.settings(notes);
         let labels = self.metadata.labels.unwrap_or_default();
-        Ok(Object::ServiceImport(Service { key, labels, kind, ports: service_ports(spec.ports), has_selector: false }))
+        let ports = service_ports(spec.ports);
+        Ok(Object::ServiceImport(Service { key, labels, kind, ports, has_selector: false, settings }))
     }
 }
 

@@ -16,6 +16,7 @@
 //! - An object that cannot be read is named, counted and left out; its neighbours are not disturbed.
 
 mod abilities;
+mod annotations;
 mod backoff;
 mod client;
 mod complaint;

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use prost::Message;
 
+use super::annotations;
 use super::decode::{Change, DecodeError, Frame, INITIAL_EVENTS_END, Item, LAST_CHANGE, Remark, Status};
 use super::meaning::{self, Invalid};
 use super::wire;
@@ -158,7 +159,7 @@ fn into_object(
             Object::Namespace(Namespace { name: key.name, labels })
         }
         Kind::Service => {
-            let service = wire::Service::decode(object)?;
+            let service = wire::Service::decode(object.clone())?;
             let (key, labels, _) = head(service.metadata)?;
             let spec = service.spec.unwrap_or_default();
             let texts: Vec<_> = spec.cluster_ips.iter().map(|text| String::from_utf8_lossy(text)).collect();
@@ -167,9 +168,10 @@ fn into_object(
             let all = texts.iter().map(|text| &**text);
             let name = text(spec.external_name);
             let kind = meaning::service_kind(is_alias, name, all, alone.as_deref(), notes)?;
+            let settings = annotations::of_service(object, notes);
             let has_selector = spec.selector.is_some();
             let ports = spec.ports.into_iter().map(service_port).collect::<Result<_, _>>()?;
-            Object::Service(Service { key, labels, kind, ports, has_selector })
+            Object::Service(Service { key, labels, kind, ports, has_selector, settings })
         }
         Kind::EndpointSlice => {
             let slice = wire::EndpointSlice::decode(object)?;

@@ -109,6 +109,30 @@ pub(super) struct AnnotatedMeta {
     pub(super) annotations: BTreeMap<String, String>,
 }
 
+/// A Service's metadata with its annotations, of which few are looked at.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct AnnotatedService {
+    #[prost(message, optional, tag = "1")]
+    pub(super) metadata: Option<AnnotatedServiceMeta>,
+}
+
+/// `ObjectMeta` of `pkg/apis/meta/v1`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct AnnotatedServiceMeta {
+    /// Each an [`Annotation`].
+    #[prost(bytes = "bytes", repeated, tag = "12")]
+    pub(super) annotations: Vec<Bytes>,
+}
+
+/// An entry of a map of texts (Protocol Buffers, Language Guide, Maps).
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Annotation {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) key: Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) value: Bytes,
+}
+
 /// `Service` of `core/v1`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Service {

@@ -2,7 +2,7 @@
 
 use crate::answer::Rcode;
 use crate::answer::query::{CLASS_IN, bits, rtype};
-use crate::zone::contents::{SCHEMA_VERSION_TTL_SECS, SOA_NAMES, SOA_TIMES, soa_ttl};
+use crate::zone::contents::{SCHEMA_VERSION_TTL_SECS, SOA_NAMES, SOA_TIMES};
 use crate::zone::name::suffixes;
 use crate::zone::{Data, Name, Record, ZoneFilter};
 
@@ -40,6 +40,10 @@ pub(super) struct Zone {
     pub(super) filter: ZoneFilter,
     pub(super) primary: Name,
     pub(super) ttl_secs: u32,
+    /// The SOA's own TTL,
+    pub(super) soa_ttl_secs: u32,
+    /// and its last field.
+    pub(super) soa_minimum_secs: u32,
 }
 
 /// A message in the making, in room that the caller gives.
@@ -80,13 +84,13 @@ impl<'w> Writer<'w> {
         let zone = self.zone;
         let start = self.out.len();
         self.owners.write(self.out, zone.filter.zone().as_wire());
-        let ends = self.begin_data(rtype::SOA, soa_ttl(zone.ttl_secs));
+        let ends = self.begin_data(rtype::SOA, zone.soa_ttl_secs);
         for labels in SOA_NAMES {
             self.out.extend_from_slice(labels);
             self.out.extend_from_slice(&(POINTER | HEADER_OCTETS as u16).to_be_bytes());
         }
         let [refresh, retry, expire] = SOA_TIMES;
-        for word in [serial, refresh, retry, expire, zone.ttl_secs] {
+        for word in [serial, refresh, retry, expire, zone.soa_minimum_secs] {
             self.out.extend_from_slice(&word.to_be_bytes());
         }
         self.end_data(start, ends)
@@ -103,19 +107,20 @@ impl<'w> Writer<'w> {
         let start = self.out.len();
         self.owners.write(self.out, &owner);
         self.scratch = owner;
+        let ttl = record.ttl_secs.unwrap_or(zone.ttl_secs);
         let ends = match &record.data {
             Data::Address(std::net::IpAddr::V4(address)) => {
-                let ends = self.begin_data(rtype::A, zone.ttl_secs);
+                let ends = self.begin_data(rtype::A, ttl);
                 self.out.extend_from_slice(&address.octets());
                 ends
             }
             Data::Address(std::net::IpAddr::V6(address)) => {
-                let ends = self.begin_data(rtype::AAAA, zone.ttl_secs);
+                let ends = self.begin_data(rtype::AAAA, ttl);
                 self.out.extend_from_slice(&address.octets());
                 ends
             }
             Data::Srv { weight, port, target } => {
-                let ends = self.begin_data(rtype::SRV, zone.ttl_secs);
+                let ends = self.begin_data(rtype::SRV, ttl);
                 for word in [0, *weight, *port] {
                     self.out.extend_from_slice(&word.to_be_bytes());
                 }
@@ -124,14 +129,14 @@ impl<'w> Writer<'w> {
                 self.out.extend_from_slice(zone.filter.zone().as_wire());
                 ends
             }
-            Data::Alias(target) => self.name_data(rtype::CNAME, target.as_wire()),
+            Data::Alias(target) => self.name_data(rtype::CNAME, ttl, target.as_wire()),
             Data::NameServer(target) => {
                 let name = [target.as_wire(), zone.filter.zone().as_wire()].concat();
-                self.name_data(rtype::NS, &name)
+                self.name_data(rtype::NS, ttl, &name)
             }
             Data::Ptr { target, .. } => {
                 let name = [target.as_wire(), zone.primary.as_wire()].concat();
-                self.name_data(rtype::PTR, &name)
+                self.name_data(rtype::PTR, ttl, &name)
             }
             Data::SchemaVersion => {
                 let version = zone.filter.schema_version();
@@ -144,8 +149,8 @@ impl<'w> Writer<'w> {
         Some(self.end_data(start, ends))
     }
 
-    fn name_data(&mut self, rtype: u16, name: &[u8]) -> usize {
-        let ends = self.begin_data(rtype, self.zone.ttl_secs);
+    fn name_data(&mut self, rtype: u16, ttl_secs: u32, name: &[u8]) -> usize {
+        let ends = self.begin_data(rtype, ttl_secs);
         self.targets.write(self.out, name);
         ends
     }

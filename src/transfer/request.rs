@@ -70,7 +70,9 @@ impl Served {
     pub(super) fn zone(&self, name: &Name) -> Zone {
         let options = self.view.options();
         let filter = ZoneFilter::new(options, name);
-        Zone { filter, primary: options.primary.clone(), ttl_secs: options.ttl_secs }
+        let (ttl_secs, primary) = (options.ttl_secs, options.primary.clone());
+        let (soa_ttl_secs, soa_minimum_secs) = (options.soa_ttl_secs(), options.soa_minimum_secs());
+        Zone { filter, primary, ttl_secs, soa_ttl_secs, soa_minimum_secs }
     }
 }
 

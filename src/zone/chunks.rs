@@ -11,7 +11,8 @@ use ahash::HashMap;
 
 use super::name::Labels;
 use super::pack::{Member, Parts, Target, pack, sort};
-use super::packed::fold_hash;
+use super::packed::{ASIDE, fold_hash};
+use super::rules::Rules;
 use super::service::{Chunk, Chunked, Service, chunk_of};
 use super::shards::keyed_hash_of;
 use super::slice_part::{SlicePart, Zone};
@@ -44,8 +45,8 @@ impl Prints {
 /// The prints of a Service's slices, in their order.
 #[derive(Debug, Default)]
 pub(super) struct SlicePrints {
-    /// What the Service was, which decides what of a slice counts.
-    flags: u8,
+    /// What the Service was, and how its names were made, which decides what of a slice counts.
+    made_by: (u8, Rules),
     slices: Vec<SlicePrint>,
 }
 
@@ -59,7 +60,7 @@ pub(super) struct SlicePrint {
     /// Of each target the hash of its label, and that of all of it; zeros where it has no label.
     members: Vec<(u64, u64)>,
     count: usize,
-    /// How many of them are addresses.
+    /// How many addresses the Service's own name selects of them.
     pub(super) addresses: u32,
 }
 
@@ -67,11 +68,11 @@ impl SlicePrints {
     /// Makes these the prints of other slices; those that are known already are taken over.
     pub(super) fn renew(
         &mut self,
-        flags: u8,
+        made_by: (u8, Rules),
         slices: &[SlicePart<'_>],
         mut print: impl FnMut(&SlicePart<'_>) -> SlicePrint,
     ) {
-        if std::mem::replace(&mut self.flags, flags) != flags {
+        if std::mem::replace(&mut self.made_by, made_by) != made_by {
             self.slices.clear();
         }
         let mut known: Vec<Option<SlicePrint>> = std::mem::take(&mut self.slices).into_iter().map(Some).collect();
@@ -108,15 +109,15 @@ impl SlicePrint {
         self.endpoints.is_same(&slice.endpoints) && Arc::ptr_eq(&self.ports, &slice.ports) && self.zone == *zone
     }
 
-    /// Adds a target under a list of ports, both hashed: of the hash of its label, or of none.
-    pub(super) fn add(&mut self, label: Option<u64>, target: &Target, list: u64) {
+    /// Adds a target with its marks under a list of ports, all hashed: of the hash of its label, or of none.
+    pub(super) fn add(&mut self, label: Option<u64>, target: &Target, marks: u8, list: u64) {
         let Some(label) = label else {
             self.members.push((0, 0));
             return;
         };
-        self.members.push((label, keyed_hash_of(&(label, target, list))));
+        self.members.push((label, keyed_hash_of(&(label, target, marks, list))));
         self.count += 1;
-        self.addresses += u32::from(!matches!(target, Target::Alias(_)));
+        self.addresses += u32::from(!matches!(target, Target::Alias(_)) && marks & ASIDE == 0);
     }
 
     pub(super) fn has_members(&self) -> bool {

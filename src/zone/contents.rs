@@ -41,11 +41,6 @@ pub const SOA_NAMES: [&[u8]; 2] = [name_servers::DEFAULT, b"\x0ahostmaster"];
 /// Refresh, retry and expiry in seconds, which are for secondaries.
 pub const SOA_TIMES: [u32; 3] = [7200, 1800, 86_400];
 
-/// The TTL of a SOA record where others have this one, in seconds.
-pub fn soa_ttl(ttl_secs: u32) -> u32 {
-    ttl_secs.min(300)
-}
-
 /// Which records of a view are a zone's.
 #[derive(Clone, Debug)]
 pub struct ZoneFilter {
@@ -84,9 +79,6 @@ impl ZoneFilter {
     /// Writes a record's owner; `false` if it is none of the zone's, or cannot be written (RFC 1035 section 2.3.4).
     pub fn owner(&self, record: &Record, owner: &mut Vec<u8>) -> bool {
         owner.clear();
-        if !self.is_name(record.owner.as_wire()) {
-            return false;
-        }
         match &record.data {
             Data::Ptr { address, .. } => push_reverse_name(owner, *address),
             _ => {
@@ -103,25 +95,6 @@ impl ZoneFilter {
             && beyond <= NAME_OCTETS_MAX
             && is_at_or_below(owner, self.zone.as_wire())
             && !self.nested.iter().any(|nested| is_at_or_below(owner, nested.as_wire()))
-    }
-}
-
-impl ZoneFilter {
-    /// Whether labels are a name: what a dotted pod name makes of an endpoint is none, since two labels before a Service
-    /// are a port and a protocol; or, of a Service of many clusters, an endpoint and its cluster.
-    fn is_name(&self, labels: &[u8]) -> bool {
-        let starts: Vec<usize> = suffixes(labels).collect();
-        let begins_with_underscore = |index: usize| labels.get(starts[index] + 1) == Some(&b'_');
-        match starts.len() {
-            0..=4 => true,
-            5 => match [0, 1].map(begins_with_underscore) {
-                [true, true] => true,
-                [false, false] => self.is_multicluster,
-                _ => false,
-            },
-            // Those of topology zones.
-            more => !self.is_multicluster && begins_with_underscore(more - 4),
-        }
     }
 }
 
@@ -322,10 +295,11 @@ fn touched_pods(options: &ViewOptions, content: &Snapshot, cut: &Cut<'_>) -> Vec
 /// The records of a zone that are not the cluster's objects': who serves it, and the schema's version.
 fn apex(content: &Snapshot, is_reverse: bool) -> Vec<Record> {
     let servers = content.name_servers();
-    let mut records = vec![Record { owner: Labels::from_wire(SCHEMA_VERSION_AT), data: Data::SchemaVersion }];
+    let mut records =
+        vec![Record { owner: Labels::from_wire(SCHEMA_VERSION_AT), ttl_secs: None, data: Data::SchemaVersion }];
     let mut seen = HashSet::default();
     for (name, _) in &servers.0 {
-        records.push(Record { owner: Labels::default(), data: Data::NameServer(name.clone()) });
+        records.push(Record { owner: Labels::default(), ttl_secs: None, data: Data::NameServer(name.clone()) });
     }
     let default = Labels::from_wire(name_servers::DEFAULT);
     let defaults = servers.addresses().map(|address| (&default, address));
@@ -333,7 +307,7 @@ fn apex(content: &Snapshot, is_reverse: bool) -> Vec<Record> {
     for (name, address) in defaults.chain(glue) {
         let is_held = !is_reverse && has_address(content, name, address);
         if !is_held && seen.insert((name.clone(), address)) {
-            records.push(Record { owner: name.clone(), data: Data::Address(address) });
+            records.push(Record { owner: name.clone(), ttl_secs: None, data: Data::Address(address) });
         }
     }
     records
@@ -363,7 +337,8 @@ fn pod_records(address: IpAddr, namespace: &Labels, pods: u32) -> Vec<Record> {
     let Some(label) = Labels::parse(&text).filter(|_| !text.contains('.')) else { return Vec::new() };
     let owner = Labels::concat(&[label.as_wire(), namespace.as_wire(), b"\x03pod"]);
     let srv = Data::Srv { weight: weight(pods), port: 0, target: owner.clone() };
-    vec![Record { owner: owner.clone(), data: Data::Address(address) }, Record { owner, data: srv }]
+    let record = |data| Record { owner: owner.clone(), ttl_secs: None, data };
+    vec![record(Data::Address(address)), record(srv)]
 }
 
 fn pointer_records(content: &Snapshot, address: IpAddr) -> Vec<Record> {
@@ -371,7 +346,8 @@ fn pointer_records(content: &Snapshot, address: IpAddr) -> Vec<Record> {
     content.pointers(address, |pointed| names.push(pointed.to_labels()));
     names.sort_unstable();
     names.dedup();
-    let record = |target| Record { owner: Labels::default(), data: Data::Ptr { address, target } };
+    let ttl_secs = content.pointers_ttl_secs(address);
+    let record = |target| Record { owner: Labels::default(), ttl_secs, data: Data::Ptr { address, target } };
     names.into_iter().map(record).collect()
 }
 
@@ -422,6 +398,7 @@ mod tests {
         let options = ViewOptions::new(zones.to_vec()).expect("zones");
         let pointer = |address: &str| Record {
             owner: Labels::default(),
+            ttl_secs: None,
             data: Data::Ptr { address: address.parse().expect("an address"), target: Labels::default() },
         };
         let held = |address: &str| {

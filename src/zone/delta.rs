@@ -28,7 +28,7 @@ pub struct Delta {
     /// Services, by the labels of name and namespace.
     pub services: Vec<Replaced<Labels, Service>>,
     /// Names of addresses, sorted, relative to the primary zone.
-    pub pointers: Vec<Replaced<IpAddr, Box<[Labels]>>>,
+    pub pointers: Vec<Replaced<IpAddr, Names>>,
     /// By how many the pods of a namespace that have an address became more, or fewer.
     pub pods: Vec<(IpAddr, Arc<Labels>, i64)>,
     /// Namespaces that came (`true`) or went.
@@ -37,11 +37,30 @@ pub struct Delta {
     pub name_servers: Option<Arc<NameServers>>,
 }
 
+/// The names of an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The names, sorted.
+    pub names: Box<[Labels]>,
+    /// The TTL of its PTR records in seconds, if it is not the view's.
+    pub ttl_secs: Option<u32>,
+}
+
+impl std::ops::Deref for Names {
+    type Target = [Labels];
+
+    fn deref(&self) -> &[Labels] {
+        &self.names
+    }
+}
+
 /// One record, relative to a zone of the view: its owner, type and data.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Record {
     /// Its owner, relative to each forward zone; for [`Data::Ptr`] the address stands for the owner.
     pub owner: Labels,
+    /// Its TTL in seconds, if it is not the view's.
+    pub ttl_secs: Option<u32>,
     /// Its data.
     pub data: Data,
 }
@@ -116,10 +135,13 @@ fn records_of(service: &Option<Service>) -> Vec<Record> {
     service.as_ref().map(service_records).unwrap_or_default()
 }
 
-fn pointer_records(address: IpAddr, targets: &Option<Box<[Labels]>>) -> Vec<Record> {
-    let record =
-        |target: &Labels| Record { owner: Labels::default(), data: Data::Ptr { address, target: target.clone() } };
-    targets.iter().flat_map(|targets| targets.iter().map(record)).collect()
+fn pointer_records(address: IpAddr, names: &Option<Names>) -> Vec<Record> {
+    let record = |target: &Labels, ttl_secs| Record {
+        owner: Labels::default(),
+        ttl_secs,
+        data: Data::Ptr { address, target: target.clone() },
+    };
+    names.iter().flat_map(|names| names.iter().map(|target| record(target, names.ttl_secs))).collect()
 }
 
 /// Every record of a Service: of its own name, its ports', its topology zones' and its endpoints'. Names with `_` for any port or protocol
@@ -178,7 +200,7 @@ pub(super) fn service_portion(service: &Service, index: usize) -> Option<Vec<Rec
         return Some(records);
     }
     let items = service.items_of_part(index - zones.len())?;
-    for label in items.map(|item| item.label).filter(|label| !label.is_empty()) {
+    for label in items.map(|item| item.label).filter(|label| !label.is_empty() && service.is_name(label)) {
         select([label, &own].concat(), Below::Endpoint(label));
     }
     Some(records)
@@ -187,17 +209,18 @@ pub(super) fn service_portion(service: &Service, index: usize) -> Option<Vec<Rec
 /// Where there is an alias there is nothing else (RFC 2181 section 10.1): it stands only where no address does, and of
 /// several the first, which is what a question for it is answered with.
 fn push_records(records: &mut Vec<Record>, owner: &Labels, selected: &Selected<'_>) {
+    let ttl_secs = selected.ttl_secs;
     if let Some(alias) = selected.aliases.first().filter(|_| selected.entries.is_empty()) {
-        records.push(Record { owner: owner.clone(), data: Data::Alias(alias.clone()) });
+        records.push(Record { owner: owner.clone(), ttl_secs, data: Data::Alias(alias.clone()) });
     }
     for entry in &selected.entries {
         if entry.has(Entry::FIRST_ADDRESS) {
-            records.push(Record { owner: owner.clone(), data: Data::Address(entry.address) });
+            records.push(Record { owner: owner.clone(), ttl_secs, data: Data::Address(entry.address) });
         }
         if entry.has(Entry::FIRST_SRV) {
             let target = Labels::concat(&[selected.target(entry), selected.key, b"\x03svc"]);
             let data = Data::Srv { weight: selected.weight(), port: entry.port, target };
-            records.push(Record { owner: owner.clone(), data });
+            records.push(Record { owner: owner.clone(), ttl_secs, data });
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use super::endpoint_label::push_endpoint_label;
 use super::name::Labels;
 use super::options::ViewOptions;
-use super::schema::{push_endpoint_label, service_key};
+use super::rules::Rules;
+use super::schema::service_key;
 use crate::model::{AddressRef, Cluster, EndpointSlice, ObjectKey, ServiceKind};
 
 /// The zone's name servers: names relative to the zone, with their addresses.
@@ -62,11 +64,12 @@ fn add_service(
     };
     match &service.kind {
         ServiceKind::Headless => {
+            let rules = Rules::of(options, cluster, &slice.key.namespace, Some(service));
             for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.conditions.is_ready()) {
                 for address in endpoint.addresses() {
                     let mut name = Vec::new();
                     let AddressRef::Ip(ip) = address else { continue };
-                    if push_endpoint_label(&mut name, &endpoint, address, options) {
+                    if push_endpoint_label(&mut name, &endpoint, address, rules) {
                         servers.add(Labels::concat(&[&name, key.as_wire(), b"\x03svc"]), ip);
                     }
                 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 
 use super::name::{Name, is_at_or_below};
+use crate::model::PodNames;
 
 /// A view's options, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,10 +18,21 @@ pub struct ViewOptions {
     pub primary: Name,
     /// TTL of its records, in seconds.
     pub ttl_secs: u32,
+    /// How long a denial may be kept, in seconds; `None` is as long as records.
+    pub negative_ttl_secs: Option<u32>,
     /// Namespaces that are exposed; empty means all.
     pub namespaces: HashSet<Box<str>>,
-    /// Endpoints without a hostname are named after their pod.
-    pub endpoint_pod_names: bool,
+    /// How endpoints without a hostname are named: as the first line says that is about their Service; where none is,
+    /// after their address.
+    pub endpoint_pod_names: Vec<PodNames>,
+    /// Endpoints of headless Services without ports are SRV targets, with port 0.
+    pub portless_srv: bool,
+    /// An address of endpoints of several Services points back to one name, and not to one in each.
+    pub canonical_ptr: bool,
+    /// Endpoints that are not ready have names, which no set has.
+    pub publish_not_ready: bool,
+    /// Endpoints that are terminating and serve still keep their names, which no set has.
+    pub drain: bool,
     /// Services with cluster IPs that have no ready endpoints do not exist.
     pub ignore_empty_service: bool,
     /// Headless Services have names for the endpoints of each topology zone.
@@ -57,8 +69,13 @@ impl ViewOptions {
             multicluster: false,
             primary,
             ttl_secs: Self::TTL_SECS_DEFAULT,
+            negative_ttl_secs: None,
             namespaces: HashSet::new(),
-            endpoint_pod_names: false,
+            endpoint_pod_names: Vec::new(),
+            portless_srv: false,
+            canonical_ptr: false,
+            publish_not_ready: false,
+            drain: false,
             ignore_empty_service: false,
             zonal: false,
             pods: Pods::Disabled,
@@ -70,6 +87,22 @@ impl ViewOptions {
     /// Whether a name (wire form, lower case) that the view does not have is passed on.
     pub fn passes_on(&self, name: &[u8]) -> bool {
         self.fallthrough.iter().any(|zone| is_at_or_below(name, zone.as_wire()))
+    }
+
+    /// The last field of the SOA: how long a denial may be kept, in seconds (RFC 2308 section 4).
+    pub fn soa_minimum_secs(&self) -> u32 {
+        self.negative_ttl_secs.unwrap_or(self.ttl_secs)
+    }
+
+    /// The TTL of the SOA in seconds: 300 at most, as in CoreDNS.
+    pub fn soa_ttl_secs(&self) -> u32 {
+        self.ttl_secs.min(300)
+    }
+
+    /// The TTL of the SOA in a denial, in seconds. A denial is kept for the less of it and of the SOA's last field (RFC 2308
+    /// section 5), so that what is said of denials is said in both.
+    pub fn denial_ttl_secs(&self) -> u32 {
+        self.negative_ttl_secs.unwrap_or_else(|| self.soa_ttl_secs())
     }
 
     /// Whether `namespaces` lets a namespace through.

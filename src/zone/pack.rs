@@ -6,11 +6,17 @@ use std::sync::Arc;
 use ahash::HashSet;
 
 use super::name::LABEL_OCTETS_MAX;
-use super::packed::{EXTENDED, HEAD_OCTETS, OWN, PLACE_BITS, PLAIN, PORT_OCTETS, Packed, fold_hash, place_of};
+use super::packed::{
+    ASIDE, EXTENDED, HEAD_OCTETS, MARK_SHIFT, MARKED, NO_PTR, OWN, OWN_TTL, PLACE_BITS, PLAIN, PORT_OCTETS, Packed,
+    fold_hash, place_of,
+};
 
 /// The most addresses of a family that a message over TCP holds (RFC 1035 section 4.2.2: 65,535 octets, of which a
 /// record takes 16 or 28). More of one name fit into no answer, and are left out.
 const ADDRESSES_MAX: [usize; 2] = [4095, 2340];
+
+/// So many addresses are compared one after the other; more are put into a set.
+const FEW: usize = 32;
 
 /// A port of a list, its texts in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +64,8 @@ pub(super) struct Member {
     pub(super) hash: u64,
     /// Index of its list of ports.
     pub(super) list: u16,
+    /// What sets it apart: see [`ASIDE`].
+    pub(super) marks: u8,
     pub(super) target: Target,
 }
 
@@ -68,12 +76,28 @@ impl Member {
     }
 }
 
-/// Puts members in the order of their labels, of one label in that of what they stand for.
-pub(super) fn sort(members: &mut [Member], labels: &[u8]) {
+/// Puts members in the order of their labels, of one label in that of what they stand for. One that is set apart is left
+/// out where it is there anyway, and one that nothing points back to where the label is told of another: a name that is
+/// told of one pod does not lead to another.
+pub(super) fn sort(members: &mut Vec<Member>, labels: &[u8]) {
     members.sort_unstable_by(|one, other| {
         let by_label = one.label(labels).cmp(other.label(labels));
-        by_label.then_with(|| one.target.cmp(&other.target)).then_with(|| one.list.cmp(&other.list))
+        let by_target = by_label.then_with(|| one.target.cmp(&other.target));
+        by_target.then_with(|| (one.list, one.marks).cmp(&(other.list, other.marks)))
     });
+    members.dedup_by(|again, known| {
+        let is_same = || again.list == known.list && again.target == known.target;
+        again.marks & ASIDE != 0 && is_same() && again.label(labels) == known.label(labels)
+    });
+    let is_told = |member: &Member| member.marks & NO_PTR == 0;
+    if !members.iter().all(is_told) {
+        let runs = members.chunk_by(|one, other| one.label(labels) == other.label(labels));
+        let kept = runs.flat_map(|run| {
+            let some_told = run.iter().any(is_told);
+            run.iter().filter(move |member| !some_told || is_told(member)).cloned()
+        });
+        *members = kept.collect();
+    }
 }
 
 /// What names of ports and protocols select: sorted, the first without either for the Service itself, each with its
@@ -135,6 +159,8 @@ impl Sets {
 pub(super) struct Parts<'a> {
     pub(super) key: &'a [u8],
     pub(super) flags: u8,
+    pub(super) traits: u8,
+    pub(super) ttl_secs: Option<u32>,
     pub(super) lists: &'a [List],
     pub(super) sets: &'a Sets,
     /// The labels of all members.
@@ -150,7 +176,9 @@ pub(super) fn pack(octets: &mut Vec<u8>, parts: &Parts<'_>) -> Packed {
     octets.resize(HEAD_OCTETS, 0);
     octets[0] = parts.key.len() as u8;
     octets[1] = parts.flags;
+    octets[7] = parts.traits | if parts.ttl_secs.is_some() { OWN_TTL } else { 0 };
     octets.extend_from_slice(parts.key);
+    octets.extend(parts.ttl_secs.iter().flat_map(|secs| secs.to_le_bytes()));
     let mut packer = Packer { octets, parts };
     packer.addresses();
     packer.sets();
@@ -160,7 +188,7 @@ pub(super) fn pack(octets: &mut Vec<u8>, parts: &Parts<'_>) -> Packed {
 }
 
 /// Members in runs of one label.
-fn by_label<'m>(members: &'m [Member], labels: &'m [u8]) -> impl Iterator<Item = &'m [Member]> {
+fn by_label<'m>(members: &'m [Member], labels: &'m [u8]) -> impl Iterator<Item = &'m [Member]> + Clone {
     members.chunk_by(|one, other| one.label(labels) == other.label(labels))
 }
 
@@ -171,15 +199,16 @@ struct Packer<'p> {
 
 impl Packer<'_> {
     /// The members that the Service's own name selects.
-    fn selected(&self) -> &[Member] {
-        if self.parts.flags & OWN == 0 { self.parts.endpoints } else { self.parts.own }
+    fn selected(&self) -> impl Iterator<Item = &Member> + Clone {
+        let members = if self.parts.flags & OWN == 0 { self.parts.endpoints } else { self.parts.own };
+        members.iter().filter(|member| member.marks & ASIDE == 0)
     }
 
     fn addresses(&mut self) {
         let mut families = [Vec::new(), Vec::new()];
         let mut seen = HashSet::default();
-        let selected = self.selected();
-        for member in selected {
+        let is_few = self.selected().nth(FEW).is_none();
+        for member in self.selected() {
             // One after the other, of few members; a set of many.
             let is_new = |known: &[&[u8]], octets: &[u8]| known.iter().all(|known| *known != octets);
             let (family, octets) = match &member.target {
@@ -187,7 +216,7 @@ impl Packer<'_> {
                 Target::V6(octets) => (1, &octets[..]),
                 Target::Alias(_) => continue,
             };
-            let is_new = if selected.len() <= 32 { is_new(&families[family], octets) } else { seen.insert(octets) };
+            let is_new = if is_few { is_new(&families[family], octets) } else { seen.insert(octets) };
             if is_new && families[family].len() < ADDRESSES_MAX[family] {
                 families[family].push(octets);
             }
@@ -236,6 +265,10 @@ impl Packer<'_> {
     fn items(&mut self) {
         let Parts { own, endpoints, labels, .. } = *self.parts;
         let labels_count = by_label(endpoints, labels).count();
+        // Those that no set selects stand at the end: whoever looks for members ends there.
+        let is_aside = |run: &&[Member]| run.iter().all(|member| member.marks & ASIDE != 0);
+        let in_sets = by_label(endpoints, labels).filter(|run| !is_aside(run));
+        let endpoints = || in_sets.clone().chain(by_label(endpoints, labels).filter(is_aside));
         // At most two thirds are taken, so that a search ends soon, and ends at all.
         let places = if labels_count == 0 { 0 } else { (labels_count + labels_count / 2 + 1).next_power_of_two() };
         self.octets[6] = places.checked_ilog2().unwrap_or(0) as u8;
@@ -243,16 +276,14 @@ impl Packer<'_> {
         self.octets.resize(table + 4 * places, 0);
         self.mark(20);
         let mut is_plain = [true; 2];
-        for (is_own, run) in
-            by_label(own, labels).map(|run| (true, run)).chain(by_label(endpoints, labels).map(|run| (false, run)))
-        {
+        for (is_own, run) in by_label(own, labels).map(|run| (true, run)).chain(endpoints().map(|run| (false, run))) {
             let at = self.octets.len();
             // An item that no place of the table can point to is not written. It would take millions of addresses under
             // some dozens of names.
             if at >> PLACE_BITS != 0 {
                 break;
             }
-            is_plain[usize::from(is_own)] &= self.item(run);
+            is_plain[usize::from(is_own)] &= self.item(run) || is_aside(&run);
             if !is_own && let Some(member) = run.first() {
                 let (first, tag) = place_of(fold_hash(member.hash));
                 let mask = places - 1;
@@ -277,11 +308,14 @@ impl Packer<'_> {
         let v4 = run.iter().take_while(|member| matches!(member.target, Target::V4(_))).count();
         let v6 = run[v4..].iter().take_while(|member| matches!(member.target, Target::V6(_))).count();
         let is_plain = v4 + v6 == run.len()
-            && first.list < u16::from(EXTENDED)
-            && run.iter().all(|member| member.list == first.list)
+            && first.list < u16::from(MARKED)
+            && run.iter().all(|member| member.list == first.list && member.marks == first.marks)
             && run.windows(2).all(|pair| pair[0].target != pair[1].target);
         match (is_plain, u8::try_from(v4), u8::try_from(v6)) {
             (true, Ok(v4), Ok(v6)) => {
+                if first.marks != 0 {
+                    self.octets.extend_from_slice(&[MARKED, first.marks]);
+                }
                 self.octets.extend_from_slice(&[first.list as u8, v4, v6]);
                 for member in run {
                     self.target(&member.target);
@@ -289,16 +323,22 @@ impl Packer<'_> {
                 true
             }
             _ => {
+                // Where all have one mark, it is the item's.
+                let marks = run.iter().fold(u8::MAX, |marks, member| marks & member.marks);
+                if marks != 0 {
+                    self.octets.extend_from_slice(&[MARKED, marks]);
+                }
                 self.octets.push(EXTENDED);
                 let kept = run.len().min(ADDRESSES_MAX[0] + ADDRESSES_MAX[1]);
                 self.word(kept as u16);
                 for member in &run[..kept] {
                     self.word(member.list);
-                    self.octets.push(match &member.target {
+                    let kind = match &member.target {
                         Target::V4(_) => 4,
                         Target::V6(_) => 6,
                         Target::Alias(_) => 0,
-                    });
+                    };
+                    self.octets.push(kind | member.marks << MARK_SHIFT);
                     self.target(&member.target);
                 }
                 false

@@ -4,7 +4,7 @@
 //! a line of memory that costs; numbers have their lowest octet first:
 //!
 //! ```text
-//! head | key | addresses of the Service's own name: how many of each family, IPv4, IPv6
+//! head | key | TTL, if the Service has its own | addresses of the Service's own name: how many of each family, IPv4, IPv6
 //!      | sets: what a name of port and protocol selects, the first is the Service itself: lengths, pairs, texts
 //!      | where each list of ports begins
 //!      | lists of ports: their endpoints' topology zone, how many, numbers, the sets that each is in
@@ -17,6 +17,8 @@
 //!
 //! A *pair* is an address with a port of its slice (see [`super::records`]). An item whose addresses all have one list
 //! of ports, and each once, says so in few octets. Any other is *extended*, and lists its pairs' sides one by one.
+//!
+//! What is rare is *marked*: see [`ASIDE`]. Items of which all is set aside stand behind the others.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -31,6 +33,10 @@ pub(super) const SET_OCTETS: usize = 6;
 pub(super) const PORT_OCTETS: usize = 9;
 /// In the place of an item's list of ports: the item is extended.
 pub(super) const EXTENDED: u8 = 0xff;
+/// In the same place: the item's marks follow, and then that list.
+pub(super) const MARKED: u8 = 0xfe;
+/// Where the marks of a member of an extended item stand, above its kind.
+pub(super) const MARK_SHIFT: u8 = 4;
 /// Bits of a place of the table that say where the item stands; those above compare hashes.
 pub(super) const PLACE_BITS: u32 = 24;
 
@@ -43,6 +49,25 @@ pub(super) const OWN: u8 = 4;
 /// No item that its own name selects is extended.
 pub(super) const PLAIN: u8 = 8;
 
+/// A mark: the name resolves, and no name of the Service selects it.
+pub(super) const ASIDE: u8 = 1;
+/// A mark: the address does not point back to the name.
+pub(super) const NO_PTR: u8 = 2;
+
+/// A mark: the label is a hostname, which is the pod's own name. Set only where that is asked for.
+pub(super) const HOSTNAME: u8 = 4;
+
+/// A trait of a Service: names of several labels before its own are endpoints' names.
+pub(super) const DOTTED: u8 = 1;
+/// A trait: two labels that are no port and protocol are an endpoint and its cluster.
+pub(super) const CLUSTERS: u8 = 2;
+/// A trait: its records have a TTL of their own.
+pub(super) const OWN_TTL: u8 = 4;
+/// A trait: what points back to it points to no other Service.
+pub(super) const CANONICAL: u8 = 8;
+/// A trait: nothing points back to it.
+pub(super) const UNPOINTED: u8 = 16;
+
 /// See the module.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Packed(pub(super) Arc<[u8]>);
@@ -53,6 +78,8 @@ pub struct Item<'a> {
     /// Its labels in wire form: one, below an import two with its cluster's, or more of a dotted pod name or cluster's id,
     /// which no query finds. The Service itself has none.
     pub label: &'a [u8],
+    /// The marks of all of it.
+    marks: u8,
     body: Body<'a>,
 }
 
@@ -141,9 +168,19 @@ impl Packed {
         self.0.get(1).copied().unwrap_or_default()
     }
 
+    /// Whether one of these traits is the Service's.
+    pub(super) fn has_trait(&self, traits: u8) -> bool {
+        self.0.get(7).is_some_and(|of| of & traits != 0)
+    }
+
     /// Whether all of these flags are set.
     pub(super) fn has(&self, flags: u8) -> bool {
         self.flags() & flags == flags
+    }
+
+    /// The TTL of the Service's records in seconds, if it is not the view's.
+    pub fn ttl_secs(&self) -> Option<u32> {
+        self.has_trait(OWN_TTL).then(|| long(&self.0, HEAD_OCTETS + self.key().len())).flatten()
     }
 
     /// The distinct addresses of the Service's own name, one after the other as records hold them.
@@ -152,7 +189,7 @@ impl Packed {
     }
 
     fn find_addresses(&self, is_ipv4: bool) -> Option<&[u8]> {
-        let at = HEAD_OCTETS + self.key().len();
+        let at = HEAD_OCTETS + self.key().len() + if self.has_trait(OWN_TTL) { 4 } else { 0 };
         let [v4, v6] = [usize::from(word(&self.0, at)?), usize::from(word(&self.0, at + 2)?)];
         let (v4, rest) = self.0.get(at + 4..)?.split_at_checked(v4 * 4)?;
         if is_ipv4 { Some(v4) } else { rest.get(..v6 * 16) }
@@ -220,7 +257,7 @@ impl Packed {
     /// The items that the Service's own name and its ports select from.
     pub fn members(&self) -> impl Iterator<Item = Item<'_>> {
         let is_own = self.has(OWN);
-        self.items().take_while(move |item| !is_own || item.label.is_empty())
+        self.items().take_while(move |item| item.marks & ASIDE == 0 && (!is_own || item.label.is_empty()))
     }
 
     /// The Service itself, if it has addresses of its own.
@@ -265,12 +302,16 @@ fn take_item<'a>(rest: &mut &'a [u8]) -> Option<Item<'a>> {
     let (&octets, tail) = rest.split_first()?;
     let (label, tail) = tail.split_at_checked(usize::from(octets))?;
     let (&list, tail) = tail.split_first()?;
+    let (marks, list, tail) = match list {
+        MARKED => tail.split_first_chunk::<2>().map(|(&[marks, list], tail)| (marks, list, tail))?,
+        list => (0, list, tail),
+    };
     let (&[one, other], tail) = tail.split_first_chunk::<2>()?;
     if list != EXTENDED {
         let (v4, tail) = tail.split_at_checked(usize::from(one) * 4)?;
         let (v6, tail) = tail.split_at_checked(usize::from(other) * 16)?;
         *rest = tail;
-        return Some(Item { label, body: Body::Plain { list, v4, v6 } });
+        return Some(Item { label, marks, body: Body::Plain { list, v4, v6 } });
     }
     let count = u16::from_le_bytes([one, other]);
     *rest = tail;
@@ -278,13 +319,13 @@ fn take_item<'a>(rest: &mut &'a [u8]) -> Option<Item<'a>> {
         take_member(rest)?;
     }
     let members = tail.get(..tail.len() - rest.len())?;
-    Some(Item { label, body: Body::Extended { count, members } })
+    Some(Item { label, marks, body: Body::Extended { count, members } })
 }
 
-fn take_member<'a>(rest: &mut &'a [u8]) -> Option<(u16, Target<'a>)> {
+fn take_member<'a>(rest: &mut &'a [u8]) -> Option<(u16, Target<'a>, u8)> {
     let (head, tail) = rest.split_first_chunk::<3>()?;
     let list = u16::from_le_bytes([head[0], head[1]]);
-    let (target, tail) = match head[2] {
+    let (target, tail) = match head[2] & ((1 << MARK_SHIFT) - 1) {
         4 => tail.split_first_chunk::<4>().map(|(octets, tail)| (Target::Address((*octets).into()), tail))?,
         6 => tail.split_first_chunk::<16>().map(|(octets, tail)| (Target::Address((*octets).into()), tail))?,
         _ => {
@@ -294,7 +335,7 @@ fn take_member<'a>(rest: &mut &'a [u8]) -> Option<(u16, Target<'a>)> {
         }
     };
     *rest = tail;
-    Some((list, target))
+    Some((list, target, head[2] >> MARK_SHIFT))
 }
 
 impl<'a> Item<'a> {
@@ -308,19 +349,38 @@ impl<'a> Item<'a> {
 
     /// What it stands for, each with its list of ports.
     pub fn targets(&self) -> impl Iterator<Item = (u16, Target<'a>)> + use<'a> {
+        self.marked_targets().map(|(list, target, _)| (list, target))
+    }
+
+    /// What of it the Service's own name and its ports select from.
+    pub fn members(&self) -> impl Iterator<Item = (u16, Target<'a>)> + use<'a> {
+        self.marked_targets().filter(|(.., marks)| marks & ASIDE == 0).map(|(list, target, _)| (list, target))
+    }
+
+    /// The addresses that point back to it, each with its marks.
+    pub(super) fn pointing(&self) -> impl Iterator<Item = (IpAddr, u8)> + use<'a> {
+        self.marked_targets().filter_map(|(_, target, marks)| match target {
+            Target::Address(address) if marks & NO_PTR == 0 => Some((address, marks)),
+            _ => None,
+        })
+    }
+
+    fn marked_targets(&self) -> impl Iterator<Item = (u16, Target<'a>, u8)> + use<'a> {
+        let of_all = self.marks;
         let (plain, mut extended, count) = match self.body {
             Body::Plain { list, v4, v6 } => (Some((u16::from(list), v4, v6)), &[][..], 0),
             Body::Extended { count, members } => (None, members, count),
         };
         let plain = plain
             .into_iter()
-            .flat_map(|(list, v4, v6)| addresses(v4, v6).map(move |address| (list, Target::Address(address))));
-        plain.chain((0..count).map_while(move |_| take_member(&mut extended)))
+            .flat_map(|(list, v4, v6)| addresses(v4, v6).map(move |address| (list, Target::Address(address), 0)));
+        let all = plain.chain((0..count).map_while(move |_| take_member(&mut extended)));
+        all.map(move |(list, target, marks)| (list, target, marks | of_all))
     }
 
-    /// Whether an address is among its own.
-    pub fn has_address(&self, address: IpAddr) -> bool {
-        self.targets().any(|(_, target)| target == Target::Address(address))
+    /// The marks of an address that points back to it.
+    pub(super) fn pointed_from(&self, address: IpAddr) -> Option<u8> {
+        self.pointing().find(|(pointing, _)| *pointing == address).map(|(_, marks)| marks)
     }
 }
 

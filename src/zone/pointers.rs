@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 
 use super::faults::{Fault, planted};
 use super::name::Labels;
-use super::packed::label_hash;
+use super::packed::{HOSTNAME, label_hash};
 use super::service::Service;
 use super::shards::{Cursor, Entry, Shards, keyed_hash};
 
@@ -69,6 +69,10 @@ pub struct Pointed<'a> {
     pub key: &'a [u8],
     /// The endpoint.
     pub label: &'a [u8],
+    /// The TTL of the Service's records in seconds, if it is not the view's.
+    pub ttl_secs: Option<u32>,
+    /// How near it is to what the pod calls itself; the lowest is the nearest.
+    pub(super) rank: u8,
 }
 
 impl Pointed<'_> {
@@ -142,12 +146,24 @@ impl Pointers {
     /// Gives the names of an address to `each`, in no order.
     ///
     /// A Service whose cluster IP it is wins, the first by its key if there are several. Otherwise each Service that holds
-    /// it in a ready endpoint gives a name, whether it exists or not.
-    pub(super) fn names<'s>(&self, services: &'s Shards<Service>, address: IpAddr, mut each: impl FnMut(Pointed<'s>)) {
+    /// it in a ready endpoint gives a name, whether it exists or not; or, as `choice` has it, some of them do.
+    pub(super) fn names<'s>(
+        &self,
+        services: &'s Shards<Service>,
+        address: IpAddr,
+        choice: Choice,
+        mut each: impl FnMut(Pointed<'s>),
+    ) {
         let found = |(service, label): (u32, NonZeroU32)| {
             services.all_with(service).find_map(move |service| {
-                let key = service.key();
-                service.label_of(label, address).map(|label| Pointed { key, label })
+                let (key, ttl_secs) = (service.key(), service.ttl_secs());
+                let (label, marks) = service.label_of(label, address)?;
+                let rank = match (service.is_canonical(), marks & HOSTNAME) {
+                    (true, _) => RANK_CANONICAL,
+                    (false, HOSTNAME) => RANK_CANONICAL + 1,
+                    _ => RANK_CANONICAL + 2,
+                };
+                Some(Pointed { key, label, ttl_secs, rank })
             })
         };
         let itself = label_hash(&[]);
@@ -158,11 +174,36 @@ impl Pointers {
                 return;
             }
         }
-        for pointed in self.of(address).filter(|(_, label)| *label != itself).filter_map(found) {
+        let of_endpoints = || self.of(address).filter(|(_, label)| *label != itself).filter_map(found);
+        let worst = match choice {
+            Choice::All => u8::MAX,
+            Choice::AllBut if of_endpoints().any(|pointed| pointed.rank == RANK_CANONICAL) => RANK_CANONICAL,
+            Choice::AllBut => u8::MAX,
+            Choice::One => {
+                let order = |pointed: &Pointed<'s>| (pointed.rank, pointed.key, pointed.label);
+                return of_endpoints().min_by(|one, other| order(one).cmp(&order(other))).into_iter().for_each(each);
+            }
+        };
+        for pointed in of_endpoints().filter(|pointed| pointed.rank <= worst) {
             each(pointed);
             if planted(Fault::PtrFirstOnly) {
                 return;
             }
         }
     }
+}
+
+/// The rank of the names of Services that say they are the ones.
+const RANK_CANONICAL: u8 = 0;
+
+/// Which names of an address count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// All; no Service says that its names are the ones.
+    All,
+    /// All, or those of Services that say that theirs are the ones.
+    AllBut,
+    /// One: that of a Service that says so, else one that is a hostname, which stands in a slice only if the pod's subdomain
+    /// is the Service; of several the first by their Services' keys.
+    One,
 }

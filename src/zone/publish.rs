@@ -11,16 +11,17 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use ahash::{HashMap, HashSet};
 
 use super::cut::{CutFollower, Cutter};
-use super::delta::{Delta, Replaced};
+use super::delta::{Delta, Names, Replaced};
 use super::faults::{Fault, planted};
 use super::name::Labels;
 use super::name_servers::name_servers;
 use super::options::{Pods, ViewOptions};
+use super::rules::Rules;
 use super::schema::{For, Schema, service_key};
 use super::service::Service;
 use super::snapshot::Snapshot;
 use super::view::View;
-use crate::model::{Cluster, Dirty, Event, Filter, Kind, ObjectKey};
+use crate::model::{Cluster, Dirty, Event, Filter, Kind, ObjectKey, Selector};
 
 /// Who follows the publications of a view.
 pub type Follower = Box<dyn FnMut(&Delta) + Send>;
@@ -81,6 +82,7 @@ impl Publisher {
         let views: Vec<(Arc<View>, usize)> =
             views.into_iter().map(|(view, filter)| (view, number_of(filter))).collect();
         let mut cluster = Cluster::new(filters.clone(), looked_for);
+        cluster = cluster.with_selectors(selectors(views.iter().map(|(view, _)| view.options())));
         if views.iter().any(|(view, _)| view.options().multicluster) {
             cluster = cluster.with_imports();
         }
@@ -337,7 +339,8 @@ impl Step<'_> {
         let new = match self.cluster.import(key, self.filter).filter(|_| is_named) {
             Some(import) => {
                 let slices = self.cluster.slices_of_import(key, self.filter);
-                let made_for = For { view: self.number, options: self.options, is_named };
+                let rules = Rules::of(self.options, self.cluster, &key.namespace, Some(import));
+                let made_for = For { view: self.number, options: self.options, is_named, rules };
                 schema.service(&labels, Some(import), slices, made_for, old.as_ref())
             }
             None => {
@@ -359,7 +362,8 @@ impl Step<'_> {
         let new = if is_named || points_back {
             let service = self.cluster.service(key, self.filter);
             let slices = self.cluster.slices_of(key, self.filter);
-            let made_for = For { view: self.number, options: self.options, is_named };
+            let rules = Rules::of(self.options, self.cluster, &key.namespace, service);
+            let made_for = For { view: self.number, options: self.options, is_named, rules };
             schema.service(&labels, service, slices, made_for, old.as_ref())
         } else {
             schema.forget(self.number, &labels);
@@ -412,17 +416,25 @@ impl Step<'_> {
     }
 }
 
+/// The selectors that views ask about Services, each once.
+pub fn selectors<'v>(options: impl Iterator<Item = &'v ViewOptions>) -> Vec<Selector> {
+    let mut selectors: Vec<Selector> = Vec::new();
+    for selector in options.flat_map(|options| &options.endpoint_pod_names).filter_map(|line| line.labels.as_ref()) {
+        if !selectors.contains(selector) {
+            selectors.push(selector.clone());
+        }
+    }
+    selectors
+}
+
 /// Which of the touched addresses have other names than before.
-pub(super) fn pointers(
-    before: &Snapshot,
-    after: &Snapshot,
-    touched: HashSet<IpAddr>,
-) -> Vec<Replaced<IpAddr, Box<[Labels]>>> {
+pub(super) fn pointers(before: &Snapshot, after: &Snapshot, touched: HashSet<IpAddr>) -> Vec<Replaced<IpAddr, Names>> {
     let names = |content: &Snapshot, address| {
         let mut names = Vec::new();
         content.pointers(address, |pointed| names.push(pointed.to_labels()));
         names.sort();
-        (!names.is_empty()).then(|| names.into_boxed_slice())
+        let ttl_secs = content.pointers_ttl_secs(address);
+        (!names.is_empty()).then(|| Names { names: names.into_boxed_slice(), ttl_secs })
     };
     let replaced = |address| {
         let (old, new) = (names(before, address), names(after, address));

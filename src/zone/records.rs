@@ -47,6 +47,8 @@ impl Entry {
 pub struct Selected<'a> {
     /// The labels of Service and namespace.
     pub key: &'a [u8],
+    /// The TTL of its records in seconds, if it is not the view's.
+    pub ttl_secs: Option<u32>,
     /// The pairs, sorted by target; duplicates that no record shows are left out.
     pub entries: Vec<Entry>,
     /// How many pairs there were before: the SRV weight is 100 over this.
@@ -73,7 +75,7 @@ impl Service {
             Below::Port { port, protocol } => self.select_set(port, protocol),
             Below::Endpoint(label) => {
                 let (part, item) = self.endpoint(label)?;
-                Some(self.draw([(part, item)].into_iter(), |_, _, _| true))
+                Some(self.draw([(part, item)].into_iter(), Item::targets, |_, _, _| true))
             }
             Below::Zone { labels, prefer } => self.is_headless().then(|| self.select_zone(labels, prefer)),
         }
@@ -82,11 +84,11 @@ impl Service {
     /// The endpoints of a topology zone. There are such names for every zone, whether it has any or not
     /// (plugin/kubernetes/kubernetes.go, func findServices).
     fn select_zone(&self, labels: &[u8], prefer: bool) -> Selected<'_> {
-        let in_zone = self.draw(self.selected_items(), |part, list, _| {
+        let in_zone = self.draw(self.selected_items(), Item::members, |part, list, _| {
             part.topology_zone(list) == labels || planted(Fault::TopologyZoneUnchecked)
         });
         if prefer && in_zone.is_empty() && !planted(Fault::PreferMeansPin) {
-            self.draw(self.selected_items(), |_, _, _| true)
+            self.draw(self.selected_items(), Item::members, |_, _, _| true)
         } else {
             in_zone
         }
@@ -98,23 +100,31 @@ impl Service {
 
     fn select_set(&self, port: &[u8], protocol: &[u8]) -> Option<Selected<'_>> {
         let Set { index, .. } = self.set(port, protocol)?;
-        Some(self.draw(self.selected_items(), |part, _, of| {
+        Some(self.draw(self.selected_items(), Item::members, |part, _, of| {
             let any = planted(Fault::AnyPortMatches) || planted(Fault::AnyProtocolMatches);
             of.is_in(index) || any && matches_but_for_faults(part, of, port, protocol)
         }))
     }
 
-    fn draw<'a>(
+    /// `targets` are those of an item that count.
+    fn draw<'a, I: Iterator<Item = (u16, Target<'a>)>>(
         &'a self,
         items: impl Iterator<Item = (&'a Packed, Item<'a>)>,
+        targets: impl Fn(&Item<'a>) -> I,
         is_selected: impl Fn(&Packed, u16, &Port) -> bool,
     ) -> Selected<'a> {
         let mut drawing = Drawing::default();
-        let mut selected =
-            Selected { key: self.key(), entries: Vec::new(), pairs: 0, aliases: Vec::new(), targets: Vec::new() };
+        let mut selected = Selected {
+            key: self.key(),
+            ttl_secs: self.ttl_secs(),
+            entries: Vec::new(),
+            pairs: 0,
+            aliases: Vec::new(),
+            targets: Vec::new(),
+        };
         for (target, (part, item)) in (0u32..).zip(items) {
             selected.targets.push(item.label);
-            for (list, of_list) in item.targets() {
+            for (list, of_list) in targets(&item) {
                 for port in part.ports(list).filter(|port| is_selected(part, list, port)) {
                     selected.add(&mut drawing, target, of_list, port.number);
                 }

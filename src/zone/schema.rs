@@ -6,15 +6,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::chunks::{ChunkPlan, Prints, SlicePrint, SlicePrints};
+use super::endpoint_label::{Naming, Which};
 use super::faults::{Fault, planted};
-use super::name::{LABEL_OCTETS_MAX, Labels, NAME_OCTETS_MAX, Name, push_labels, suffixes};
+use super::name::{Labels, Name, push_labels};
 use super::options::ViewOptions;
 use super::pack::{List, Member, Parts, PortName, Sets, Target, pack, sort};
-use super::packed::{NAMES, OWN, ROOT};
+use super::packed::{ASIDE, HOSTNAME, NAMES, NO_PTR, OWN, ROOT};
+use super::rules::Rules;
 use super::service::{Service, WHOLE_MAX};
 use super::shards::keyed_hash_of;
 use super::slice_part::SlicePart;
-use crate::model::{self, AddressRef, EndpointRef, EndpointSlice, ServiceKind};
+use crate::model::{self, AddressRef, EndpointNames, EndpointRef, EndpointSlice, ServiceKind};
 
 /// Makes Services of views, one after the other; its room is used again.
 #[derive(Debug, Default)]
@@ -37,21 +39,8 @@ pub(super) struct For<'o> {
     pub(super) options: &'o ViewOptions,
     /// Whether anything has a name there: the namespace exists and is exposed.
     pub(super) is_named: bool,
-}
-
-/// What decides how endpoints of a Service are named.
-#[derive(Clone, Copy)]
-struct Naming<'o> {
-    options: &'o ViewOptions,
-    /// How many octets there are for labels before the Service's name, in the longest of the view's zones.
-    room: usize,
-}
-
-impl<'o> Naming<'o> {
-    fn new(key: &Labels, options: &'o ViewOptions) -> Self {
-        let zone = options.zones.iter().map(|zone| zone.as_wire().len()).max().unwrap_or_default();
-        Self { options, room: NAME_OCTETS_MAX.saturating_sub(key.as_wire().len() + b"\x03svc".len() + zone) }
-    }
+    /// How its names are made.
+    pub(super) rules: Rules,
 }
 
 impl Schema {
@@ -67,8 +56,8 @@ impl Schema {
         made_for: For<'_>,
         old: Option<&Service>,
     ) -> Option<Service> {
-        let For { view, options, mut is_named } = made_for;
-        let naming = Naming::new(key, options);
+        let For { view, options, mut is_named, rules } = made_for;
+        let naming = Naming::new(key, options, rules);
         let slices = slices.take(if planted(Fault::FirstSliceOnly) { 1 } else { usize::MAX });
         let parts: Vec<SlicePart<'_>> = if options.zonal {
             slices.flat_map(SlicePart::by_zone).collect()
@@ -83,15 +72,15 @@ impl Schema {
             let flags = self.begin(service, is_named, options);
             self.collect(&parts, naming, flags);
             if self.endpoints.len() <= WHOLE_MAX {
-                return self.whole(key, options, flags);
+                return self.whole(key, options, flags, naming);
             }
         }
         let flags = self.begin(service, is_named, options);
         let mut prints = self.prints.take(view, key);
-        prints.renew(flags, &parts, |part| self.print(part, naming, flags));
+        prints.renew((flags, rules), &parts, |part| self.print(part, naming, flags));
         if prints.members() <= WHOLE_MAX {
             self.collect(&parts, naming, flags);
-            return self.whole(key, options, flags);
+            return self.whole(key, options, flags, naming);
         }
         let service = self.chunked(key, flags, &prints, &parts, naming, old);
         self.prints.keep(view, key, prints);
@@ -133,7 +122,7 @@ impl Schema {
     }
 
     /// A Service whose members are all collected.
-    fn whole(&mut self, key: &Labels, options: &ViewOptions, mut flags: u8) -> Option<Service> {
+    fn whole(&mut self, key: &Labels, options: &ViewOptions, mut flags: u8, naming: Naming) -> Option<Service> {
         if flags == NAMES && (!self.endpoints.is_empty() || planted(Fault::EmptyHeadlessExists)) {
             flags |= ROOT;
         }
@@ -150,7 +139,18 @@ impl Schema {
         let selected = if flags & OWN == 0 { &self.endpoints } else { &self.own };
         let sets = Sets::new(&self.lists, &self.count_addresses(selected));
         let Self { lists, labels, own, endpoints, octets, .. } = self;
-        let parts = Parts { key: key.as_wire(), flags, lists, sets: &sets, labels, own, endpoints };
+        let traits = naming.traits();
+        let parts = Parts {
+            key: key.as_wire(),
+            flags,
+            traits,
+            ttl_secs: naming.rules.ttl_secs,
+            lists,
+            sets: &sets,
+            labels,
+            own,
+            endpoints,
+        };
         Some(Service::Whole(pack(octets, &parts)))
     }
 
@@ -161,16 +161,17 @@ impl Schema {
         mut flags: u8,
         prints: &SlicePrints,
         slices: &[SlicePart<'_>],
-        naming: Naming<'_>,
+        naming: Naming,
         old: Option<&Service>,
     ) -> Service {
         if flags == NAMES {
             flags |= ROOT;
         }
+        let traits = naming.traits();
         let own_lists = self.lists.len();
         let mut of_slices: Vec<u16> = Vec::with_capacity(slices.len());
         for (slice, print) in slices.iter().zip(prints.iter()) {
-            of_slices.push(if print.has_members() { self.list(own_lists, slice, flags) } else { 0 });
+            of_slices.push(if print.has_members() { self.list(own_lists, slice, flags, naming.rules) } else { 0 });
         }
         let moved = self.sort_lists();
         let lists = of_slices.iter_mut().chain(self.own.iter_mut().map(|member| &mut member.list));
@@ -182,48 +183,59 @@ impl Schema {
             }
         }
         let sets = Sets::new(&self.lists, &addresses);
-        let plan = ChunkPlan::new(prints, &(&self.lists, flags), old);
+        let plan = ChunkPlan::new(prints, &(&self.lists, flags, traits, naming.rules.ttl_secs), old);
         for (index, (slice, print)) in slices.iter().zip(prints.iter()).enumerate() {
             if print.is_wanted(&plan) {
                 let list = of_slices[index];
                 let (labels, endpoints) = (&mut self.labels, &mut self.endpoints);
                 let mut printed = print.iter();
-                each_target(slice, flags, |endpoint, address, target| {
+                each_target(slice, flags, naming.rules, |endpoint, address, target, role| {
                     let Some(hash) = printed.next().flatten().filter(|hash| plan.is_wanted(*hash)) else { return };
                     let at = labels.len();
-                    if push_labels_of(labels, slice.slice, endpoint, address, naming) {
+                    if naming.push_labels(labels, slice.slice, endpoint, address, role.which) {
                         let label = (at as u32, (labels.len() - at) as u8);
-                        endpoints.push(Member { label, hash, list, target });
+                        endpoints.push(Member { label, hash, list, marks: role.marks, target });
                     }
                 });
             }
         }
         let Self { lists, labels, own, endpoints, octets, .. } = self;
-        let parts = Parts { key: key.as_wire(), flags, lists, sets: &sets, labels, own, endpoints: &[] };
+        let parts = Parts {
+            key: key.as_wire(),
+            flags,
+            traits,
+            ttl_secs: naming.rules.ttl_secs,
+            lists,
+            sets: &sets,
+            labels,
+            own,
+            endpoints: &[],
+        };
         plan.pack(&parts, endpoints, octets)
     }
 
     /// How many addresses have each list of ports.
     fn count_addresses(&self, members: &[Member]) -> Vec<u32> {
         let mut addresses = vec![0; self.lists.len()];
-        for member in members.iter().filter(|member| !matches!(member.target, Target::Alias(_))) {
+        let is_counted = |member: &&Member| !matches!(member.target, Target::Alias(_)) && member.marks & ASIDE == 0;
+        for member in members.iter().filter(is_counted) {
             addresses[usize::from(member.list)] += 1;
         }
         addresses
     }
 
     /// What a slice of a large Service adds to it.
-    fn print(&mut self, part: &SlicePart<'_>, naming: Naming<'_>, flags: u8) -> SlicePrint {
+    fn print(&mut self, part: &SlicePart<'_>, naming: Naming, flags: u8) -> SlicePrint {
         let list = match flags & NAMES {
             0 => 0,
-            _ => keyed_hash_of(&List::of_part(part, flags)),
+            _ => keyed_hash_of(&List::of_part(part, flags, naming.rules)),
         };
         let mut print = SlicePrint::new(part);
         let labels = &mut self.labels;
-        each_target(part, flags, |endpoint, address, target| {
+        each_target(part, flags, naming.rules, |endpoint, address, target, role| {
             labels.clear();
-            let is_member = push_labels_of(labels, part.slice, endpoint, address, naming);
-            print.add(is_member.then(|| keyed_hash_of(&labels[..])), &target, list);
+            let is_member = naming.push_labels(labels, part.slice, endpoint, address, role.which);
+            print.add(is_member.then(|| keyed_hash_of(&labels[..])), &target, role.marks, list);
         });
         labels.clear();
         print
@@ -261,29 +273,29 @@ impl Schema {
     }
 
     fn add_own(&mut self, target: Target) {
-        self.own.push(Member { label: (0, 0), hash: keyed_hash_of(&[0u8; 0][..]), list: 0, target });
+        self.own.push(Member { label: (0, 0), hash: keyed_hash_of(&[0u8; 0][..]), list: 0, marks: 0, target });
     }
 
     /// The endpoints of slices. Where they have no names, of a Service that does not exist or is an alias, they still are
     /// what their addresses point back to.
-    fn collect(&mut self, slices: &[SlicePart<'_>], naming: Naming<'_>, flags: u8) {
+    fn collect(&mut self, slices: &[SlicePart<'_>], naming: Naming, flags: u8) {
         let own_lists = self.lists.len();
         for slice in slices {
             let mut list = None;
-            each_target(slice, flags, |endpoint, address, target| {
+            each_target(slice, flags, naming.rules, |endpoint, address, target, role| {
                 let at = self.labels.len();
-                if push_labels_of(&mut self.labels, slice.slice, endpoint, address, naming) {
-                    let list = *list.get_or_insert_with(|| self.list(own_lists, slice, flags));
+                if naming.push_labels(&mut self.labels, slice.slice, endpoint, address, role.which) {
+                    let list = *list.get_or_insert_with(|| self.list(own_lists, slice, flags, naming.rules));
                     let label = (at as u32, (self.labels.len() - at) as u8);
                     let hash = keyed_hash_of(&self.labels[at..]);
-                    self.endpoints.push(Member { label, hash, list, target });
+                    self.endpoints.push(Member { label, hash, list, marks: role.marks, target });
                 }
             });
         }
     }
 
     /// The index of a slice's list of ports; where nothing has a name, of an empty one.
-    fn list(&mut self, own_lists: usize, part: &SlicePart<'_>, flags: u8) -> u16 {
+    fn list(&mut self, own_lists: usize, part: &SlicePart<'_>, flags: u8, rules: Rules) -> u16 {
         if flags & NAMES == 0 {
             if self.lists.len() == own_lists {
                 self.lists.push(List { is_selected: false, zone: Box::default(), ports: Vec::new() });
@@ -301,7 +313,7 @@ impl Schema {
             return number(own_lists + known);
         }
         if self.lists.len() < usize::from(u16::MAX) {
-            self.lists.push(List::of_part(part, flags));
+            self.lists.push(List::of_part(part, flags, rules));
             self.sources.push(Arc::clone(ports));
         }
         number(self.lists.len() - 1)
@@ -319,9 +331,28 @@ impl Schema {
     }
 }
 
-/// What a slice's endpoints that belong into answers stand for, one after the other, with the address as it is written.
-fn each_target<'s>(part: &SlicePart<'s>, flags: u8, mut each: impl FnMut(&EndpointRef<'s>, AddressRef<'s>, Target)) {
-    for endpoint in part.endpoints() {
+/// What a name of an endpoint is: which, and the marks of its member.
+#[derive(Clone, Copy)]
+struct Role {
+    which: Which,
+    marks: u8,
+}
+
+/// What a slice's endpoints that belong into answers stand for, one after the other, with the address as it is written,
+/// and once for each name.
+fn each_target<'s>(
+    part: &SlicePart<'s>,
+    flags: u8,
+    rules: Rules,
+    mut each: impl FnMut(&EndpointRef<'s>, AddressRef<'s>, Target, Role),
+) {
+    let marks_hostnames = rules.marks_hostnames;
+    let has_former = rules.names == EndpointNames::Both && flags & NAMES != 0;
+    // Where nothing has names there is nothing more than what points back.
+    let rules = if flags & NAMES == 0 { Rules::default() } else { rules };
+    for (endpoint, is_aside) in part.named(rules) {
+        let hostname = if marks_hostnames && endpoint.hostname.is_some() { HOSTNAME } else { 0 };
+        let marks = hostname | if is_aside { ASIDE } else { 0 };
         for address in endpoint.addresses() {
             let target = match address {
                 AddressRef::Ip(address) => Target::from(address),
@@ -331,15 +362,23 @@ fn each_target<'s>(part: &SlicePart<'s>, flags: u8, mut each: impl FnMut(&Endpoi
                     None => continue,
                 },
             };
-            each(&endpoint, address, target);
+            if has_former {
+                // It resolves, and that is all.
+                let former = Role { which: Which::Former, marks: ASIDE | NO_PTR };
+                each(&endpoint, address, target.clone(), former);
+            }
+            each(&endpoint, address, target, Role { which: Which::Told, marks });
         }
     }
 }
 
 impl List {
-    fn of_part(part: &SlicePart<'_>, flags: u8) -> Self {
+    fn of_part(part: &SlicePart<'_>, flags: u8, rules: Rules) -> Self {
         let declared = part.slice.ports.iter().map(|port| (port.port, &*port.name, &*port.protocol));
-        Self { zone: part.zone.labels().into(), ..Self::new(flags & OWN == 0, declared) }
+        // A headless Service may have no ports. Its SRV records are then told apart by their targets alone.
+        let zero = Some((Some(0), "", ""))
+            .filter(|_| part.slice.ports.is_empty() && rules.portless_srv && flags & (OWN | NAMES) == NAMES);
+        Self { zone: part.zone.labels().into(), ..Self::new(flags & OWN == 0, declared.chain(zero)) }
     }
 
     /// A list of ports: number, name and protocol. Without any it has one all the same, that no name selects: addresses
@@ -372,79 +411,4 @@ pub(super) fn service_key(service: &str, namespace: &str) -> Option<Labels> {
         && push_labels(&mut key, service.as_bytes())
         && push_labels(&mut key, namespace.as_bytes());
     is_key.then(|| Labels::from_wire(key))
-}
-
-/// Appends what an endpoint's name has before that of its Service: its label, and below an import its cluster's id.
-/// `false`, and nothing appended, where nothing gives a name.
-fn push_labels_of(
-    labels: &mut Vec<u8>,
-    slice: &EndpointSlice,
-    endpoint: &EndpointRef<'_>,
-    address: AddressRef<'_>,
-    naming: Naming<'_>,
-) -> bool {
-    if !naming.options.multicluster {
-        return push_endpoint_label(labels, endpoint, address, naming.options);
-    }
-    let at = labels.len();
-    let import = slice.import.as_ref().filter(|_| !planted(Fault::ClusterIdIgnored));
-    let cluster = import.map_or(&b""[..], |import| import.cluster.as_bytes());
-    let push_cluster = |labels: &mut Vec<u8>| match cluster {
-        // Whoever imports must say from where. Without that, it is one label: two are an endpoint and its cluster.
-        b"" => suffixes(&labels[at..]).nth(1).is_none(),
-        cluster => push_labels(labels, cluster) && labels.len() - at <= naming.room,
-    };
-    if push_endpoint_label(labels, endpoint, address, naming.options) && push_cluster(labels) {
-        return true;
-    }
-    // Four labels may be too long for a name. That of the address is short.
-    labels.truncate(at);
-    let is_name = push_dashed(labels, address) && push_cluster(labels);
-    if !is_name {
-        labels.truncate(at);
-    }
-    is_name
-}
-
-/// Appends the label of an endpoint: its hostname, else its pod's name where the view wants that, else its address with
-/// dashes (plugin/kubernetes/kubernetes.go, func endpointHostname). A pod's name of more than 63 characters is no label
-/// (plugin/kubernetes/object/endpoint.go). `false`, and nothing appended, where nothing gives a label.
-pub(super) fn push_endpoint_label(
-    labels: &mut Vec<u8>,
-    endpoint: &EndpointRef<'_>,
-    address: AddressRef<'_>,
-    options: &ViewOptions,
-) -> bool {
-    let hostname = endpoint.hostname.filter(|_| !planted(Fault::HostnameIgnored));
-    if hostname.is_some_and(|hostname| push_labels(labels, hostname)) {
-        return true;
-    }
-    let pod_names = options.endpoint_pod_names != planted(Fault::PodNamesInverted);
-    let limit = if planted(Fault::PodNameOf63Refused) { LABEL_OCTETS_MAX - 1 } else { LABEL_OCTETS_MAX };
-    let is_label = |name: &[u8]| name.len() <= limit && name.iter().all(is_name_octet);
-    let pod = endpoint.target_name.filter(|name| pod_names && is_label(name));
-    pod.is_some_and(|pod| push_labels(labels, pod)) || push_dashed(labels, address)
-}
-
-/// Whether an octet stands for itself in a name's text, so that what is asked for can equal what is served.
-fn is_name_octet(octet: &u8) -> bool {
-    octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_' | b'.')
-}
-
-fn push_dashed(labels: &mut Vec<u8>, address: AddressRef<'_>) -> bool {
-    match address {
-        AddressRef::Ip(IpAddr::V4(address)) => push_labels(labels, address.to_string().replace('.', "-").as_bytes()),
-        AddressRef::Ip(IpAddr::V6(address)) => {
-            let mut label = address.to_string().replace(':', "-");
-            if label.ends_with('-') && !planted(Fault::TrailingColonsUnfilled) {
-                // A label must not end in a dash (RFC 1123 section 2.1).
-                label.push('0');
-            }
-            push_labels(labels, label.as_bytes())
-        }
-        AddressRef::Name(name) => {
-            let label: Vec<u8> = name.iter().map(|octet| if *octet == b'.' { b'-' } else { *octet }).collect();
-            push_labels(labels, &label)
-        }
-    }
 }

@@ -8,7 +8,10 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use super::packed::{Item, NAMES, OWN, PLAIN, Packed, ROOT, Set, Target, label_hash};
+use super::name::suffixes;
+use super::packed::{
+    CANONICAL, CLUSTERS, DOTTED, HOSTNAME, Item, NAMES, OWN, PLAIN, Packed, ROOT, Set, UNPOINTED, label_hash,
+};
 
 /// The most endpoints of a Service that is not in chunks.
 pub(super) const WHOLE_MAX: usize = 128;
@@ -90,6 +93,11 @@ impl Service {
             Self::Whole(packed) => packed,
             Self::Chunked(chunked) => &chunked.head,
         }
+    }
+
+    /// The TTL of its records in seconds, if it is not the view's.
+    pub fn ttl_secs(&self) -> Option<u32> {
+        self.head().ttl_secs()
     }
 
     /// Whether the Service, or anything below it, has a name. One that does not exist has none; its endpoints are what
@@ -179,6 +187,24 @@ impl Service {
         self.head().has(NAMES).then(|| self.item(label_hash(label), label)).flatten()
     }
 
+    /// Whether several labels are the name of an endpoint, as a pod's name with dots is, and not of a port.
+    pub fn is_dotted(&self, labels: &[u8]) -> bool {
+        self.head().has_trait(DOTTED) && self.endpoint(labels).is_some()
+    }
+
+    /// Whether what is asked for below the Service can be these labels of an endpoint. Two labels are a port and its
+    /// protocol, or, of a Service of many clusters, an endpoint and its cluster; or else a pod's name with dots, which is
+    /// not answered unless that is wanted.
+    pub(super) fn is_name(&self, labels: &[u8]) -> bool {
+        let has_underscore = || suffixes(labels).any(|at| labels.get(at + 1) == Some(&b'_'));
+        match suffixes(labels).count() {
+            0 | 1 => true,
+            _ if self.head().has_trait(DOTTED) => true,
+            2 => self.head().has_trait(CLUSTERS) && !has_underscore(),
+            _ => false,
+        }
+    }
+
     /// The item of a label, whether or not it is a name.
     fn item(&self, hash: NonZeroU32, label: &[u8]) -> Option<(&Packed, Item<'_>)> {
         let part = self.part(hash);
@@ -198,16 +224,28 @@ impl Service {
         }
     }
 
-    /// The label with a hash under which an address stands.
-    pub(super) fn label_of(&self, hash: NonZeroU32, address: IpAddr) -> Option<&[u8]> {
+    /// The label with a hash that an address points back to, and the marks of that.
+    pub(super) fn label_of(&self, hash: NonZeroU32, address: IpAddr) -> Option<(&[u8], u8)> {
         let part = self.part(hash);
-        let mut found = part.own().into_iter().chain(part.find_all(hash));
-        found.find(|item| label_hash(item.label) == hash && item.has_address(address)).map(|item| item.label)
+        let found = part.own().into_iter().chain(part.find_all(hash));
+        let mut of_hash = found.filter(|item| label_hash(item.label) == hash);
+        of_hash.find_map(|item| item.pointed_from(address).map(|marks| (item.label, marks)))
     }
 
-    /// Whether an address stands under a label.
-    fn has(&self, hash: NonZeroU32, label: &[u8], address: IpAddr) -> bool {
-        self.item(hash, label).is_some_and(|(_, item)| item.has_address(address))
+    /// Whether an address points back to a label, in the same way.
+    fn has(&self, hash: NonZeroU32, label: &[u8], address: IpAddr, marks: u8) -> bool {
+        let pointed = self.item(hash, label).and_then(|(_, item)| item.pointed_from(address));
+        pointed.is_some_and(|of| of & HOSTNAME == marks & HOSTNAME)
+    }
+
+    /// Whether its names are pointed to in the place of those of other Services.
+    pub(super) fn is_canonical(&self) -> bool {
+        self.head().has_trait(CANONICAL)
+    }
+
+    /// What decides how it is pointed to as a whole.
+    fn pointed_by(&self) -> (Option<u32>, [bool; 2]) {
+        (self.ttl_secs(), [CANONICAL, UNPOINTED].map(|of| self.head().has_trait(of)))
     }
 
     /// Whether another version has the same memory in the place of a part, so that it need not be looked at.
@@ -220,19 +258,23 @@ impl Service {
         is_same && this.chunks.len() == other.chunks.len()
     }
 
-    /// The addresses with their labels' hashes that stand here and did not stand in `other`. What both share of a large
+    /// The addresses with the hashes of labels that they point back to, and did not in `other`. What both share of a large
     /// Service is not looked at.
     pub(super) fn beyond(&self, other: Option<&Self>) -> Vec<(IpAddr, NonZeroU32)> {
         let mut found = Vec::new();
+        if self.head().has_trait(UNPOINTED) {
+            return found;
+        }
+        // What points back has the TTL of what it points to, and goes with it.
+        let other = other.filter(|other| other.pointed_by() == self.pointed_by());
         for (_, part) in self.parts().enumerate().filter(|(index, _)| !self.shares_part(*index, other)) {
             for item in part.items() {
                 let hash = label_hash(item.label);
                 let mut before = None;
-                for (_, target) in item.targets() {
-                    let Target::Address(address) = target else { continue };
+                for (address, marks) in item.pointing() {
                     // One address under several lists of ports is one: they stand one after the other.
                     if before.replace(address) != Some(address)
-                        && !other.is_some_and(|other| other.has(hash, item.label, address))
+                        && !other.is_some_and(|other| other.has(hash, item.label, address, marks))
                     {
                         found.push((address, hash));
                     }
@@ -255,13 +297,17 @@ mod tests {
     use crate::model::{self, Endpoint, EndpointAddress, EndpointPort, EndpointSlice, ObjectKey, ServiceKind};
     use crate::zone::Name;
     use crate::zone::options::ViewOptions;
+    use crate::zone::rules::Rules;
     use crate::zone::schema::{For, Schema, service_key};
     use crate::zone::snapshot::Snapshot;
     use std::net::Ipv4Addr;
 
     fn options() -> ViewOptions {
         let zone = Name::parse("cluster.local").expect("a name");
-        ViewOptions { endpoint_pod_names: true, ..ViewOptions::new(vec![zone]).expect("a zone") }
+        ViewOptions {
+            endpoint_pod_names: vec![model::PodNames::default()],
+            ..ViewOptions::new(vec![zone]).expect("a zone")
+        }
     }
 
     /// Slices of a headless Service, each of these pods, given by numbers.
@@ -273,7 +319,7 @@ mod tests {
             vec![(0..2).collect(), (3..500).collect()],
             vec![(0..2).collect(), (3..5).collect()],
         ];
-        let mut snapshot = Snapshot::new(1);
+        let mut snapshot = Snapshot::new(1, &options());
         let mut old: Option<Service> = None;
         for slices in versions {
             let new = service(&slices, old.as_ref());
@@ -306,9 +352,11 @@ mod tests {
             kind: ServiceKind::Headless,
             ports: [].into(),
             has_selector: true,
+            settings: None,
         };
         let key = service_key("web", "a").expect("a key");
-        let made_for = For { view: 0, options: &options(), is_named: true };
+        let rules = Rules { names: model::EndpointNames::Pod, ..Rules::default() };
+        let made_for = For { view: 0, options: &options(), is_named: true, rules };
         let packed = Schema::default().service(&key, Some(&object), slices.iter(), made_for, old);
         packed.expect("it has endpoints")
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::faults::{Fault, planted};
 use super::name::push_labels;
+use super::rules::Rules;
 use crate::model::{Conditions, EndpointRef, EndpointSlice};
 
 /// See the module.
@@ -60,6 +61,23 @@ impl<'s> SlicePart<'s> {
     pub(super) fn by_zone(slice: &'s EndpointSlice) -> impl Iterator<Item = Self> {
         let zones: BTreeSet<Option<&[u8]>> = slice.endpoints.iter().map(|endpoint| endpoint.zone).collect();
         zones.into_iter().map(move |zone| Self { slice, zone: Zone::new(zone) })
+    }
+
+    /// Its endpoints that have names, and whether these are all that they have: no set has them.
+    pub(super) fn named(&self, rules: Rules) -> impl Iterator<Item = (EndpointRef<'s>, bool)> + use<'s, '_> {
+        let of_zone = self.slice.endpoints.iter().filter(|endpoint| self.zone.has(endpoint));
+        of_zone.filter_map(move |endpoint| {
+            let conditions = endpoint.conditions;
+            // Terminating is never ready but where a Service publishes what is not ready; serving is what readiness would be
+            // (`EndpointConditions` in `k8s.io/api/discovery/v1`).
+            let is_named = if conditions.terminating == Some(true) {
+                rules.names_draining && conditions.serving == Some(true)
+            } else {
+                rules.names_not_ready
+            };
+            let answers = answers(conditions);
+            (answers || is_named).then_some((endpoint, !answers))
+        })
     }
 
     /// Its endpoints that belong into answers.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::name::Labels;
 use super::name_servers::NameServers;
-use super::pointers::{Pointed, PointerCursor, Pointers};
+use super::options::ViewOptions;
+use super::pointers::{Choice, Pointed, PointerCursor, Pointers};
 use super::service::{Service, Size};
 use super::shards::{Cursor, Entry, Shards, keyed_hash};
 
@@ -70,6 +71,14 @@ pub struct Snapshot {
     size: Size,
     namespaces: Shards<Labels>,
     pointers: Pointers,
+    /// The TTL of the view's records in seconds,
+    ttl_secs: u32,
+    /// and how many Services have another.
+    with_ttl: usize,
+    /// An address points back to one name only.
+    canonical_ptr: bool,
+    /// How many Services say that their names are pointed to.
+    with_canonical: usize,
     pods: Shards<PodsOfAddress>,
     name_servers: Arc<NameServers>,
     pub(super) is_synced: bool,
@@ -79,9 +88,9 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Nothing yet; `serial` is the SOA's first.
-    pub(super) fn new(serial: u32) -> Self {
-        Self { serial, ..Self::default() }
+    /// Nothing yet, of a view with these options; `serial` is the SOA's first.
+    pub(super) fn new(serial: u32, options: &ViewOptions) -> Self {
+        Self { serial, ttl_secs: options.ttl_secs, canonical_ptr: options.canonical_ptr, ..Self::default() }
     }
 
     /// The Service whose name and namespace stand in these labels. Its endpoints may be known where it does not exist.
@@ -131,7 +140,26 @@ impl Snapshot {
 
     /// Gives the names of an address to `each`, relative to the primary zone, each once and in no order.
     pub fn pointers<'s>(&'s self, address: IpAddr, each: impl FnMut(Pointed<'s>)) {
-        self.pointers.names(&self.services, address, each);
+        let choice = match (self.canonical_ptr, self.with_canonical) {
+            (true, _) => Choice::One,
+            (false, 0) => Choice::All,
+            (false, _) => Choice::AllBut,
+        };
+        self.pointers.names(&self.services, address, choice, each);
+    }
+
+    /// The TTL of an address's PTR records in seconds, if it is not the view's: one for all of them (RFC 2181 section
+    /// 5.2), the shortest of the Services' that they point to.
+    pub fn pointers_ttl_secs(&self, address: IpAddr) -> Option<u32> {
+        if self.with_ttl == 0 {
+            return None;
+        }
+        let mut shortest = None;
+        self.pointers(address, |pointed| {
+            let secs = pointed.ttl_secs.unwrap_or(self.ttl_secs);
+            shortest = Some(shortest.map_or(secs, |shortest: u32| shortest.min(secs)));
+        });
+        shortest.filter(|secs| *secs != self.ttl_secs)
     }
 
     /// The namespaces of the pods that have an address, each with their number.
@@ -207,6 +235,10 @@ impl Snapshot {
     ) -> impl Iterator<Item = IpAddr> + use<> {
         let has_names = |service: Option<&Service>| usize::from(service.is_some_and(Service::has_names));
         self.named = self.named + has_names(new.as_ref()) - has_names(old);
+        let has_ttl = |service: Option<&Service>| usize::from(service.is_some_and(|it| it.ttl_secs().is_some()));
+        let says = |service: Option<&Service>| usize::from(service.is_some_and(Service::is_canonical));
+        self.with_canonical = self.with_canonical + says(new.as_ref()) - says(old);
+        self.with_ttl = self.with_ttl + has_ttl(new.as_ref()) - has_ttl(old);
         let come = new.as_ref().map(|new| new.size_beside(old)).unwrap_or_default();
         let gone = old.map(|old| old.size_beside(new.as_ref())).unwrap_or_default();
         self.size.endpoints = self.size.endpoints + come.endpoints - gone.endpoints;

@@ -36,7 +36,7 @@ impl Deref for Current {
 impl View {
     /// An empty view, not synced. `serial` is its SOA's first.
     pub fn new(options: ViewOptions, serial: u32) -> Self {
-        let first = Snapshot::new(serial);
+        let first = Snapshot::new(serial, &options);
         Self { options, current: ArcSwap::from_pointee(first.clone()), next: Mutex::new(first) }
     }
 

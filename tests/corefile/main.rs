@@ -29,7 +29,9 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use podzone::config::{self, ApiLimits, COMMON_FORMAT, Config, Forward, LogClasses, Machine, Monitor, Multisocket};
-use podzone::config::{PodMode, Policy, RequiredCodes, ServerBlock, Source, Timeouts, Transfer, TransferTo, Tsig};
+use podzone::config::{
+    PodMode, PodNames, Policy, RequiredCodes, ServerBlock, Source, Timeouts, Transfer, TransferTo, Tsig,
+};
 use podzone::corefile::Files;
 use proptest::prelude::*;
 
@@ -236,8 +238,25 @@ fn summary(config: &Config) -> String {
             if view.pods != PodMode::Disabled {
                 writeln!(text, "    pods {:?}", view.pods).unwrap();
             }
+            for PodNames { both, kubelet, namespaces, labels } in &view.endpoint_pod_names {
+                write!(text, "    endpoint_pod_names").unwrap();
+                if *both {
+                    write!(text, " both").unwrap();
+                }
+                if *kubelet {
+                    write!(text, " kubelet").unwrap();
+                }
+                if !namespaces.is_empty() {
+                    write!(text, " namespaces {}", namespaces.join(" ")).unwrap();
+                }
+                let labels = labels.as_ref().map(|labels| format!(" labels {labels}"));
+                writeln!(text, "{}", labels.unwrap_or_default()).unwrap();
+            }
             let switches = [
-                ("endpoint_pod_names", view.endpoint_pod_names),
+                ("portless_srv", view.portless_srv),
+                ("ptr canonical", view.canonical_ptr),
+                ("publish_not_ready names", view.publish_not_ready),
+                ("drain", view.drain),
                 ("noendpoints", view.no_endpoints),
                 ("ignore empty_service", view.ignore_empty_service),
                 ("zonal", view.zonal),
@@ -247,6 +266,9 @@ fn summary(config: &Config) -> String {
             }
             if view.ttl_secs != 5 {
                 writeln!(text, "    ttl {}", view.ttl_secs).unwrap();
+            }
+            if let Some(secs) = view.negative_ttl_secs {
+                writeln!(text, "    negative_ttl {secs}").unwrap();
             }
             if !view.fallthrough.is_empty() {
                 writeln!(text, "    fallthrough {}", view.fallthrough.join(" ")).unwrap();
@@ -408,7 +430,7 @@ fn example_is_sound() {
     assert_eq!(loaded.warnings, []);
     let view = loaded.config.blocks[0].kubernetes.as_ref().expect("a view");
     assert_eq!(view.source, Source::Manifests("deploy/sample".into()));
-    assert!(view.endpoint_pod_names);
+    assert_eq!(view.endpoint_pod_names, [PodNames::default()]);
     assert!(loaded.config.blocks[0].keys.iter().all(|key| key.port == 1053));
 }
 

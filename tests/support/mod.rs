@@ -5,6 +5,7 @@
 // Each test crate takes what it needs; tests may panic.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod answered;
 pub mod dns;
 pub mod dns_text;
 pub mod dnsperf;

@@ -156,7 +156,7 @@ fn ask(responder: &Responder, name: &[u8], rtype: u16) -> BTreeSet<Answer> {
 fn service(name: &str, address: &str) -> Event {
     let kind = ServiceKind::ClusterIp(vec![address.parse().expect("an address")]);
     let (key, labels) = (ObjectKey::new("a", name), Metadata::new());
-    Event::Apply(Object::Service(Service { key, labels, kind, ports: [].into(), has_selector: true }))
+    Event::Apply(Object::Service(Service { key, labels, kind, ports: [].into(), has_selector: true, settings: None }))
 }
 
 /// A bench whose cluster was listed, and has a namespace.

@@ -209,6 +209,7 @@ fn begin(slices: &Slices) -> Source {
             kind: ServiceKind::Headless,
             ports: [].into(),
             has_selector: true,
+            settings: None,
         }));
     }
     slices.slices.keys().for_each(|number| drop(put(slices.object(*number))));

@@ -52,6 +52,13 @@ fn labels() -> impl Strategy<Value = std::collections::BTreeMap<String, String>>
     prop::collection::btree_map(key, word(), 0..3)
 }
 
+fn annotations() -> impl Strategy<Value = std::collections::BTreeMap<String, String>> {
+    let keys = vec!["podzone.dev/endpoint-names", "podzone.dev/unknown", "podzone.dev/", "other.dev/endpoint-names"];
+    let key = prop::sample::select(keys).prop_map(str::to_owned);
+    let value = prop::sample::select(vec!["pod", "both", "ip", "", "x"]).prop_map(str::to_owned);
+    prop::collection::btree_map(key, value, 0..4)
+}
+
 /// Leaves out what is null, as `omitempty` does.
 fn object(fields: Value) -> Value {
     let Value::Object(fields) = fields else { return fields };
@@ -91,7 +98,10 @@ prop_compose! {
         alone in address(),
         ports in prop::collection::vec((word(), word(), port()), 0..3),
         selected: bool,
+        annotations in annotations(),
     ) -> Both {
+        let mut meta_json = meta_json;
+        meta_json["annotations"] = json!(annotations);
         let of_json: Vec<Value> =
             ports.iter().map(|(name, protocol, port)| json!({"name": name, "protocol": protocol, "port": port, "targetPort": 8080})).collect();
         let spec = object(json!({
@@ -110,7 +120,15 @@ prop_compose! {
             external_name: Some(external),
             cluster_ips: ips.iter().map(|text| bytes(text)).collect(),
         };
-        let wire = wire::Service { metadata: Some(meta), spec: Some(spec) }.encode_to_vec();
+        let mut wire = wire::Service { metadata: Some(meta), spec: Some(spec) }.encode_to_vec();
+        let annotation = |(key, value): (&String, &String)| {
+            Bytes::from(wire::Annotation { key: bytes(key), value: bytes(value) }.encode_to_vec())
+        };
+        let annotations = annotations.iter().map(annotation).collect();
+        // A message in two parts is one (Protocol Buffers, Encoding, Last One Wins).
+        wire.extend(
+            wire::AnnotatedService { metadata: Some(wire::AnnotatedServiceMeta { annotations }) }.encode_to_vec(),
+        );
         Both { kind: Kind::Service, wire, json }
     }
 }
