@@ -27,7 +27,8 @@ use podzone::model::{
 use podzone::zone::delta::service_records;
 use podzone::zone::name_servers::NameServers;
 use podzone::zone::{
-    Data, Delta, Labels, Name, Names, Pods, Publisher, Record, Replaced, Service as Packed, Snapshot, View, ViewOptions,
+    Data, Delta, Labels, Name, Names, Pods, Publisher, Record, Replaced, Service as Packed, Snapshot, View,
+    ViewOptions, Wanted,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -413,6 +414,9 @@ struct Bench {
     followed: Vec<Arc<Mutex<Followed>>>,
     cuts: Vec<Arc<Mutex<cuts::Secondary>>>,
     responders: Vec<Responder>,
+    filters: Vec<Filter>,
+    /// How many views came late.
+    late: usize,
     /// The time of the next publication: each comes so late that all that was published before is cut.
     now: Instant,
 }
@@ -469,13 +473,13 @@ impl Bench {
             followed.push(Arc::clone(&follower));
             publisher.follow(index, Box::new(move |delta| follower.lock().unwrap().apply(delta)));
         }
-        let views: Vec<Arc<View>> = views.into_iter().map(|(view, _)| view).collect();
+        let (views, filters): (Vec<Arc<View>>, Vec<Filter>) = views.into_iter().unzip();
         let responder = |view: &Arc<View>| {
             let block = Arc::new(Block { view: Some(Arc::clone(view)), handles: true, ..Block::default() });
             Responder::new(view.options().zones.iter().map(|zone| (zone.clone(), Arc::clone(&block))))
         };
         let responders = views.iter().map(responder).collect();
-        Self { publisher, views, followed, cuts, responders, now: Instant::now() }
+        Self { publisher, views, followed, cuts, responders, filters, late: 0, now: Instant::now() }
     }
 
     fn show(&mut self) {
@@ -487,9 +491,34 @@ impl Bench {
         events.into_iter().for_each(|event| self.publisher.handle(event));
     }
 
+    /// A view that comes late is made of what is held, and is what one is that was there from the beginning.
+    fn assert_late_views_are_whole(&mut self) {
+        let at = self.late % self.views.len();
+        self.late += 1;
+        if self.views[at].current().version() == 0 {
+            // Nothing was seen yet, not even that nobody has this server's own addresses.
+            return;
+        }
+        let number = |filter: &Filter| self.publisher.filters().iter().position(|known| known == filter).unwrap();
+        let wanted = |view: &Arc<View>, filter: &Filter| (Arc::clone(view), number(filter), None);
+        let before: Vec<Wanted> = self.views.iter().zip(&self.filters).map(|(view, of)| wanted(view, of)).collect();
+        let late = Arc::new(View::new(self.views[at].options().clone(), FIRST_SERIAL));
+        let all: Vec<Wanted> = std::iter::once(wanted(&late, &self.filters[at]))
+            .chain(before.iter().map(|(view, filter, _)| (Arc::clone(view), *filter, None)))
+            .collect();
+        self.publisher.set_views(all);
+        {
+            let late = late.current();
+            assert_view_is(&late, &self.followed[at].lock().unwrap().content);
+            assert_eq!(late.is_synced(), self.views[at].current().is_synced());
+        }
+        self.publisher.set_views(before);
+    }
+
     /// Publishes, and checks what must hold at every step.
     fn publish(&mut self, source: &Source) {
         self.show();
+        self.assert_late_views_are_whole();
         for (view, secondary) in self.views.iter().zip(&self.cuts) {
             secondary.lock().unwrap().check(view);
         }
