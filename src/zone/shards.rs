@@ -164,9 +164,8 @@ impl<E: Entry> Shards<E> {
         match (place_of(&shard.places, hash, key), new) {
             (Some(place), Some(new)) => Arc::make_mut(&mut shard.places)[place] = Some((hash, new)),
             (Some(place), None) => {
-                // Others may stand where they do because of it.
-                let others = shard.places.iter().enumerate().filter(|(at, _)| *at != place);
-                *shard = Shard::with(others.filter_map(|(_, entry)| entry.clone()).collect(), shard.places.len());
+                take(Arc::make_mut(&mut shard.places), place);
+                shard.taken -= 1;
                 self.len -= 1;
             }
             (None, Some(new)) => {
@@ -244,6 +243,24 @@ fn put<E>(places: &mut [Place<E>], hash: u32, entry: E) {
         place = (place + 1) & mask;
     }
     places[place] = Some((hash, entry));
+}
+
+/// Takes the entry of a place away. Of those that stand behind it without a gap, each moves up that would not be found
+/// otherwise: a search begins at the place that a hash says, and ends at the first empty one.
+fn take<E>(places: &mut [Place<E>], place: usize) {
+    let mask = places.len() - 1;
+    let mut free = place;
+    places[free] = None;
+    for step in 1..places.len() {
+        let at = (place + step) & mask;
+        let Some((hash, _)) = &places[at] else { return };
+        // How far it stands from where its search begins, and from the free place.
+        let [from_first, from_free] = [*hash as usize, free].map(|place| at.wrapping_sub(place) & mask);
+        if from_first >= from_free {
+            places.swap(at, free);
+            free = at;
+        }
+    }
 }
 
 #[cfg(test)]
