@@ -245,6 +245,60 @@ async fn protobuf_is_asked_for_and_what_breaks_off_in_it_is_not_believed() {
 }
 
 #[tokio::test]
+async fn the_first_list_comes_as_a_whole_and_the_next_as_a_stream() {
+    let server = Server::streaming(vec![
+        Answer::full(200, protobuf_page("5", &[service("a", "1"), service("b", "2")])).protobuf(),
+        Answer::full(410, refusal(410, "Expired")),
+        Answer::hang(event("ADDED", "a", 1) + &end_of_list(9)),
+    ])
+    .await;
+    let (handle, mut events) = server.follow_with(whole()).await;
+    expect(&mut events, &["begin", "apply n/a", "apply n/b", "end", "begin", "apply n/a", "end"]).await;
+    let asked = server.asked(3).await;
+    assert_eq!(asked[0], "/api/v1/services?labelselector=app%3dweb");
+    assert!(asked[1].contains("watch=true&") && asked[1].contains("resourceversion=5&"), "{asked:?}");
+    assert!(asked[2].contains("sendinitialevents=true"), "{asked:?}");
+    assert_eq!(handle.health().status(Kind::Service).unwrap().failures, 0);
+}
+
+#[tokio::test]
+async fn a_whole_list_in_json_is_not_read() {
+    let server =
+        Server::streaming(vec![page(5, "", &[item("a")]), Answer::hang(event("ADDED", "b", 1) + &end_of_list(9))])
+            .await;
+    let (handle, mut events) = server.follow_with(whole()).await;
+    expect(&mut events, &["begin", "apply n/b", "end"]).await;
+    assert!(server.asked(2).await[1].contains("sendinitialevents=true"));
+    assert_eq!(handle.health().status(Kind::Service).unwrap().failures, 0);
+}
+
+#[tokio::test]
+async fn a_whole_list_that_does_not_arrive_is_given_up_for_a_stream() {
+    let list = protobuf_page("5", &[service("a", "1"), service("b", "2")]);
+    let cut = &list[..list.len() - 4];
+    for unfinished in [Answer::full(200, cut).protobuf(), Answer::hang(cut).protobuf()] {
+        let stream = Answer::hang(event("ADDED", "a", 1) + &end_of_list(9));
+        let server = Server::streaming(vec![unfinished, stream]).await;
+        let (handle, mut events) = server.follow_with(whole()).await;
+        expect(&mut events, &["begin", "apply n/a", "begin", "apply n/a", "end"]).await;
+        assert!(server.asked(2).await[1].contains("sendinitialevents=true"));
+        assert_eq!(handle.health().status(Kind::Service).unwrap().failures, 1);
+    }
+}
+
+#[tokio::test]
+async fn pods_are_too_many_for_a_whole_list() {
+    let server = Server::streaming(vec![Answer::hang(end_of_list(9))]).await;
+    let (_handle, mut events) = server.follow_within(&ApiLimits::default(), &[Kind::Pod], whole()).await;
+    expect(&mut events, &["begin", "end"]).await;
+    assert!(server.asked(1).await[0].contains("sendinitialevents=true"));
+}
+
+fn whole() -> Timing {
+    Timing { first_whole: Duration::from_millis(300), ..timing() }
+}
+
+#[tokio::test]
 async fn a_server_that_accepts_json_only_is_asked_for_json() {
     let server = Server::start(vec![
         Answer::full(406, refusal(406, "NotAcceptable")),

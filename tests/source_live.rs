@@ -9,7 +9,7 @@ use std::time::Duration;
 use http_body_util::BodyExt;
 use podzone::config::{ApiLimits, Source};
 use podzone::model::{Cluster, Event, Kind, Object, ObjectKey};
-use podzone::source::{self, read_list, read_watch};
+use podzone::source::{self, Timing, read_list, read_watch};
 use support::kube::{ControlPlane, Options};
 use support::mcs;
 use tokio::sync::mpsc;
@@ -140,11 +140,19 @@ fn both_formats_of_the_api_server_mean_the_same() {
     });
 }
 
-/// Follows the cluster until it has listed all, and says what it was told.
+/// Follows the cluster until it has listed all, no list as a whole, and says what it was told.
 async fn follow(plane: &ControlPlane, kinds: &[Kind]) -> (source::Handle, mpsc::Receiver<Event>, Vec<Event>) {
+    follow_with(plane, kinds, Timing { first_whole: Duration::ZERO, ..Timing::default() }).await
+}
+
+async fn follow_with(
+    plane: &ControlPlane,
+    kinds: &[Kind],
+    timing: Timing,
+) -> (source::Handle, mpsc::Receiver<Event>, Vec<Event>) {
     let (sender, mut events) = mpsc::channel(16);
     let config = Source::Kubeconfig { path: plane.kubeconfig().into(), context: None };
-    let handle = source::start(&config, kinds, None, &ApiLimits::default(), sender).await.unwrap();
+    let handle = source::start_with(&config, kinds, None, &ApiLimits::default(), sender, timing).await.unwrap();
     let mut seen = Vec::new();
     while seen.iter().filter(|event| matches!(event, Event::End(_))).count() < kinds.len() {
         seen.push(tokio::time::timeout(LIMIT, events.recv()).await.expect("all is listed in time").unwrap());
@@ -173,6 +181,29 @@ fn a_list_comes_as_a_stream_and_goes_on_as_the_watch() {
         let metrics = plane.kubectl(&["get", "--raw", "/metrics"], "");
         let lists = metrics.lines().filter(|line| line.starts_with("apiserver_watch_list_duration_seconds_count"));
         assert!(lists.filter(|line| line.contains("services") || line.contains("endpointslices")).count() >= 2);
+    });
+}
+
+#[test]
+fn a_first_list_as_a_whole_tells_what_a_stream_tells_and_a_watch_goes_on_from_it() {
+    let plane = plane();
+    runtime().block_on(async {
+        let (_streamed, _events, from_stream) = follow(&plane, &Kind::ALL).await;
+        let (handle, mut events, from_list) = follow_with(&plane, &Kind::ALL, Timing::default()).await;
+        let [from_stream, from_list] = [from_stream, from_list].map(|events| {
+            let mut events: Vec<_> = events.iter().map(|event| format!("{event:?}")).collect();
+            events.sort();
+            events
+        });
+        assert_eq!(from_list, from_stream);
+
+        plane.kubectl(&["delete", "service", "alias"], "");
+        let event = tokio::time::timeout(LIMIT, events.recv()).await.expect("the change in time").unwrap();
+        assert_eq!(event, Event::Delete(Kind::Service, ObjectKey::new("default", "alias")));
+        for kind in Kind::ALL {
+            let status = listed(&handle, kind).await;
+            assert_eq!((status.listings, status.failures, status.malformed), (1, 0, 0), "{kind}: {status:?}");
+        }
     });
 }
 

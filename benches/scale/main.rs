@@ -5,6 +5,7 @@
 
 mod api;
 mod arguments;
+mod arrivals;
 mod cgroup;
 mod changes;
 #[path = "../compare/churn.rs"]

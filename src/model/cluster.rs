@@ -365,15 +365,19 @@ impl Cluster {
         let (owner, importer) = (owner(&slice), importer(&slice));
         let addresses = self.found_in(&slice);
         let Some(before) = self.slices.put(&key, slice, visible) else { return };
-        // What stays joined is not taken apart: to a Service of many slices it is a search less for each.
+        // What stays joined is neither taken apart nor looked up: to a Service of many slices it is a search less for each.
+        let mut stays = false;
         if let Some((before, _)) = before {
             self.unlink_slice(&before, owner.as_ref(), importer.as_ref());
+            stays = self::owner(&before) == owner;
         }
         for address in addresses {
             self.slices_by_address.add(address, &key);
         }
         if let Some(owner) = owner {
-            self.slices_by_service.add(owner.clone(), &key);
+            if !stays {
+                self.slices_by_service.add(owner.clone(), &key);
+            }
             self.dirty.services.insert(owner);
         }
         if let Some(importer) = importer {

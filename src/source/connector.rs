@@ -4,13 +4,19 @@
 //! ever where nothing is sent, and for a quarter of an hour where something is. kube sets neither keepalive nor
 //! TCP_USER_TIMEOUT, and its connections speak HTTP/1.1, which has no pings.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::client::legacy::{Builder, Client as HttpClient};
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::{Client, Config, Error};
+use tokio::io::BufReader;
+use tokio::net::TcpStream;
 use tower::util::option_layer;
 use tower::{BoxError, ServiceExt};
 
@@ -32,7 +38,8 @@ pub(super) fn client(config: Config) -> Result<Client, Error> {
         // Which proxies there are, kube knows.
         return Ok(ClientBuilder::try_from(config)?.build());
     }
-    let connector = config.rustls_https_connector_with_connector(connector(config.connect_timeout))?;
+    let connector = connector(config.connect_timeout).map_response(Buffered::new);
+    let connector = config.rustls_https_connector_with_connector(connector)?;
     let http: HttpClient<_, Body> = Builder::new(TokioExecutor::new()).build(connector);
     // The layers agree on one type of error.
     let http = http.map_err(BoxError::from);
@@ -55,6 +62,57 @@ fn connector(timeout: Option<Duration>) -> HttpConnector {
     #[cfg(target_os = "linux")]
     connector.set_tcp_user_timeout(Some(USER_TIMEOUT));
     connector
+}
+
+/// Octets that are asked of the kernel at a time. TLS asks for 4,096, which is less than most frames of a watch and a
+/// quarter of what an API server encrypts at a time when it has much to say.
+const READ_OCTETS: usize = 32 * 1024;
+
+/// A connection that is read from in large pieces.
+struct Buffered(TokioIo<BufReader<TcpStream>>);
+
+impl Buffered {
+    fn new(stream: TokioIo<TcpStream>) -> Self {
+        Self(TokioIo::new(BufReader::with_capacity(READ_OCTETS, stream.into_inner())))
+    }
+}
+
+impl Connection for Buffered {
+    fn connected(&self) -> Connected {
+        self.0.inner().get_ref().connected()
+    }
+}
+
+impl Read for Buffered {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, into)
+    }
+}
+
+impl Write for Buffered {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(context, pieces)
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,23 @@
-//! Listing a kind: as the beginning of a watch where the API server has that, else in pages.
+//! Listing a kind: the first time as a whole, later as the beginning of a watch where the API server has that, else in
+//! pages.
 //!
 //! A streamed list ("Streaming lists" in the Kubernetes documentation) costs the API server a page's memory less, and
-//! has no gap between the list and the watch. Whichever way a list comes, each object is passed on as it arrives, and
-//! what arrived before a list breaks off is kept: the next one goes over it again.
+//! has no gap between the list and the watch. But each object is a frame, which is encoded, encrypted, sent and read by
+//! itself: a list as a whole takes the API server half the CPU time, and us three quarters (docs/performance.md), and
+//! while nothing is answered yet, time counts. It is what every client asked for before there were streams, and newer API
+//! servers write it object by object too (`StreamingCollectionEncodingToProtobuf` in apiserver's `features`). Pages beyond
+//! the first are dearer than either.
+//!
+//! Whichever way a list comes, each object is passed on as it arrives, and what arrived before a list breaks off is kept:
+//! the next one goes over it again.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
+use kube::client::Body;
 
-use super::client::{RequestError, Wanted, chain, path, resource};
-use super::decode::{Change, DecodeError, ListEnd, Status};
+use super::client::{RequestError, Wanted, chain, is_custom, path, resource};
+use super::decode::{Change, DecodeError, Format, ListEnd, Status};
 use super::failure::Failure;
 use super::health::Listing;
 use super::ledger::Ledger;
@@ -17,7 +25,7 @@ use super::list_watch::ListWatch;
 use super::page::PageReader;
 use super::progress::Progress;
 use super::stream::{Heard, Stream};
-use crate::model::Event;
+use crate::model::{Event, Kind};
 
 /// Objects a page; also client-go's choice (`defaultPageSize` of its pager).
 const PAGE_OBJECTS: u32 = 500;
@@ -27,6 +35,8 @@ const PAGE_BYTES_GOAL: usize = 8 * 1024 * 1024;
 /// How lists are asked for.
 #[derive(Debug)]
 pub(super) struct Paging {
+    /// Whether the next list may come as a whole: the first that is answered.
+    whole: bool,
     /// Whether the next list may come as the beginning of a watch.
     streamed: bool,
     /// Whether lists come in pages or as a whole; see [`ListWatch::list_in_pages`].
@@ -36,7 +46,7 @@ pub(super) struct Paging {
 
 impl Default for Paging {
     fn default() -> Self {
-        Self { streamed: true, paged: true, objects: PAGE_OBJECTS }
+        Self { whole: true, streamed: true, paged: true, objects: PAGE_OBJECTS }
     }
 }
 
@@ -46,6 +56,14 @@ pub(super) struct Listed {
     pub(super) version: String,
     /// The watch that the list was the beginning of.
     pub(super) stream: Option<Stream>,
+}
+
+/// A page that is on its way.
+struct Page {
+    asked: Instant,
+    /// How long it may take to arrive.
+    limit: Duration,
+    is_first: bool,
 }
 
 impl ListWatch {
@@ -64,6 +82,12 @@ impl ListWatch {
     }
 
     async fn list_in_the_best_way(&mut self) -> Result<Listed, Failure> {
+        if self.paging.whole
+            && self.comes_as_a_whole()
+            && let Some(listed) = self.list_as_a_whole().await?
+        {
+            return Ok(listed);
+        }
         if std::mem::replace(&mut self.paging.streamed, true)
             && self.api.abilities().streamed_lists()
             && let Some(listed) = self.list_as_stream().await?
@@ -73,6 +97,33 @@ impl ListWatch {
         // All over again, what a stream may have sent included.
         self.health.listing_begins(self.kind);
         self.list_in_pages().await
+    }
+
+    /// Pods are too many and too large for that, and JSON would have to be held until its end.
+    fn comes_as_a_whole(&self) -> bool {
+        let is_small = !is_custom(self.kind) && self.kind != Kind::Pod;
+        is_small && !self.timing.first_whole.is_zero() && self.api.abilities().protobuf()
+    }
+
+    /// Lists in one answer; `None` where that is in JSON.
+    ///
+    /// No resource version is asked for, so that the list is the newest there is.
+    async fn list_as_a_whole(&mut self) -> Result<Option<Listed>, Failure> {
+        let path = path(self.kind, self.selector.as_deref(), &[]);
+        self.api.turn().await;
+        let asked = Instant::now();
+        let answer = self.api.get(self.kind, &path, Wanted::List).await;
+        // Who could not be asked may be asked again.
+        self.paging.whole = matches!(answer, Err(RequestError::Connection(_)));
+        let (format, body) = answer?;
+        if format != Format::Protobuf {
+            return Ok(None);
+        }
+        let mut ledger = self.ledger.successor();
+        let page = Page { asked, limit: self.timing.first_whole, is_first: true };
+        let end = self.take_page(page, format, body, &mut ledger).await?;
+        self.listed(ledger, &end.resource_version).await?;
+        Ok(Some(Listed { version: end.resource_version, stream: None }))
     }
 
     /// Lists by a watch that first sends all that exists; `None` where pages must do.
@@ -186,18 +237,30 @@ impl ListWatch {
         }
     }
 
-    /// Fetches one page and passes on its objects as they arrive; before the first one, the list begins.
-    async fn page(&mut self, path: &str, first: bool, ledger: &mut Ledger) -> Result<ListEnd, Failure> {
+    /// Fetches one page and passes on its objects.
+    async fn page(&mut self, path: &str, is_first: bool, ledger: &mut Ledger) -> Result<ListEnd, Failure> {
         self.api.turn().await;
         let asked = Instant::now();
-        let (format, mut body) = self.api.get(self.kind, path, Wanted::List).await?;
-        let deadline = tokio::time::Instant::now() + self.timing.request;
+        let (format, body) = self.api.get(self.kind, path, Wanted::List).await?;
+        let page = Page { asked, limit: self.timing.request, is_first };
+        self.take_page(page, format, body, ledger).await
+    }
+
+    /// Passes on a page's objects as they arrive; before the first one of all, the list begins.
+    async fn take_page(
+        &mut self,
+        page: Page,
+        format: Format,
+        mut body: Body,
+        ledger: &mut Ledger,
+    ) -> Result<ListEnd, Failure> {
+        let Page { asked, limit, is_first } = page;
+        let deadline = tokio::time::Instant::now() + limit;
         let mut page = PageReader::new(self.kind, format);
-        let mut begun = !first;
+        let mut begun = !is_first;
         loop {
-            let piece = tokio::time::timeout_at(deadline, body.frame())
-                .await
-                .map_err(|_| RequestError::Timeout(self.timing.request))?;
+            let piece =
+                tokio::time::timeout_at(deadline, body.frame()).await.map_err(|_| RequestError::Timeout(limit))?;
             let Some(piece) = piece else { break };
             let piece = piece.map_err(|error| Failure::Broken(chain(&error)))?;
             let Some(bytes) = piece.data_ref() else { continue };

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use prost::Message;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use super::annotations;
 use super::decode::{Change, DecodeError, Frame, INITIAL_EVENTS_END, Item, LAST_CHANGE, Remark, Status};
@@ -17,6 +18,13 @@ use crate::model::{
 
 /// What an envelope begins with (`protoEncodingPrefix`).
 pub(super) const MAGIC: [u8; 4] = *b"k8s\0";
+
+/// `metadata` of every object.
+const FIELD_METADATA: u32 = 1;
+/// `annotations` of `ObjectMeta` of `pkg/apis/meta/v1`: a map, each entry of which is a message of two fields.
+const FIELD_ANNOTATIONS: u32 = 12;
+const FIELD_KEY: u32 = 1;
+const FIELD_VALUE: u32 = 2;
 
 /// Why an object cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +63,7 @@ pub(super) fn frame(kind: Kind, frame: Bytes) -> Result<Frame, DecodeError> {
             let item = match unwrap(envelope) {
                 Ok(object) => {
                     let item = read(kind, object.clone());
-                    let triggered = item.object.as_ref().and_then(|_| last_change(kind, object));
+                    let triggered = item.object.as_ref().and_then(|_| last_change(kind, &object));
                     Item { triggered, ..item }
                 }
                 Err(error) => Item::unusable(None, None, error.to_string()),
@@ -113,14 +121,35 @@ fn meta(object: Bytes) -> wire::ObjectMeta {
     read.metadata.unwrap_or_default()
 }
 
-/// Of an EndpointSlice, when what it was written for happened. Its metadata are read once more for that, and nothing else
-/// of it.
-fn last_change(kind: Kind, object: Bytes) -> Option<Box<str>> {
+/// Of an EndpointSlice, when what it was written for happened: its annotation is looked for among the octets of its
+/// metadata, and nothing else of them is read once more.
+fn last_change(kind: Kind, object: &[u8]) -> Option<Box<str>> {
     if kind != Kind::EndpointSlice {
         return None;
     }
-    let annotated = wire::Annotated::decode(object).ok()?;
-    annotated.metadata?.annotations.remove(LAST_CHANGE).map(String::into_boxed_str)
+    let annotations = fields(object, FIELD_METADATA).flat_map(|metadata| fields(metadata, FIELD_ANNOTATIONS));
+    let is_wanted = |annotation: &&[u8]| fields(annotation, FIELD_KEY).last() == Some(LAST_CHANGE.as_bytes());
+    let text = fields(annotations.filter(is_wanted).last()?, FIELD_VALUE).last().unwrap_or_default();
+    Some(str::from_utf8(text).ok()?.into())
+}
+
+/// The fields of a message that have a number, and a length; what is malformed ends them.
+fn fields(mut message: &[u8], wanted: u32) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        loop {
+            let (number, wire_type) = decode_key(&mut message).ok()?;
+            if wire_type == WireType::LengthDelimited {
+                let length = usize::try_from(decode_varint(&mut message).ok()?).ok()?;
+                let (field, rest) = message.split_at_checked(length)?;
+                message = rest;
+                if number == wanted {
+                    return Some(field);
+                }
+            } else {
+                skip_field(wire_type, number, &mut message, DecodeContext::default()).ok()?;
+            }
+        }
+    })
 }
 
 fn key_of(meta: &wire::ObjectMeta) -> Option<ObjectKey> {

@@ -60,6 +60,9 @@ pub struct Timing {
     /// A watch that gives no byte for this long is dropped and begun again; the API server sends a bookmark every
     /// minute (`bookmarkFrequency` in apiserver's `storage/cacher`), so that silence means a dead connection.
     pub silence: Duration,
+    /// The first list of a kind is fetched as a whole, but for kinds whose lists are too large for that. One that does not
+    /// arrive within this is given up, and the next comes as a stream; if it is zero, the first does.
+    pub first_whole: Duration,
     /// A list that is streamed is fetched in pages after all when nothing comes for this long. The API server sends
     /// what it has in memory; it pauses only before the first object, until its memory is as new as etcd.
     pub stream_silence: Duration,
@@ -90,6 +93,7 @@ impl Default for Timing {
         Self {
             // Two bookmarks that do not come, and half a minute: within three minutes it is noticed.
             silence: Duration::from_secs(150),
+            first_whole: Duration::from_secs(60),
             stream_silence: Duration::from_secs(10),
             stream_whole: Duration::from_secs(60),
             check: Duration::from_secs(3600),

@@ -1,9 +1,15 @@
 //! The frames of one watch, as they arrive.
 
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http_body_util::BodyExt;
+use hyper::body::Frame as Piece;
 use kube::client::Body;
+use tokio::time::Sleep;
 
 use super::client::chain;
 use super::decode::{DecodeError, Format, Frame};
@@ -19,6 +25,8 @@ pub(super) struct Stream {
     buffer: FrameBuffer,
     begun: Instant,
     heard: Instant,
+    /// Wakes who waits for the next piece. It is set anew only when it rings: most pieces come long before.
+    alarm: Pin<Box<Sleep>>,
 }
 
 /// What a watch gave.
@@ -33,7 +41,8 @@ pub(super) enum Heard {
 impl Stream {
     pub(super) fn new(kind: Kind, format: Format, body: Body) -> Self {
         let now = Instant::now();
-        Self { kind, format, body, buffer: FrameBuffer::default(), begun: now, heard: now }
+        let alarm = Box::pin(tokio::time::sleep_until(now.into()));
+        Self { kind, format, body, buffer: FrameBuffer::default(), begun: now, heard: now, alarm }
     }
 
     /// The next frame, waited for until `until`. What has arrived is given even if it is too late.
@@ -47,11 +56,11 @@ impl Stream {
                 self.heard = Instant::now();
                 return Ok(Heard::Frame(self.format.frame(self.kind, frame)?));
             }
-            match tokio::time::timeout_at(until.into(), self.body.frame()).await {
-                Err(_) => return Ok(Heard::Nothing),
-                Ok(None) => return Ok(Heard::End(Failure::TooShort)),
-                Ok(Some(Err(error))) => return Ok(Heard::End(Failure::Broken(chain(&error)))),
-                Ok(Some(Ok(piece))) => {
+            match self.piece(until).await {
+                None => return Ok(Heard::Nothing),
+                Some(None) => return Ok(Heard::End(Failure::TooShort)),
+                Some(Some(Err(error))) => return Ok(Heard::End(Failure::Broken(chain(&error)))),
+                Some(Some(Ok(piece))) => {
                     self.heard = Instant::now();
                     if let Some(bytes) = piece.data_ref() {
                         self.buffer.push(bytes);
@@ -59,6 +68,28 @@ impl Stream {
                 }
             }
         }
+    }
+
+    /// The next piece, if one comes until `until`.
+    async fn piece(&mut self, until: Instant) -> Option<Option<Result<Piece<Bytes>, kube::Error>>> {
+        if self.alarm.deadline() > until.into() {
+            self.alarm.as_mut().reset(until.into());
+        }
+        let Self { body, alarm, .. } = self;
+        let mut piece = body.frame();
+        poll_fn(|context| {
+            if let Poll::Ready(piece) = Pin::new(&mut piece).poll(context) {
+                return Poll::Ready(Some(piece));
+            }
+            while alarm.as_mut().poll(context).is_ready() {
+                if Instant::now() >= until {
+                    return Poll::Ready(None);
+                }
+                alarm.as_mut().reset(until.into());
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// When it was last heard, or granted.

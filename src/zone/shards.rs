@@ -1,10 +1,11 @@
 //! A map in versions: readers look one version up while the writer makes the next, which shares all that did not change.
 //!
-//! Entries are spread over shards by a keyed hash, and the shards over groups. A shard is one array in
-//! which an entry stands at the place that its hash says or soon after it, so that a look-up is a load of the group's
-//! place, one of the shard's and one of the entry's. To change an entry is to copy its shard, its group and the list of
-//! groups: some hundred references, whatever the size of the map up to hundreds of thousands. What no other version
-//! holds is changed in place, so that filling a map that nobody reads yet copies nothing. `benches/pieces.rs` has the
+//! Entries are spread over shards by a keyed hash, the shards over groups, and the groups over rows. A shard is one array
+//! in which an entry stands at the place that its hash says or soon after it, so that a look-up is a load of the row's
+//! place, one of the group's, one of the shard's and one of the entry's. To change an entry is to copy its shard, its
+//! group, its row and the list of rows: some dozen references at each step, whatever the size of the map up to hundreds of
+//! thousands. Each is a count to be touched somewhere else, most likely out of every cache: without rows, it was a hundred.
+//! What no other version holds is changed in place, so that filling a map that nobody reads yet copies nothing. `benches/pieces.rs` has the
 //! measure against `DashMap`, whose readers take a lock.
 
 use std::hash::Hash;
@@ -12,9 +13,12 @@ use std::sync::{Arc, LazyLock};
 
 use ahash::RandomState;
 
+/// Rows of groups, groups of a row, and the bits of a hash that choose among either.
+const ROWS: usize = 8;
+const ROW_BITS: u32 = ROWS.trailing_zeros();
 /// Groups of shards, and the bits of a hash that choose one.
-const GROUPS: usize = 64;
-const GROUP_BITS: u32 = GROUPS.trailing_zeros();
+const GROUPS: usize = ROWS * ROWS;
+const GROUP_BITS: u32 = 2 * ROW_BITS;
 /// Places of a shard with its first entry.
 const PLACES_MIN: usize = 4;
 
@@ -57,10 +61,13 @@ pub struct Cursor {
 /// A version of a map. A clone is another version, and cheap.
 #[derive(Clone, Debug)]
 pub struct Shards<E> {
-    /// The first bits of a hash choose a group, the next a shard of it. All groups have as many, a power of two.
-    groups: Arc<[Group<E>]>,
+    /// The first bits of a hash choose a row, the next a group of it, and the next a shard of that. All groups have as many
+    /// shards, a power of two.
+    rows: Arc<[Row<E>]>,
     len: usize,
 }
+
+type Row<E> = Arc<[Group<E>]>;
 
 type Group<E> = Arc<[Shard<E>]>;
 
@@ -77,7 +84,8 @@ type Place<E> = Option<(u32, E)>;
 impl<E: Entry> Default for Shards<E> {
     fn default() -> Self {
         let group: Group<E> = Arc::new([Shard { places: Arc::new([]), taken: 0 }]);
-        Self { groups: vec![group; GROUPS].into(), len: 0 }
+        let row: Row<E> = vec![group; ROWS].into();
+        Self { rows: vec![row; ROWS].into(), len: 0 }
     }
 }
 
@@ -111,12 +119,17 @@ impl<E: Entry> Shards<E> {
     }
 
     fn shard(&self, hash: u32) -> Option<&Shard<E>> {
-        let group = self.groups.get(group_of(hash))?;
+        let (row, group) = group_of(hash);
+        let group = self.rows.get(row)?.get(group)?;
         group.get(shard_of(hash, group.len()))
     }
 
     fn shards(&self) -> impl Iterator<Item = &Shard<E>> {
-        self.groups.iter().flat_map(|group| group.iter())
+        self.groups().flat_map(|group| group.iter())
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &Group<E>> {
+        self.rows.iter().flat_map(|row| row.iter())
     }
 
     /// How many entries there are.
@@ -142,9 +155,10 @@ impl<E: Entry> Shards<E> {
     /// The next entry behind a place, in no order: for those who do not hold on to what they look at.
     pub fn next(&self, cursor: &mut Cursor) -> Option<&E> {
         // All groups have as many shards.
-        let count = self.groups.first().map_or(1, |group| group.len());
+        let count = self.groups().next().map_or(1, |group| group.len());
         loop {
-            let shard = self.groups.get(cursor.shard / count)?.get(cursor.shard % count)?;
+            let group = cursor.shard / count;
+            let shard = self.rows.get(group / ROWS)?.get(group % ROWS)?.get(cursor.shard % count)?;
             let rest = shard.places.get(cursor.place..).unwrap_or(&[]);
             if let Some((at, (_, entry))) = rest.iter().enumerate().find_map(|(at, place)| Some((at, place.as_ref()?)))
             {
@@ -158,15 +172,15 @@ impl<E: Entry> Shards<E> {
     /// Puts an entry in the place of the key's, or takes it away.
     pub fn set(&mut self, key: &E::Key, new: Option<E>) {
         let hash = E::hash_of(key);
-        let group = &mut Arc::make_mut(&mut self.groups)[group_of(hash)];
+        let (row, group) = group_of(hash);
+        let group = &mut Arc::make_mut(&mut Arc::make_mut(&mut self.rows)[row])[group];
         let count = group.len();
         let shard = &mut Arc::make_mut(group)[shard_of(hash, count)];
         match (place_of(&shard.places, hash, key), new) {
             (Some(place), Some(new)) => Arc::make_mut(&mut shard.places)[place] = Some((hash, new)),
             (Some(place), None) => {
-                // Others may stand where they do because of it.
-                let others = shard.places.iter().enumerate().filter(|(at, _)| *at != place);
-                *shard = Shard::with(others.filter_map(|(_, entry)| entry.clone()).collect(), shard.places.len());
+                take(Arc::make_mut(&mut shard.places), place);
+                shard.taken -= 1;
                 self.len -= 1;
             }
             (None, Some(new)) => {
@@ -198,12 +212,14 @@ impl<E: Entry> Shards<E> {
             });
             shards.collect()
         };
-        self.groups = self.groups.iter().map(spread).collect();
+        self.rows = self.rows.iter().map(|row| row.iter().map(spread).collect()).collect();
     }
 }
 
-fn group_of(hash: u32) -> usize {
-    (hash >> (u32::BITS - GROUP_BITS)) as usize
+/// The row of a hash, and the group of that row.
+fn group_of(hash: u32) -> (usize, usize) {
+    let group = (hash >> (u32::BITS - GROUP_BITS)) as usize;
+    (group / ROWS, group % ROWS)
 }
 
 /// The shard of a hash among the so many of its group, by the bits behind those of the group.
@@ -244,6 +260,24 @@ fn put<E>(places: &mut [Place<E>], hash: u32, entry: E) {
         place = (place + 1) & mask;
     }
     places[place] = Some((hash, entry));
+}
+
+/// Takes the entry of a place away. Of those that stand behind it without a gap, each moves up that would not be found
+/// otherwise: a search begins at the place that a hash says, and ends at the first empty one.
+fn take<E>(places: &mut [Place<E>], place: usize) {
+    let mask = places.len() - 1;
+    let mut free = place;
+    places[free] = None;
+    for step in 1..places.len() {
+        let at = (place + step) & mask;
+        let Some((hash, _)) = &places[at] else { return };
+        // How far it stands from where its search begins, and from the free place.
+        let [from_first, from_free] = [*hash as usize, free].map(|place| at.wrapping_sub(place) & mask);
+        if from_first >= from_free {
+            places.swap(at, free);
+            free = at;
+        }
+    }
 }
 
 #[cfg(test)]

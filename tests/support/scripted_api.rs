@@ -115,8 +115,14 @@ impl Server {
     }
 }
 
+/// No list comes as a whole, so that the first is like all others.
 pub(crate) fn timing() -> Timing {
-    Timing { stream_silence: Duration::from_millis(300), backoff_first: Duration::from_millis(20), ..Timing::default() }
+    Timing {
+        first_whole: Duration::ZERO,
+        stream_silence: Duration::from_millis(300),
+        backoff_first: Duration::from_millis(20),
+        ..Timing::default()
+    }
 }
 
 pub(crate) async fn requests(log: &Mutex<Vec<String>>, count: usize) -> Vec<String> {
