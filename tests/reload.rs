@@ -6,7 +6,9 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use support::dns::{self, A, NOERROR, NS, Query, REFUSED, SRV, Tcp};
@@ -324,6 +326,69 @@ fn an_order_to_end_is_obeyed_while_a_reload_waits() {
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(ttl(&server), 5);
     assert!(server.stop().is_some_and(|status| status.success()), "{}", server.log());
+}
+
+/// An API server without objects, whose watches end after a while; the token that each request brought, and its path.
+fn empty_api() -> (String, Arc<Mutex<Vec<(String, String)>>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, log) = (stream.unwrap(), Arc::clone(&log));
+            std::thread::spawn(move || {
+                let mut request = Vec::new();
+                let mut octet = [0];
+                while !request.ends_with(b"\r\n\r\n") && stream.read_exact(&mut octet).is_ok() {
+                    request.extend(octet);
+                }
+                let request = String::from_utf8(request).unwrap();
+                let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
+                let token =
+                    request.lines().find_map(|line| line.split_once("earer ").map(|(_, token)| token.to_owned()));
+                let is_watch = path.contains("watch=true");
+                log.lock().unwrap().push((token.unwrap_or_default(), path));
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n";
+                let _ = stream.write_all(head.as_bytes());
+                if is_watch {
+                    std::thread::sleep(Duration::from_millis(2500));
+                } else {
+                    let _ = stream.write_all(br#"{"metadata":{"resourceVersion":"1"},"items":[]}"#);
+                }
+            });
+        }
+    });
+    (url, asked)
+}
+
+fn kubeconfig(url: &str, token: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: '{url}'}}}}]\n\
+         contexts: [{{name: c, context: {{cluster: c, user: u}}}}]\nusers: [{{name: u, user: {{token: {token}}}}}]\n"
+    )
+}
+
+#[test]
+fn a_kubeconfig_that_changes_is_taken_up_and_nothing_is_listed_again() {
+    let (url, asked) = empty_api();
+    let mut server = start(BLOCK);
+    let path = server.folder().join("kubeconfig");
+    fs::write(&path, kubeconfig(&url, "first")).unwrap();
+    let block = BLOCK
+        .replace("{manifests}", "kubeconfig {folder}/kubeconfig")
+        .replace("    kubernetes {", "    reload 2s 0s\n    kubernetes {");
+    reload(&mut server, &block);
+    let count = |wanted: &str, watches: bool| {
+        let asked = asked.lock().unwrap();
+        asked.iter().filter(|(token, path)| token == wanted && path.contains("watch=true") == watches).count()
+    };
+    wait_for("watches", PATIENCE, || if count("first", true) >= 3 { Ok(()) } else { Err(server.log()) });
+    let lists = count("first", false);
+    fs::write(&path, kubeconfig(&url, "second")).unwrap();
+    wait_for("the new token", PATIENCE, || if count("second", true) >= 3 { Ok(()) } else { Err(server.log()) });
+    assert_eq!(said(&server, "certificates or kubeconfigs have changed"), 1, "{}", server.log());
+    assert_eq!((count("first", false), count("second", false)), (lists, 0), "{:?}", asked.lock().unwrap());
 }
 
 #[test]

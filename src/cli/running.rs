@@ -133,10 +133,11 @@ impl Running {
         arranged: &Arranged,
         views: &[Option<BlockViews>],
     ) -> Result<Opened, Failure> {
-        let admin = self.admin.open(config).await.map_err(|error| Failure::Runtime(error.into()))?;
-        let (dns, more) = self.open(listeners, args)?;
         let patience = views.iter().flatten().map(|views| views.startup_timeout).max().unwrap_or_default();
         wait_for_new(arranged.new_views(), arranged.states(), patience.max(RELOAD_SYNC_MAX)).await?;
+        // From when a socket is open, somebody may wait for its answer.
+        let admin = self.admin.open(config).await.map_err(|error| Failure::Runtime(error.into()))?;
+        let (dns, more) = self.open(listeners, args)?;
         Ok(Opened { admin, dns, more })
     }
 
