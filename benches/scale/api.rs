@@ -1,17 +1,9 @@
 //! Requests to the API server, as few and as bare as the bench needs.
 
-use crate::arrivals::{Last, Noted};
-use crate::support::kube::ControlPlane;
 use bytes::Bytes;
-use futures::FutureExt;
 use http::{Request, Response};
-use hyper_util::client::legacy::Client as HttpClient;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use kube::client::{Body, ClientBuilder, ConfigExt};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
-use tower::{BoxError, ServiceExt};
+use kube::Client;
+use kube::client::Body;
 
 pub(crate) const SERVICES: &str = "/api/v1/services";
 pub(crate) const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
@@ -23,24 +15,6 @@ const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
-}
-
-/// A client as administrator that notes when what it read last came.
-pub(crate) fn noting_client(plane: &ControlPlane, last: &Last) -> Client {
-    let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).expect("the plane's kubeconfig");
-    let options = KubeConfigOptions::default();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options);
-    let config = config.now_or_never().expect("nothing to wait for").expect("the plane's kubeconfig");
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_nodelay(true);
-    let last = last.clone();
-    let connector = connector.map_response(move |stream| Noted::new(stream, last.clone()));
-    let connector = config.rustls_https_connector_with_connector(connector).expect("TLS");
-    let http: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).build(connector);
-    ClientBuilder::new(http.map_err(BoxError::from), config.default_namespace.clone())
-        .with_layer(&config.base_uri_layer())
-        .build()
 }
 
 /// Replaces an object; the version that it has then.

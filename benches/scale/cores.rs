@@ -1,9 +1,7 @@
-//! On which cores processes run, and who is not kept waiting there.
+//! On which cores processes run.
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::unistd::{Pid, gettid};
-use std::process::Command;
-use std::sync::Once;
+use nix::unistd::Pid;
 
 /// All cores that this process may use.
 pub(crate) fn own() -> CpuSet {
@@ -39,30 +37,4 @@ pub(crate) fn bound_to<T: Send>(core: usize, work: impl FnOnce() -> T + Send) ->
         });
         bound.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
-}
-
-/// While this lives, the thread that began it runs as soon as it has something to do, whoever else has the core; if this
-/// process may ask for that. It is for threads that do little, and start no others.
-pub(crate) struct Realtime(Pid);
-
-impl Realtime {
-    pub(crate) fn begin() -> Self {
-        static REFUSED: Once = Once::new();
-        let thread = gettid();
-        if !set_policy(thread, "--fifo", "1") {
-            REFUSED.call_once(|| println!("no realtime priority may be had here: times are less exact"));
-        }
-        Self(thread)
-    }
-}
-
-impl Drop for Realtime {
-    fn drop(&mut self) {
-        set_policy(self.0, "--other", "0");
-    }
-}
-
-fn set_policy(thread: Pid, policy: &str, priority: &str) -> bool {
-    let output = Command::new("chrt").args([policy, "--pid", priority, &thread.to_string()]).output();
-    output.is_ok_and(|output| output.status.success())
 }

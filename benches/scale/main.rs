@@ -5,7 +5,6 @@
 
 mod api;
 mod arguments;
-mod arrivals;
 mod cgroup;
 mod changes;
 #[path = "../compare/churn.rs"]

@@ -1,14 +1,12 @@
 //! How long after a bare watcher a server's answers know of a change.
 
 use crate::api;
-use crate::arrivals::{self, Instant};
-use crate::cores::Realtime;
 use crate::support::dns;
 use crate::swap::Swap;
 use crate::watcher::Watcher;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 /// Until an answer shows a change.
@@ -16,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// For one answer.
 const ANSWER_LIMIT: Duration = Duration::from_millis(200);
 /// Between an answer and the next query. Asking without a pause would keep the server busy with that, and take the core
-/// from the API server; the kernel makes it about twice as long for who has no realtime priority.
+/// from the API server; the kernel makes it about twice as long.
 const PAUSE: Duration = Duration::from_micros(50);
 
 pub(crate) struct Prober<'p> {
@@ -25,8 +23,6 @@ pub(crate) struct Prober<'p> {
     watcher: &'p Watcher,
     socket: UdpSocket,
     next: u16,
-    /// Asking goes on while the API server is at work, as the server does.
-    _realtime: Realtime,
 }
 
 impl<'p> Prober<'p> {
@@ -34,8 +30,7 @@ impl<'p> Prober<'p> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
         socket.connect(server).expect("an address");
         socket.set_read_timeout(Some(ANSWER_LIMIT)).expect("a timeout");
-        arrivals::note(&socket);
-        Self { runtime, client, watcher, socket, next: 0, _realtime: Realtime::begin() }
+        Self { runtime, client, watcher, socket, next: 0 }
     }
 
     /// Makes a change; milliseconds from the instant at which the watcher was told of it to the arrival of the first
@@ -47,28 +42,30 @@ impl<'p> Prober<'p> {
         let answered = self.poll(change.query, change.address);
         let version = self.runtime.block_on(version).expect("a written slice");
         let told = self.watcher.saw(version);
-        (answered.as_secs_f64() - told.as_secs_f64()) * 1e3
+        match answered.checked_duration_since(told) {
+            Some(later) => later.as_secs_f64() * 1e3,
+            None => -(told - answered).as_secs_f64() * 1e3,
+        }
     }
 
     /// Asks for a name until it has the address; when that was.
     fn poll(&mut self, query: dns::Query, address: Ipv4Addr) -> Instant {
-        let (begin, address) = (std::time::Instant::now(), address.to_string());
+        let (begin, address) = (Instant::now(), address.to_string());
         let mut buffer = [0; 4096];
         loop {
             self.next = self.next.wrapping_add(1);
             self.socket.send(&query.clone().id(self.next).to_bytes()).expect("a query");
             loop {
-                match arrivals::receive(&self.socket, &mut buffer) {
-                    Ok((octets, came)) => {
+                match self.socket.recv(&mut buffer) {
+                    Ok(octets) => {
+                        let now = Instant::now();
                         let answer = dns::Message::decode(&buffer[..octets]).expect("a message");
                         if answer.id != self.next {
                             // To a query that was given up.
                             continue;
                         }
                         match answer.rcode {
-                            dns::NOERROR if answer.data_of(dns::A) == [address.as_str()] => {
-                                return came.expect("the kernel's time of an answer");
-                            }
+                            dns::NOERROR if answer.data_of(dns::A) == [address.as_str()] => return now,
                             dns::NXDOMAIN => break,
                             _ => panic!("neither the old answer nor the new one: {answer}"),
                         }

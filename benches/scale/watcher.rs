@@ -1,14 +1,13 @@
 //! A bare watcher: it notes at what instant each change of an EndpointSlice came, and does nothing else.
 
 use crate::api::{self, SLICES, WATCH};
-use crate::arrivals::{Instant, Last};
 use crate::frames::{Frames, resource_version};
 use crate::support::kube::ControlPlane;
 use http_body_util::BodyExt;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -32,13 +31,12 @@ impl Watcher {
         let (end, ended) = oneshot::channel();
         let (started, is_started) = mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let last = Last::default();
-        let client = runtime.block_on(async { api::noting_client(plane, &last) });
+        let client = runtime.block_on(async { plane.client() });
         let notes = Arc::clone(&seen);
         let thread = std::thread::spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = watch(&client, &last, &notes, started) => panic!("the watch ended"),
+                    () = watch(&client, &notes, started) => panic!("the watch ended"),
                     _ = ended => {}
                 }
             });
@@ -65,7 +63,7 @@ impl Drop for Watcher {
     }
 }
 
-async fn watch(client: &kube::Client, last: &Last, seen: &Seen, started: mpsc::Sender<()>) {
+async fn watch(client: &kube::Client, seen: &Seen, started: mpsc::Sender<()>) {
     let list: serde_json::Value =
         serde_json::from_str(&api::text(client, &format!("{SLICES}?limit=1")).await).expect("JSON");
     let version = list["metadata"]["resourceVersion"].as_str().expect("the list's version");
@@ -74,12 +72,12 @@ async fn watch(client: &kube::Client, last: &Last, seen: &Seen, started: mpsc::S
     started.send(()).expect("who started it");
     let mut frames = Frames::default();
     while let Some(Ok(frame)) = body.frame().await {
+        let now = Instant::now();
         let Ok(data) = frame.into_data() else { continue };
         frames.push(&data);
-        let came = last.get();
         let mut versions = seen.versions.lock().expect("the notes");
         while let Some(frame) = frames.next() {
-            versions.insert(resource_version(frame).expect("an object's version"), came);
+            versions.insert(resource_version(frame).expect("an object's version"), now);
         }
         seen.more.notify_all();
     }
