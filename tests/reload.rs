@@ -328,8 +328,11 @@ fn an_order_to_end_is_obeyed_while_a_reload_waits() {
     assert!(server.stop().is_some_and(|status| status.success()), "{}", server.log());
 }
 
-/// An API server without objects, whose watches end after a while; the token that each request brought, and its path.
-fn empty_api() -> (String, Arc<Mutex<Vec<(String, String)>>>) {
+/// The token that each request brought, and its path.
+type Asked = Arc<Mutex<Vec<(String, String)>>>;
+
+/// An API server without objects, whose watches end after a while.
+fn empty_api() -> (String, Asked) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let asked = Arc::new(Mutex::new(Vec::new()));
