@@ -17,12 +17,11 @@ const OPTION_HEAD_OCTETS: usize = 4;
 /// The `DO` bit of an OPT record's flags (RFC 3225).
 const DO: u32 = 0x8000;
 
-/// Options that are given back as they came: NSID, EXPIRE, COOKIE, TCP KEEPALIVE, PADDING. CoreDNS does so
-/// (request/edns0.go), and dig shows a cookie so echoed; all others are left out.
-const ECHOED: [u16; 5] = [3, 9, 10, 11, 12];
-
 /// NSID (RFC 5001).
 const NSID: u16 = 3;
+/// Options that are given back as they came: NSID, EXPIRE, COOKIE, TCP KEEPALIVE, PADDING. CoreDNS does so
+/// (request/edns0.go), and dig shows a cookie so echoed; all others are left out.
+const ECHOED: [u16; 5] = [NSID, 9, 10, 11, 12];
 /// Extended DNS Errors (RFC 8914).
 const EXTENDED_ERROR: u16 = 15;
 /// The payload size of an answer with an extended error to a client without EDNS.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::reader::Reader;
 use super::record_types::{TYPES, number_of};
 use super::report::Report;
-use super::transfer::zones;
+use super::zone::zones;
 use super::{AclAction, AclPolicy, AclRule, ZoneKey};
 use crate::corefile::{Diagnostic, Token, did_you_mean};
 
@@ -47,8 +47,7 @@ pub(super) fn check(mut reader: Reader<'_>, keys: &[ZoneKey], report: &mut Repor
 }
 
 fn policy(action: AclAction, mut words: &[Token], reader: &Reader<'_>) -> Result<AclPolicy, Box<Diagnostic>> {
-    let mut policy = AclPolicy { action, types: None, networks: None };
-    let (mut all_types, mut all_networks) = (false, false);
+    let (mut types, mut networks) = (Named::NONE, Named::NONE);
     while let [section, rest @ ..] = words {
         if !is_section(section) {
             let message = format_args!("unexpected token {:?}; expect 'type | net'", section.text);
@@ -62,28 +61,41 @@ fn policy(action: AclAction, mut words: &[Token], reader: &Reader<'_>) -> Result
             return Err(reader.error_at(section, format_args!("no token specified in {name:?} section")).into());
         }
         if section.text.eq_ignore_ascii_case("type") {
-            let types = policy.types.get_or_insert_default();
-            for word in own {
-                if word.text == "*" {
-                    all_types = true;
-                    break;
-                }
-                types.push(record_type(word, reader)?);
-            }
+            types.add(own, |word| record_type(word, reader))?;
         } else {
-            let networks = policy.networks.get_or_insert_default();
-            for word in own {
-                if word.text == "*" {
-                    all_networks = true;
-                    break;
-                }
-                networks.push(network(word, reader)?);
-            }
+            networks.add(own, |word| network(word, reader))?;
         }
     }
-    policy.types = policy.types.filter(|_| !all_types);
-    policy.networks = policy.networks.filter(|_| !all_networks);
-    Ok(policy)
+    Ok(AclPolicy { action, types: types.some(), networks: networks.some() })
+}
+
+/// What a line names of one sort, over all of its sections.
+struct Named<T> {
+    each: Option<Vec<T>>,
+    /// `*` is among them.
+    all: bool,
+}
+
+impl<T> Named<T> {
+    const NONE: Self = Self { each: None, all: false };
+
+    /// What stands behind a `*` is not read.
+    fn add<E>(&mut self, words: &[Token], read: impl Fn(&Token) -> Result<T, E>) -> Result<(), E> {
+        let each = self.each.get_or_insert_default();
+        for word in words {
+            if word.text == "*" {
+                self.all = true;
+                break;
+            }
+            each.push(read(word)?);
+        }
+        Ok(())
+    }
+
+    /// Those that it is about; `None` is all.
+    fn some(self) -> Option<Vec<T>> {
+        self.each.filter(|_| !self.all)
+    }
 }
 
 fn is_section(word: &Token) -> bool {

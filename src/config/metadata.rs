@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use super::report::Report;
-use super::transfer::zones;
+use super::zone::zones;
 use super::{Metadata, ZoneKey};
 
 /// Reads the one line that a block may have.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::reader::Reader;
 use super::report::Report;
-use super::zone::{self, ZoneError};
+use super::zone::{self, zones};
 use super::{ServerBlock, Transfer, TransferTo, ZoneKey};
 use crate::corefile::{self, Diagnostic, Token, did_you_mean};
 
@@ -31,29 +31,6 @@ pub(super) fn check(mut reader: Reader<'_>, keys: &[ZoneKey], report: &mut Repor
         transfers.push(transfer);
     }
     transfers
-}
-
-/// The zones that a directive names, or its block's.
-pub(super) fn zones(reader: &mut Reader<'_>, keys: &[ZoneKey], report: &mut Report) -> Vec<String> {
-    let words = reader.remaining_args();
-    if words.is_empty() {
-        return keys.iter().map(|key| key.zone.clone()).collect();
-    }
-    let mut zones = Vec::new();
-    for word in words {
-        // CoreDNS leaves out what is no zone without a word.
-        match zone::parse(&word.text) {
-            Ok(written) => zones.extend(written.zones),
-            Err(ZoneError::Invalid(message, hint)) => {
-                let error = reader.bare_error(word, message);
-                report.error(if let Some(hint) = hint { error.hint(hint) } else { error });
-            }
-            Err(ZoneError::Scheme(scheme)) => {
-                report.error(reader.error_at(word, format_args!("a zone has no scheme: {scheme}://")));
-            }
-        }
-    }
-    zones
 }
 
 fn check_option<'a>(transfer: &mut Transfer, option: &'a Token, reader: &mut Reader<'a>, report: &mut Report) {

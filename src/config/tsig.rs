@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::reader::{ONCE, Reader};
 use super::record_types::{OPCODES, TYPES, number_of};
 use super::report::Report;
-use super::transfer::zones;
+use super::zone::zones;
 use super::{RequiredCodes, Tsig, TsigAlgorithm, TsigKey, ZoneKey, zone};
 use crate::corefile::{Token, did_you_mean};
 

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use super::ZoneKey;
 use super::known::SCHEMES_NOT_SERVED;
+use super::reader::Reader;
+use super::report::Report;
 
 /// Why a key or a zone is refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +23,29 @@ pub(super) struct Written {
     pub(super) zones: Vec<String>,
     /// The port, if it is written.
     pub(super) port: Option<u16>,
+}
+
+/// The zones that a directive names, or its block's.
+pub(super) fn zones(reader: &mut Reader<'_>, keys: &[ZoneKey], report: &mut Report) -> Vec<String> {
+    let words = reader.remaining_args();
+    if words.is_empty() {
+        return keys.iter().map(|key| key.zone.clone()).collect();
+    }
+    let mut zones = Vec::new();
+    for word in words {
+        // CoreDNS leaves out what is no zone without a word.
+        match parse(&word.text) {
+            Ok(written) => zones.extend(written.zones),
+            Err(ZoneError::Invalid(message, hint)) => {
+                let error = reader.bare_error(word, message);
+                report.error(if let Some(hint) = hint { error.hint(hint) } else { error });
+            }
+            Err(ZoneError::Scheme(scheme)) => {
+                report.error(reader.error_at(word, format_args!("a zone has no scheme: {scheme}://")));
+            }
+        }
+    }
+    zones
 }
 
 /// The keys that a word of a server block stands for.

@@ -81,7 +81,7 @@ impl fmt::Display for Diagnostic {
 
 /// Text with its control characters escaped: words of the file come back in it, and none of them may move the terminal's
 /// cursor.
-pub(super) fn harmless(text: &str) -> String {
+pub fn harmless(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
         if character.is_control() {
             shown.extend(character.escape_default());

@@ -18,7 +18,7 @@ mod suggest;
 mod variables;
 mod warning;
 
-pub use diagnostic::Diagnostic;
+pub use diagnostic::{Diagnostic, harmless};
 pub use format::format;
 pub use import::{BYTES_MAX, Files};
 pub use lexer::{Comment, Lexed, Token, lex};

@@ -12,6 +12,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::corefile::harmless;
+
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -64,9 +66,10 @@ where
         if let Some(plugin) = plugin(target) {
             write!(out, "plugin/{plugin}: ")?;
         }
-        write!(out, "{}", escaped(&line.message))?;
+        // What comes from outside may hold line breaks: one event is one line.
+        write!(out, "{}", harmless(&line.message))?;
         for (name, value) in &line.fields {
-            write!(out, " {name}={}", escaped(value))?;
+            write!(out, " {name}={}", harmless(value))?;
         }
         writeln!(out)
     }
@@ -99,18 +102,6 @@ fn plugin(target: &str) -> Option<&str> {
         return Some("kubernetes");
     }
     target.strip_prefix("plugin/")
-}
-
-/// Line breaks and control characters, which what comes from outside may hold, are escaped: one event is one line.
-fn escaped(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character.is_control() {
-            true => line.extend(character.escape_default()),
-            false => line.push(character),
-        }
-    }
-    line
 }
 
 /// An event's message and fields.
