@@ -3,8 +3,8 @@
 //! A reload loses nothing: all that can fail is done beside what is served, sockets stay open where both configurations
 //! have them, and what is answered on them changes in one step. What of the clusters is held goes on ([`super::sources`]).
 
-use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::collections::{HashMap, HashSet};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use super::{EXIT_OK, EXIT_UNFINISHED, version};
 use crate::admin::{FollowedSource, Readiness};
 use crate::config::{Config, Fingerprint, Loaded};
 use crate::forward::Forwarders;
-use crate::net::{Serving, SharedService, Sockets, TcpPlaces, WaitingRoom};
+use crate::net::{ListenError, Serving, SharedService, Sockets, TcpPlaces, WaitingRoom};
 use crate::telemetry;
 use crate::zone::View;
 
@@ -50,12 +50,12 @@ pub(super) struct Running {
     _pid_file: Option<PidFile>,
 }
 
-/// What is opened for a configuration before it is put to work.
+/// Sockets that are opened for a configuration before it is put to work.
 struct Opened {
-    admin: admin::Opened,
-    /// Sockets of addresses that are not served yet, and more UDP sockets of such as are.
-    dns: Vec<(SocketAddr, Sockets)>,
-    more: Vec<(SocketAddr, Vec<std::net::UdpSocket>)>,
+    /// Those of addresses that are not served yet.
+    new: HashMap<SocketAddr, Sockets>,
+    /// More UDP sockets of addresses that are.
+    more: Vec<(SocketAddr, Vec<UdpSocket>)>,
 }
 
 /// Serves a configuration: follows its clusters, waits for their first listing, opens the sockets.
@@ -81,8 +81,8 @@ pub(super) async fn start(args: &Args, loaded: &Loaded) -> Result<Running, Failu
     // Whoever gets an answer finds it; it goes again if the sockets cannot be opened.
     running._pid_file = args.pidfile.as_deref().and_then(PidFile::write);
     let listeners = listeners::plan(config);
-    let (dns, more) = running.open(&listeners, args)?;
-    running.answer(config, &views, &listeners, dns, more)?;
+    let opened = running.open(&listeners, args)?;
+    running.answer(config, &views, &listeners, opened)?;
     running.notifying.replace(config, &views);
     running.sources = arranged.keep().await;
     if !args.quiet {
@@ -101,30 +101,36 @@ impl Running {
         let plan = plan(config).map_err(|error| Failure::Configuration(error.into()))?;
         let (arranged, views) = self.sources.arrange(plan).await?;
         let listeners = listeners::plan(config);
-        let opened = match self.prepare(args, config, &listeners, &arranged, &views).await {
-            Ok(opened) => opened,
+        let prepared = self.prepare(args, config, &listeners, &arranged, &views).await;
+        let (endpoints, opened) = match prepared {
+            Ok(prepared) => prepared,
             Err(failure) => {
                 arranged.abandon().await;
                 return Err(failure);
             }
         };
-        let Opened { admin, dns, more } = opened;
-        let forwarders_before = Arc::clone(&self.forwarders);
-        self.forwarders = Arc::new(forwarders(config, &forwarders_before));
-        if let Err(failure) = self.answer(config, &views, &listeners, dns, more) {
-            self.forwarders = forwarders_before;
+        let before = (Arc::clone(&self.forwarders), self.serving.addresses().collect());
+        self.forwarders = Arc::new(forwarders(config, &self.forwarders));
+        if let Err(failure) = self.answer(config, &views, &listeners, opened) {
+            let (forwarders, addresses) = before;
+            self.forwarders = forwarders;
+            self.close_all_but(&addresses).await;
             arranged.abandon().await;
             return Err(failure);
         }
         telemetry::set_debug_lines(has_debug_lines(config));
-        self.tell(admin, loaded, &views, arranged.states());
+        self.tell(endpoints, loaded, &views, arranged.states());
         self.notifying.replace(config, &views);
         self.sources = arranged.keep().await;
-        self.close_others(&listeners, args).await;
+        self.close_all_but(&listeners.iter().map(Listener::address).collect()).await;
+        for listener in &listeners {
+            // A worker that does not end in time ends later.
+            self.serving.shrink(&listener.address(), listener.workers(args.workers), STOP_LIMIT).await;
+        }
         Ok(())
     }
 
-    /// Does all that may fail.
+    /// Does what may fail, as nearly all of it may.
     async fn prepare(
         &self,
         args: &Args,
@@ -132,56 +138,50 @@ impl Running {
         listeners: &[Listener],
         arranged: &Arranged,
         views: &[Option<BlockViews>],
-    ) -> Result<Opened, Failure> {
+    ) -> Result<(admin::Opened, Opened), Failure> {
         let patience = views.iter().flatten().map(|views| views.startup_timeout).max().unwrap_or_default();
         wait_for_new(arranged.new_views(), arranged.states(), patience.max(RELOAD_SYNC_MAX)).await?;
         // From when a socket is open, somebody may wait for its answer.
-        let admin = self.admin.open(config).await.map_err(|error| Failure::Runtime(error.into()))?;
-        let (dns, more) = self.open(listeners, args)?;
-        Ok(Opened { admin, dns, more })
+        let endpoints = self.admin.open(config).await.map_err(|error| Failure::Runtime(error.into()))?;
+        Ok((endpoints, self.open(listeners, args)?))
     }
 
     /// Opens the sockets that listeners want and that are not there. All are opened before one is served: a server that
     /// cannot open all of them serves none.
-    #[allow(clippy::type_complexity, reason = "it is taken apart at once")]
-    fn open(
-        &self,
-        listeners: &[Listener],
-        args: &Args,
-    ) -> Result<(Vec<(SocketAddr, Sockets)>, Vec<(SocketAddr, Vec<std::net::UdpSocket>)>), Failure> {
-        let (mut dns, mut more) = (Vec::new(), Vec::new());
-        let refuse = |error: crate::net::ListenError| Failure::Runtime(error.into());
+    fn open(&self, listeners: &[Listener], args: &Args) -> Result<Opened, Failure> {
+        let (mut new, mut more) = (HashMap::new(), Vec::new());
+        let refuse = |error: ListenError| Failure::Runtime(error.into());
         for listener in listeners {
             let (address, workers) = (listener.address(), listener.workers(args.workers));
             match self.serving.at(&address) {
-                None => dns.push((address, self.serving.open(address, workers).map_err(refuse)?)),
+                None => {
+                    new.insert(address, self.serving.open(address, workers).map_err(refuse)?);
+                }
                 Some((_, there)) if there < workers => {
                     more.push((address, Sockets::open_more(address, workers - there).map_err(refuse)?));
                 }
                 Some(_) => {}
             }
         }
-        Ok((dns, more))
+        Ok(Opened { new, more })
     }
 
     /// Answers as a configuration says from now on.
     ///
     /// # Errors
-    /// If the system gives no thread for a new socket; then all is answered as before.
+    /// If the system gives no thread for a new socket; then what was served before is answered as before.
     fn answer(
         &mut self,
         config: &Config,
         views: &[Option<BlockViews>],
         listeners: &[Listener],
-        dns: Vec<(SocketAddr, Sockets)>,
-        more: Vec<(SocketAddr, Vec<std::net::UdpSocket>)>,
+        Opened { mut new, more }: Opened,
     ) -> Result<(), Failure> {
         let services = Services::new(config, views, Arc::clone(&self.forwarders), &self.lasting);
         let served: HashSet<SocketAddr> = self.serving.addresses().collect();
         let no_thread = |error| Failure::Runtime(anyhow::Error::from(error).context("cannot start a UDP worker"));
-        let mut dns: std::collections::HashMap<SocketAddr, Sockets> = dns.into_iter().collect();
         for listener in listeners {
-            let Some(sockets) = dns.remove(&listener.address()) else { continue };
+            let Some(sockets) = new.remove(&listener.address()) else { continue };
             let service = services.of(listener, WaitingRoom::new(Handle::current()));
             let serve =
                 self.serving.serve(listener.address(), sockets, SharedService::new(service), TcpPlaces::default());
@@ -216,18 +216,13 @@ impl Running {
         self.admin.replace(opened, subjects);
     }
 
-    /// Closes what no listener wants any more, when what has arrived there is answered.
-    async fn close_others(&mut self, listeners: &[Listener], args: &Args) {
-        let wanted: HashSet<SocketAddr> = listeners.iter().map(Listener::address).collect();
+    /// Closes the sockets of other addresses, when what has arrived there is answered.
+    async fn close_all_but(&mut self, wanted: &HashSet<SocketAddr>) {
         let gone: Vec<SocketAddr> = self.serving.addresses().filter(|address| !wanted.contains(address)).collect();
         for address in gone {
             if !self.serving.close(&address, STOP_LIMIT).await {
                 tracing::warn!("what was still being answered on {address} after {STOP_LIMIT:?} is cut off");
             }
-        }
-        for listener in listeners {
-            // A worker that does not end in time ends later.
-            self.serving.shrink(&listener.address(), listener.workers(args.workers), STOP_LIMIT).await;
         }
     }
 
