@@ -120,12 +120,16 @@ struct Probes<'p> {
 impl Probes<'_> {
     fn all(&mut self, sheet: &mut Sheet, subject: Subject, running: &Running) -> Found {
         let row = Row::from(subject);
-        let watcher = Watcher::start(&self.stage.plane);
+        let watchers = [Watcher::start(&self.stage.plane), Watcher::start(&self.stage.plane)];
         let client = self.runtime.block_on(async { self.stage.plane.client() });
-        let mut prober = Prober::new(self.runtime.handle().clone(), client, &watcher, running.server.addr);
+        let mut prober = Prober::new(self.runtime.handle().clone(), client, watchers.each_ref(), running.server.addr);
         let mut found = Found::default();
         if self.arguments.measures(Part::Change) {
             let latencies = self.idle(&mut prober);
+            let mut apart = std::mem::take(&mut prober.apart);
+            apart.sort_by(f64::total_cmp);
+            let at = |share: f64| apart.get((apart.len() as f64 * share) as usize).copied().unwrap_or_default();
+            println!("   two bare watchers were told p50 {:.2} ms, p90 {:.2} ms apart", at(0.5), at(0.9));
             found.idle = Some(latencies.tell(sheet, row, "idle", [Column::ChangeP50, Column::ChangeP99]));
         }
         if self.arguments.measures(Part::Large) {

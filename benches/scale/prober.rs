@@ -21,16 +21,25 @@ pub(crate) struct Prober<'p> {
     runtime: Handle,
     client: kube::Client,
     watcher: &'p Watcher,
+    /// Another one, which only shows how far apart two are told of one change.
+    other: &'p Watcher,
+    /// Milliseconds between both, of each change.
+    pub(crate) apart: Vec<f64>,
     socket: UdpSocket,
     next: u16,
 }
 
 impl<'p> Prober<'p> {
-    pub(crate) fn new(runtime: Handle, client: kube::Client, watcher: &'p Watcher, server: SocketAddr) -> Self {
+    pub(crate) fn new(
+        runtime: Handle,
+        client: kube::Client,
+        [watcher, other]: [&'p Watcher; 2],
+        server: SocketAddr,
+    ) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
         socket.connect(server).expect("an address");
         socket.set_read_timeout(Some(ANSWER_LIMIT)).expect("a timeout");
-        Self { runtime, client, watcher, socket, next: 0 }
+        Self { runtime, client, watcher, other, apart: Vec::new(), socket, next: 0 }
     }
 
     /// Makes a change; milliseconds from the instant at which the watcher was told of it to the arrival of the first
@@ -41,7 +50,8 @@ impl<'p> Prober<'p> {
         let version = self.runtime.spawn(async move { api::put(&client, &path, body).await });
         let answered = self.poll(change.query, change.address);
         let version = self.runtime.block_on(version).expect("a written slice");
-        let told = self.watcher.saw(version);
+        let (told, other) = (self.watcher.saw(version), self.other.saw(version));
+        self.apart.push((told.max(other) - told.min(other)).as_secs_f64() * 1e3);
         match answered.checked_duration_since(told) {
             Some(later) => later.as_secs_f64() * 1e3,
             None => -(told - answered).as_secs_f64() * 1e3,
