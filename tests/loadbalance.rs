@@ -313,6 +313,81 @@ fn forwarded_answers_rotate_in_the_block_that_says_so() {
     }
 }
 
+/// Both programs before the same upstream, with this directive.
+fn in_front(upstream: &Cluster, directive: &str) -> [Server; 2] {
+    let up = upstream.server.addr();
+    [Program::CoreDns, Program::Podzone]
+        .map(|program| program.start(&format!(". {{\n bind 127.0.0.1\n {directive}\n forward . {up}\n}}\n")))
+}
+
+fn last_octets(orders: &[Vec<String>]) -> Vec<Vec<u8>> {
+    let last = |address: &String| address.rsplit('.').next().unwrap().parse().unwrap();
+    orders.iter().map(|order| order.iter().map(last).collect()).collect()
+}
+
+#[test]
+fn addresses_that_are_preferred_come_first_in_their_subnets_order() {
+    const PREFER: &str = "loadbalance {\n prefer 10.244.0.4/31 fd00::/8 10.244.0.2/32\n }";
+    let upstream = cluster("");
+    let own = cluster(PREFER);
+    let mut asked: Vec<SocketAddr> = vec![own.server.addr()];
+    let forwarding = in_front(&upstream, PREFER);
+    asked.extend(forwarding.iter().map(Server::addr));
+    for server in asked {
+        let mut firsts = BTreeSet::new();
+        let answers = orders(server, BEAM, dns::A, |message| &message.answers);
+        let additionals = orders(server, BEAM, dns::SRV, |message| &message.additionals);
+        for order in last_octets(&answers).into_iter().chain(last_octets(&additionals)) {
+            let sorted = |part: &[u8]| part.iter().copied().collect::<BTreeSet<_>>();
+            assert_eq!(sorted(&order[..2]), BTreeSet::from([4, 5]), "{order:?}");
+            assert_eq!(order[2], 2, "{order:?}");
+            firsts.insert(order[0]);
+        }
+        assert_eq!(firsts.len(), 2, "chance decides among them");
+        let behind_alias = orders(server, ALIAS, dns::A, |message| &message.answers);
+        assert!(last_octets(&behind_alias).iter().all(|order| order[2] == 2), "{behind_alias:?}");
+    }
+}
+
+#[test]
+fn an_address_is_the_first_as_often_as_it_weighs() {
+    let upstream = cluster("");
+    let folder = Scratch::new();
+    let file = folder.path().join("weights");
+    std::fs::write(&file, format!("# of 20\n{BEAM}\n10.244.0.3 16\n")).unwrap();
+    let directive = format!("loadbalance weighted {} {{\n reload 200ms\n }}", file.display());
+    let own = cluster(&directive);
+    let forwarding = in_front(&upstream, &directive);
+    let servers = [own.server.addr(), forwarding[0].addr(), forwarding[1].addr()];
+    let share = |server: SocketAddr, wanted: u8| {
+        let all: Vec<_> = (0..5).flat_map(|_| orders(server, BEAM, dns::A, |message| &message.answers)).collect();
+        let all = last_octets(&all);
+        for order in &all {
+            // Two have changed places at most.
+            assert!(order.iter().zip(1..).filter(|(is, was)| **is != *was).count() <= 2, "{order:?}");
+        }
+        all.iter().filter(|order| order[0] == wanted).count() as f64 / all.len() as f64
+    };
+    for server in servers {
+        // A fair choice of 200 strays further than this from 0.8 once in 10^7 times.
+        let found = share(server, 3);
+        assert!((0.65..0.95).contains(&found), "{server}: {found}");
+    }
+    std::fs::write(&file, format!("{BEAM}\n10.244.0.5 255\n")).unwrap();
+    for server in servers {
+        support::wait_for("other weights", std::time::Duration::from_secs(10), || match share(server, 5) {
+            found if found > 0.9 => Ok(()),
+            found => Err(format!("{server}: {found}")),
+        });
+    }
+    std::fs::write(&file, "not an address\n").unwrap();
+    support::wait_for("the complaint", std::time::Duration::from_secs(10), || {
+        let log = own.server.log();
+        if log.contains("plugin/loadbalance: could not parse weight line") { Ok(()) } else { Err(log) }
+    });
+    assert!(share(servers[0], 5) > 0.9, "what is wrong changes nothing");
+}
+
 #[test]
 fn a_block_with_nothing_else_fails_as_coredns_does() {
     for program in [Program::Podzone, Program::CoreDns] {

@@ -55,7 +55,8 @@ impl Network {
         (prefix_bits <= most).then_some(Self { address, prefix_bits })
     }
 
-    fn contains(&self, address: IpAddr) -> bool {
+    /// Whether an address is in it.
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
         let shift = |most: u8| u32::from(most - self.prefix_bits);
         match (self.address, address) {
             (IpAddr::V4(ours), IpAddr::V4(theirs)) => {

@@ -10,8 +10,10 @@ use super::chance;
 use super::client::Client;
 use super::folded::Folded;
 use super::kubernetes::Verdict;
+use super::order::Order;
 use super::prepared::{self, Spot};
 use super::responder::{Accepted, Outcome, Received, Responder, answered, begin, finish};
+use super::rotate;
 use crate::zone::{Current, Snapshot};
 
 /// Views of a listener that a batch holds one version of; of others each query takes the version that stands.
@@ -94,10 +96,13 @@ impl<'r> Batch<'r> {
     ) -> Option<Outcome<'p>> {
         let Received { query, question, name, block, client, .. } = received;
         let mut message = begin(query, block, client.transport, 0, out);
-        let turn = block.rotates.then(chance::next);
+        let turn = (block.rotates && !matches!(block.order, Some(Order::Weighted(_)))).then(chance::next);
         match prepared::answer(content, spot, question, name, turn, &mut message)? {
             Verdict::Answered(rcode) => {
                 let flags = finish(message, query, rcode, block.terms());
+                if block.order.is_some() {
+                    rotate::if_wanted(block, out);
+                }
                 Some(Outcome::Answered(answered(*query, Some(block.id), rcode, flags)))
             }
             Verdict::PassedOn | Verdict::Elsewhere(_) => None,

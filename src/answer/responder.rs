@@ -13,6 +13,7 @@ use super::fall::{self, Fall};
 use super::folded::Folded;
 use super::kubernetes::{self, Verdict};
 use super::message::Message;
+use super::order::Order;
 use super::prepared::Spot;
 use super::query::{CLASS_IN, Parsed, Query, Question, bits, parse, rtype};
 use super::rcode::Rcode;
@@ -50,6 +51,8 @@ pub struct Block {
     pub transfers: Vec<Name>,
     /// `loadbalance`: addresses and mail exchangers change their order from answer to answer.
     pub rotates: bool,
+    /// In which order, if not in any.
+    pub order: Option<Order>,
     /// Whether any of its directives handles queries. A block without such refuses them all.
     pub handles: bool,
     /// An index by which the caller knows the block again.

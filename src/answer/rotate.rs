@@ -4,9 +4,13 @@
 //! A response is written anew record by record, because a record's names may point into another record that moves. On
 //! any doubt (a record that cannot be read, a signature over the whole, a response that would grow) it stays as it is.
 
+use std::net::IpAddr;
+
 use super::chance;
+use super::order::{self, Order, Weights};
 use super::query::{CLASS_IN, HEADER_OCTETS, parse_record, rtype, skip_name, skip_question};
 use super::responder::Block;
+use crate::zone::Name;
 
 /// Offsets over this cannot be pointed to (RFC 1035 section 4.1.4).
 const POINTER_MAX: usize = 0x3fff;
@@ -22,7 +26,7 @@ const LEFT_ALONE: [u16; 5] = [24, 250, 30, 35, 38];
 /// Changes the order of a response, if the block has `loadbalance`.
 pub(super) fn if_wanted(block: &Block, response: &mut Vec<u8>) {
     if block.rotates
-        && let Some(rotated) = rotated(response, chance::next())
+        && let Some(rotated) = rotated(response, block.order.as_ref(), chance::next())
     {
         response.clear();
         response.extend_from_slice(&rotated);
@@ -30,19 +34,38 @@ pub(super) fn if_wanted(block: &Block, response: &mut Vec<u8>) {
 }
 
 /// The response in an order that `choice` decides: in each section the aliases first, as they were, since some stub
-/// resolvers stop at an address, then all else, then addresses and then mail exchangers in any order. `None` if it is
-/// to stay as it is.
-fn rotated(response: &[u8], choice: u32) -> Option<Vec<u8>> {
-    let mut sections = read(response)?;
-    if sections.iter().all(|records| is_settled(records)) {
-        return None;
-    }
+/// resolvers stop at an address, then all else, then addresses and then mail exchangers in any order, or in that which is
+/// wanted. `None` if it is to stay as it is.
+fn rotated(response: &[u8], order: Option<&Order>, choice: u32) -> Option<Vec<u8>> {
+    let (mut sections, qtype) = read(response)?;
     let mut dice = Dice(choice);
-    for records in &mut sections {
-        // The sort is stable.
-        records.sort_by_key(|record| record.kind);
-        for group in records.chunk_by_mut(|a, b| a.kind == b.kind).filter(|group| group[0].kind.moves()) {
-            dice.shuffle(group);
+    match order {
+        Some(Order::Weighted(weights)) => {
+            if !matches!(qtype, rtype::A | rtype::AAAA | rtype::SRV) {
+                return None;
+            }
+            let [answers, _, additionals] = &mut sections;
+            weigh(response, answers, weights, &mut dice);
+            weigh(response, additionals, weights, &mut dice);
+        }
+        _ => {
+            if sections.iter().all(|records| is_settled(records)) && order.is_none() {
+                return None;
+            }
+            shuffle(&mut sections, &mut dice);
+        }
+    }
+    if let Some(Order::Preferred(networks)) = order {
+        let [answers, _, additionals] = &mut sections;
+        for records in [answers, additionals] {
+            let rank = |record: &Record| match record.kind {
+                Kind::Alias => (0, 0),
+                Kind::Address => (1, address(response, record).map_or(usize::MAX, |it| order::rank(networks, it))),
+                Kind::Exchanger => (2, 0),
+                Kind::Other => (3, 0),
+                Kind::Edns => (4, 0),
+            };
+            records.sort_by_cached_key(rank);
         }
     }
     let records: Vec<&Record> = sections.iter().flatten().collect();
@@ -50,6 +73,62 @@ fn rotated(response: &[u8], choice: u32) -> Option<Vec<u8>> {
         return None;
     }
     Writer::new(response).write(&records)
+}
+
+fn shuffle(sections: &mut [Vec<Record>; 3], dice: &mut Dice) {
+    for records in sections {
+        // The sort is stable.
+        records.sort_by_key(|record| record.kind);
+        for group in records.chunk_by_mut(|a, b| a.kind == b.kind).filter(|group| group[0].kind.moves()) {
+            dice.shuffle(group);
+        }
+    }
+}
+
+/// Puts one of a section's addresses before the others.
+fn weigh(response: &[u8], records: &mut [Record], weights: &Weights, dice: &mut Dice) {
+    if records.iter().all(|record| record.kind != Kind::Address) {
+        return;
+    }
+    records.sort_by_key(|record| record.kind);
+    let addresses = records.chunk_by_mut(|a, b| a.kind == b.kind).find(|group| group[0].kind == Kind::Address);
+    let Some(addresses) = addresses else { return };
+    let weighed: Option<Vec<_>> =
+        addresses.iter().map(|record| Some((owner(response, record.start), address(response, record)?))).collect();
+    if let Some(first) = weighed.and_then(|weighed| weights.choose(&weighed, dice.next())) {
+        addresses.swap(0, first);
+    }
+}
+
+/// The address of a record that is one.
+fn address(response: &[u8], record: &Record) -> Option<IpAddr> {
+    let data = response.get(..record.end)?;
+    match record.rtype {
+        rtype::A => data.last_chunk::<4>().map(|octets| IpAddr::from(*octets)),
+        _ => data.last_chunk::<16>().map(|octets| IpAddr::from(*octets)),
+    }
+}
+
+/// The name that stands at a place, if it is one of letters, digits and the like.
+fn owner(response: &[u8], mut at: usize) -> Option<Name> {
+    let mut text = String::new();
+    for _ in 0..NAME_STEPS_MAX {
+        match *response.get(at)? {
+            0 => return Name::parse(if text.is_empty() { "." } else { &text }),
+            length @ 1..=63 => {
+                let label = response.get(at + 1..at + 1 + usize::from(length))?;
+                text.push_str(str::from_utf8(label).ok()?);
+                text.push('.');
+                at += 1 + usize::from(length);
+            }
+            high @ 192..=255 => {
+                let target = usize::from(u16::from_be_bytes([high & 0x3f, *response.get(at + 1)?]));
+                at = (target < at).then_some(target)?;
+            }
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// What a record is for its place; in the order in which they stand.
@@ -88,8 +167,8 @@ struct Record {
     end: usize,
 }
 
-/// The records of the three sections.
-fn read(response: &[u8]) -> Option<[Vec<Record>; 3]> {
+/// The records of the three sections, and the type that was asked for.
+fn read(response: &[u8]) -> Option<([Vec<Record>; 3], u16)> {
     let header = response.first_chunk::<HEADER_OCTETS>()?;
     let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     // As in CoreDNS, only what succeeded is changed, and no transfer, whose order says something.
@@ -114,7 +193,7 @@ fn read(response: &[u8]) -> Option<[Vec<Record>; 3]> {
             at = end;
         }
     }
-    (at == response.len()).then_some(sections)
+    (at == response.len()).then_some((sections, qtype))
 }
 
 /// Whether no other order is wanted.
@@ -293,6 +372,10 @@ mod tests {
     use hickory_proto::op::Message;
 
     use super::*;
+
+    fn rotated(response: &[u8], choice: u32) -> Option<Vec<u8>> {
+        super::rotated(response, None, choice)
+    }
 
     /// A response to `www.test. TYPE`, whose name stands at 12 and `test.` at 16.
     fn response(qtype: u16, counts: [u8; 3], records: &[&[u8]]) -> Vec<u8> {

@@ -16,6 +16,7 @@ mod services;
 mod signals;
 mod sources;
 mod transfers;
+mod weights;
 mod workers;
 
 use std::process::ExitCode;

@@ -21,6 +21,7 @@ use super::serve::Failure;
 use super::services::{Lasting, Services, forwarders};
 use super::sources::{Arranged, BlockViews, Sources};
 use super::transfers::Notifying;
+use super::weights::WeightFiles;
 use super::{EXIT_OK, EXIT_UNFINISHED, version};
 use crate::admin::{FollowedSource, Readiness};
 use crate::config::{Config, Fingerprint, Loaded};
@@ -47,6 +48,7 @@ pub(super) struct Running {
     admin: Admin,
     notifying: Notifying,
     forwarders: Arc<Forwarders>,
+    weights: WeightFiles,
     _pid_file: Option<PidFile>,
 }
 
@@ -69,6 +71,7 @@ pub(super) async fn start(args: &Args, loaded: &Loaded) -> Result<Running, Failu
         admin: Admin::default(),
         notifying: Notifying::default(),
         forwarders: Arc::new(forwarders(config, &Forwarders::default())),
+        weights: WeightFiles::default(),
         _pid_file: None,
     };
     telemetry::set_debug_lines(has_debug_lines(config));
@@ -177,7 +180,8 @@ impl Running {
         listeners: &[Listener],
         Opened { mut new, more }: Opened,
     ) -> Result<(), Failure> {
-        let services = Services::new(config, views, Arc::clone(&self.forwarders), &self.lasting);
+        self.weights.replace(config);
+        let services = Services::new(config, views, Arc::clone(&self.forwarders), &self.weights, &self.lasting);
         let served: HashSet<SocketAddr> = self.serving.addresses().collect();
         let no_thread = |error| Failure::Runtime(anyhow::Error::from(error).context("cannot start a UDP worker"));
         for listener in listeners {

@@ -6,8 +6,9 @@ use super::ahead::ahead;
 use super::listeners::Listener;
 use super::sources::BlockViews;
 use super::transfers::{keys, signing, transfers, zones};
-use crate::answer::{Block, Forwarded, Responder};
-use crate::config::{Config, Forward, ServerBlock};
+use super::weights::WeightFiles;
+use crate::answer::{Block, Forwarded, Network, Order, Responder};
+use crate::config::{Config, Forward, LoadBalance, ServerBlock};
 use crate::forward::{Forwarder, Forwarders};
 use crate::net::{Elsewhere, Service, Slots, Transferring, WaitingRoom};
 use crate::telemetry::{BlockLog, Counters, KubernetesMetadata, Metadata, QueryLog, Witness};
@@ -40,13 +41,16 @@ impl<'c> Services<'c> {
         config: &'c Config,
         views: &[Option<BlockViews>],
         forwarders: Arc<Forwarders>,
+        weights: &WeightFiles,
         lasting: &'c Lasting,
     ) -> Self {
         let blocks = config.blocks.iter().zip(views).enumerate();
         Self {
             config,
             lasting,
-            blocks: blocks.map(|(id, (block, views))| Arc::new(self::block(id, block, views.as_ref()))).collect(),
+            blocks: blocks
+                .map(|(id, (block, views))| Arc::new(self::block(id, block, views.as_ref(), weights)))
+                .collect(),
             keys: keys(config),
             transfers: transfers(config, views),
             elsewhere: forwarders,
@@ -106,7 +110,16 @@ fn log(block: &ServerBlock, views: Option<&BlockViews>) -> BlockLog {
     BlockLog::new(block.errors.as_ref(), &block.log, metadata)
 }
 
-fn block(id: usize, block: &ServerBlock, views: Option<&BlockViews>) -> Block {
+fn order(balance: &LoadBalance, files: &WeightFiles) -> Option<Order> {
+    if let Some(file) = &balance.weights {
+        return Some(Order::Weighted(files.of(file)));
+    }
+    let networks: Vec<Network> =
+        balance.prefer.iter().filter_map(|(address, bits)| Network::new(*address, *bits)).collect();
+    (!networks.is_empty()).then_some(Order::Preferred(networks))
+}
+
+fn block(id: usize, block: &ServerBlock, views: Option<&BlockViews>, weights: &WeightFiles) -> Block {
     let (view, multicluster) = views.map_or((None, None), |views| (views.view.clone(), views.multicluster.clone()));
     Block {
         view,
@@ -119,7 +132,8 @@ fn block(id: usize, block: &ServerBlock, views: Option<&BlockViews>) -> Block {
         minimal: block.minimal,
         ahead: ahead(block).map(Box::new),
         whoami: block.whoami,
-        rotates: block.loadbalance,
+        rotates: block.loadbalance.is_some(),
+        order: block.loadbalance.as_ref().and_then(|balance| order(balance, weights)),
         handles: !handlers(block).is_empty(),
         id,
     }
@@ -144,7 +158,7 @@ pub(super) fn handlers(block: &ServerBlock) -> Vec<&'static str> {
         ("local", block.local.is_some()),
         ("any", block.any),
         ("chaos", block.chaos.is_some()),
-        ("loadbalance", block.loadbalance),
+        ("loadbalance", block.loadbalance.is_some()),
         ("tsig", block.tsig.is_some()),
         ("acl", !block.acl.is_empty()),
         ("minimal", block.minimal),

@@ -177,8 +177,7 @@ fn read_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn 
         "errors" => block.errors = Some(errors::check(reader, report)),
         "log" => block.log = log::check(reader, report),
         "loadbalance" => {
-            loadbalance::check(reader, report);
-            block.loadbalance = true;
+            block.loadbalance = Some(loadbalance::check(reader, machine, report));
         }
         "tsig" => block.tsig = tsig::check(reader, &block.keys, report),
         "transfer" => block.transfers = transfer::check(reader, &block.keys, report),

@@ -44,6 +44,7 @@ mod transfer;
 mod tsig;
 mod usage;
 mod version;
+mod weights;
 mod zone;
 
 pub use admin_address::AdminAddress;
@@ -57,6 +58,7 @@ pub use multisocket::SOCKETS_MAX;
 pub use pod_names::PodNames;
 pub use recorded::Fingerprint;
 pub use version::Version;
+pub use weights::{WeightTable, parse_weights};
 pub use zone::syntax_warning;
 
 use std::net::{IpAddr, SocketAddr};
@@ -127,7 +129,7 @@ pub struct ServerBlock {
     /// `whoami`: clients are told their own addresses, where nobody else has an answer.
     pub whoami: bool,
     /// `loadbalance`: addresses and mail exchangers change their order from answer to answer.
-    pub loadbalance: bool,
+    pub loadbalance: Option<LoadBalance>,
     /// `tsig`: keys, and which queries must be signed.
     pub tsig: Option<Tsig>,
     /// `transfer`: who may have which zones.
@@ -158,6 +160,24 @@ pub enum MaxTcpQueries {
     Unlimited,
     /// At least 1.
     Number(u64),
+}
+
+/// Which order addresses have (`loadbalance`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadBalance {
+    /// `weighted`: one comes first, by its weight; `None` is any order.
+    pub weights: Option<WeightFile>,
+    /// `prefer`: those in these subnets come first, in the subnets' order. Not beside weights.
+    pub prefer: Vec<(IpAddr, u8)>,
+}
+
+/// A file of weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightFile {
+    /// Where.
+    pub path: PathBuf,
+    /// How often it is looked at; zero is never again.
+    pub reload: Duration,
 }
 
 /// Of which queries something is known beside their answers (`metadata`).

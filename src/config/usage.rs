@@ -27,7 +27,7 @@ const FORMS: &[(&str, &[&str])] = &[
     ("local", &["localhost_prefix on|off"]),
     ("any", &[]),
     ("chaos [VERSION] [AUTHOR]...", &[]),
-    ("loadbalance [round_robin]", &[]),
+    ("loadbalance [round_robin|weighted FILE]", &["prefer NETWORK...", "reload DURATION"]),
     (
         "tsig [ZONE]..., once in a block",
         &["secret NAME KEY", "secrets FILE", "require QTYPE...|all|none", "require_opcode OPCODE...|all|none"],

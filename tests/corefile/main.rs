@@ -190,8 +190,10 @@ fn summary(config: &Config) -> String {
             let format = rule.format.replace(COMMON_FORMAT, "<common>");
             writeln!(text, "  log {} {} [{format}]", rule.name, classes.join("+")).unwrap();
         }
-        if block.loadbalance {
-            writeln!(text, "  loadbalance").unwrap();
+        if let Some(balance) = &block.loadbalance {
+            let weights = balance.weights.as_ref().map(|file| format!(" {} {:?}", file.path.display(), file.reload));
+            let prefer: String = balance.prefer.iter().map(|(address, bits)| format!(" {address}/{bits}")).collect();
+            writeln!(text, "  loadbalance{}{prefer}", weights.unwrap_or_default()).unwrap();
         }
         if let Some(tsig) = &block.tsig {
             text.push_str(&summary_of_tsig(tsig));
