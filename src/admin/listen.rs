@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
@@ -51,7 +51,7 @@ impl ListenFailure for AdminListenError {
 pub async fn listen(
     name: &'static str,
     address: &AdminAddress,
-    own: &[BorrowedFd<'_>],
+    own: &[Arc<TcpListener>],
 ) -> Result<TcpListener, AdminListenError> {
     let refuse = |cause| AdminListenError { name, address: address.clone(), cause };
     let open = |socket: SocketAddr| beside(own, |shared| open(socket, shared).map_err(refuse));

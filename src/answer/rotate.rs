@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use super::acl::Network;
 use super::chance;
 use super::order::{self, Order, Weights};
 use super::query::{CLASS_IN, HEADER_OCTETS, parse_record, rtype, skip_name, skip_question};
@@ -48,25 +49,14 @@ fn rotated(response: &[u8], order: Option<&Order>, choice: u32) -> Option<Vec<u8
             weigh(response, answers, weights, &mut dice);
             weigh(response, additionals, weights, &mut dice);
         }
-        _ => {
-            if sections.iter().all(|records| is_settled(records)) && order.is_none() {
-                return None;
-            }
+        Some(Order::Preferred(networks)) => {
             shuffle(&mut sections, &mut dice);
+            let [answers, _, additionals] = &mut sections;
+            prefer(response, answers, networks);
+            prefer(response, additionals, networks);
         }
-    }
-    if let Some(Order::Preferred(networks)) = order {
-        let [answers, _, additionals] = &mut sections;
-        for records in [answers, additionals] {
-            let rank = |record: &Record| match record.kind {
-                Kind::Alias => (0, 0),
-                Kind::Address => (1, address(response, record).map_or(usize::MAX, |it| order::rank(networks, it))),
-                Kind::Exchanger => (2, 0),
-                Kind::Other => (3, 0),
-                Kind::Edns => (4, 0),
-            };
-            records.sort_by_cached_key(rank);
-        }
+        None if sections.iter().all(|records| is_settled(records)) => return None,
+        None => shuffle(&mut sections, &mut dice),
     }
     let records: Vec<&Record> = sections.iter().flatten().collect();
     if records.is_sorted_by_key(|record| record.start) {
@@ -83,6 +73,17 @@ fn shuffle(sections: &mut [Vec<Record>; 3], dice: &mut Dice) {
             dice.shuffle(group);
         }
     }
+}
+
+/// Puts a section's addresses in the order of the networks that they are in, and all else where CoreDNS has it then.
+fn prefer(response: &[u8], records: &mut [Record], networks: &[Network]) {
+    records.sort_by_cached_key(|record| match record.kind {
+        Kind::Alias => (0, 0),
+        Kind::Address => (1, address(response, record).map_or(usize::MAX, |address| order::rank(networks, address))),
+        Kind::Exchanger => (2, 0),
+        Kind::Other => (3, 0),
+        Kind::Edns => (4, 0),
+    });
 }
 
 /// Puts one of a section's addresses before the others.

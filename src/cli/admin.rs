@@ -1,7 +1,6 @@
 //! The admin endpoints: where they are, and what they tell, from one configuration to the next.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -89,9 +88,8 @@ impl Admin {
             let spot = Spot::new(name, address);
             if !opened.contains_key(&spot) && !self.endpoints.iter().any(|endpoint| endpoint.spot == spot) {
                 let same_port = self.endpoints.iter().filter(|endpoint| endpoint.spot.0.port == address.port);
-                let held: Vec<Arc<TcpListener>> =
+                let own: Vec<Arc<TcpListener>> =
                     same_port.filter_map(|endpoint| endpoint.accepting.upgrade()).collect();
-                let own: Vec<BorrowedFd<'_>> = held.iter().map(|listener| listener.as_fd()).collect();
                 opened.insert(spot, admin::listen(name, address, &own).await?);
             }
         }

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{RcvBufForce, ReusePort, SndBufForce};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
 
 /// Queued connections that are not accepted yet: what the kernel allows at most by default since 5.4.
 const BACKLOG: i32 = 4096;
@@ -96,15 +97,15 @@ impl Sockets {
 /// They share it for this moment alone, and only if it cannot be had otherwise: a second server on the port is a mistake
 /// that must show.
 pub(crate) fn beside<T, E: ListenFailure>(
-    own: &[BorrowedFd<'_>],
+    own: &[Arc<TcpListener>],
     mut open: impl FnMut(bool) -> Result<T, E>,
 ) -> Result<T, E> {
     match open(false) {
         Err(error) if error.is_in_use() && !own.is_empty() => {
             let share = |wanted: bool| {
-                own.iter().for_each(|socket| {
+                own.iter().for_each(|listener| {
                     // Where it is refused, the attempt fails as the first did.
-                    let _ = setsockopt(socket, ReusePort, &wanted);
+                    let _ = setsockopt(&**listener, ReusePort, &wanted);
                 })
             };
             share(true);

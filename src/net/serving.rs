@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -102,8 +101,7 @@ impl Serving {
     /// As [`Sockets::open`].
     pub fn open(&self, address: SocketAddr, workers: usize) -> Result<Sockets, ListenError> {
         let same_port = self.listeners.iter().filter(|(served, _)| served.port() == address.port());
-        let held: Vec<Arc<TcpListener>> = same_port.filter_map(|(_, served)| served.accepting.upgrade()).collect();
-        let own: Vec<BorrowedFd<'_>> = held.iter().map(|listener| listener.as_fd()).collect();
+        let own: Vec<Arc<TcpListener>> = same_port.filter_map(|(_, served)| served.accepting.upgrade()).collect();
         beside(&own, |shared| Sockets::open(address, workers, shared))
     }
 
