@@ -22,7 +22,7 @@ const UPDATES_PER_SECOND: u32 = 1000;
 const FLOOD_PER_SECOND: u32 = 20_000;
 const QUESTIONS: usize = 50_000;
 /// Pairs of runs in a round.
-const COUNT_TURNS: usize = 3;
+const TURNS: usize = 3;
 /// Of the updates that were to be made, so many at least must have been.
 const UPDATES_SHARE_MIN: f64 = 0.95;
 
@@ -30,6 +30,8 @@ pub(crate) struct Alone {
     full: LibraryServer,
     /// The same, counting; only where that is measured.
     counting: Option<LibraryServer>,
+    /// The same with all options for names; only where that is measured.
+    everything: Option<LibraryServer>,
     small: LibraryServer,
     small_cluster: Cluster,
     client: Client,
@@ -46,13 +48,14 @@ struct Span {
 
 impl Alone {
     pub(crate) fn is_measured_by(part: Part) -> bool {
-        matches!(part, Part::Size | Part::Counts | Part::Churn | Part::Floods)
+        matches!(part, Part::Size | Part::Counts | Part::Options | Part::Churn | Part::Floods)
     }
 
-    pub(crate) fn start(stage: &Stage, client: Client, counts: bool) -> Self {
+    pub(crate) fn start(stage: &Stage, client: Client, is_measured: impl Fn(Part) -> bool) -> Self {
         Self {
             full: stage.library(Shape::Full, &[]),
-            counting: counts.then(|| stage.library(Shape::Full, &["--count"])),
+            counting: is_measured(Part::Counts).then(|| stage.library(Shape::Full, &["--count"])),
+            everything: is_measured(Part::Options).then(|| stage.library(Shape::Full, &["--everything"])),
             small: stage.library(Shape::Small, &[]),
             small_cluster: Cluster::generate(Shape::Small, stage.cluster_seed),
             client,
@@ -74,17 +77,27 @@ impl Alone {
         sheet.ratio(Measure::Size, full, small);
     }
 
-    /// The same mix with and without counts, by turns: the difference is far less than what a run differs from the next by.
+    /// The same mix with and without counts.
     pub(crate) fn counts(&self, sheet: &mut Sheet, mix: &Path) {
-        let Some(counting) = &self.counting else { return };
-        for _ in 0..COUNT_TURNS {
-            let cpu = [counting, &self.full].map(|library| {
+        self.by_turns(sheet, mix, self.counting.as_ref(), Measure::Counts);
+    }
+
+    /// The same mix with and without all options for names.
+    pub(crate) fn options(&self, sheet: &mut Sheet, mix: &Path) {
+        self.by_turns(sheet, mix, self.everything.as_ref(), Measure::Options);
+    }
+
+    /// With something and without, by turns: the difference is far less than what a run differs from the next by.
+    fn by_turns(&self, sheet: &mut Sheet, mix: &Path, more: Option<&LibraryServer>, measure: Measure) {
+        let Some(more) = more else { return };
+        for _ in 0..TURNS {
+            let cpu = [more, &self.full].map(|library| {
                 let run = self.client.ask(&library.server, mix, Way::Udp);
                 (!run.is_void()).then_some(run.cpu)
             });
-            println!("  {cpu:.2?} us an answer, with counts and without");
+            println!("  {cpu:.2?} us an answer, with it and without");
             let [with, without] = cpu;
-            sheet.ratio(Measure::Counts, with, without);
+            sheet.ratio(measure, with, without);
         }
     }
 

@@ -82,6 +82,8 @@ pub(crate) enum Part {
     Size,
     /// podzone with `prometheus` and without.
     Counts,
+    /// podzone with all its options for names and without.
+    Options,
     /// The 99th percentile at half load.
     Latency,
     /// podzone while slices are updated.

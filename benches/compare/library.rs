@@ -5,7 +5,7 @@ use crate::churn::Churn;
 use crate::cluster::{Cluster, Shape};
 use crate::events;
 use podzone::answer::{Answered, Block, Lookup, LookupError, Responder, Transport};
-use podzone::model::{Event, Filter, PodNames};
+use podzone::model::{EndpointNames, Event, Filter, PodNameForm, PodNames};
 use podzone::net::{
     Elsewhere, Exchange, Observer, Service, Serving, SharedService, Sockets, TcpPlaces, TcpTimes, Transferring,
     WaitingRoom,
@@ -15,6 +15,7 @@ use podzone::transfer::{self, Allowed, Served, Stanza, Transfers, Versions};
 use podzone::zone::{Name, Publisher, View, ViewOptions, unix_now};
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -42,6 +43,9 @@ pub(crate) struct Library {
     /// Counts and times all queries, as with `prometheus`.
     #[arg(long)]
     pub(crate) count: bool,
+    /// Switches on all that podzone can do for names beyond CoreDNS.
+    #[arg(long)]
+    pub(crate) everything: bool,
 }
 
 /// Who counts all queries of the zones, and logs none.
@@ -55,7 +59,11 @@ pub(crate) fn counting() -> Witness {
 /// Serves until the process is ended.
 pub(crate) fn serve(library: &Library) {
     let versions = library.transfer.then(Arc::<Versions>::default);
-    let (publisher, view) = publish_all(events::generated(library.shape, library.cluster_seed), versions.as_ref());
+    let (publisher, view) = publish_all(
+        events::generated(library.shape, library.cluster_seed),
+        versions.as_ref(),
+        options(library.everything),
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
     let _entered = runtime.enter();
@@ -85,7 +93,7 @@ pub(crate) fn serve(library: &Library) {
 
 /// A view of the whole cluster, and its writer.
 pub(crate) fn publish(cluster: &Cluster) -> (Publisher, Arc<View>) {
-    publish_all(events::listing(cluster), None)
+    publish_all(events::listing(cluster), None, options(false))
 }
 
 /// Transfers of all zones to everybody.
@@ -96,10 +104,32 @@ fn transfers(view: Arc<View>, versions: Option<Arc<Versions>>) -> Transfers {
     Transfers([(0, vec![served])].into())
 }
 
-fn publish_all(events: impl Iterator<Item = Event>, versions: Option<&Arc<Versions>>) -> (Publisher, Arc<View>) {
+/// The options of the view: those of CoreDNS's `endpoint_pod_names`, or everything.
+fn options(everything: bool) -> ViewOptions {
     let zones: Vec<_> = ZONES.map(|zone| Name::parse(zone).expect("a name")).into();
-    let options =
-        ViewOptions { endpoint_pod_names: vec![PodNames::default()], ..ViewOptions::new(zones).expect("zones") };
+    let nothing = ViewOptions::new(zones).expect("zones");
+    if !everything {
+        return ViewOptions { endpoint_pod_names: vec![PodNames::default()], ..nothing };
+    }
+    let names = PodNames { names: EndpointNames::Both, form: PodNameForm::Kubelet, ..PodNames::default() };
+    ViewOptions {
+        endpoint_pod_names: vec![names],
+        negative_ttl_secs: Some(1),
+        portless_srv: true,
+        // Nothing is left out, so that the answers are as long.
+        srv_limit: NonZeroU16::new(u16::MAX),
+        canonical_ptr: true,
+        publish_not_ready: true,
+        drain: true,
+        ..nothing
+    }
+}
+
+fn publish_all(
+    events: impl Iterator<Item = Event>,
+    versions: Option<&Arc<Versions>>,
+    options: ViewOptions,
+) -> (Publisher, Arc<View>) {
     let view = Arc::new(View::new(options, unix_now()));
     let mut publisher = Publisher::new(vec![(Arc::clone(&view), Filter::default())], events::KINDS.into());
     if let Some(versions) = versions {

@@ -56,6 +56,7 @@ pub(crate) enum Measure {
     CaseAndOption,
     Size,
     Counts,
+    Options,
     Latency,
     Churn,
     ChurnWrong,
@@ -65,7 +66,7 @@ pub(crate) enum Measure {
     HalfFrames,
 }
 
-const TARGETS: [(Measure, &str, Must); 17] = [
+const TARGETS: [(Measure, &str, Must); 18] = [
     (Measure::Sane, "the machine is sane: unbatched NSD / batched echo, CPU an answer, UDP", AtLeast(1.4)),
     (Measure::Echo, "podzone / echo, CPU an answer, UDP", AtMost(1.2)),
     (Measure::BestNsd, "the better NSD / podzone, CPU an answer, UDP", AtLeast(1.2)),
@@ -76,6 +77,7 @@ const TARGETS: [(Measure, &str, Must); 17] = [
     (Measure::CaseAndOption, "random case and an unknown EDNS option / standard mix, CPU an answer", AtMost(1.05)),
     (Measure::Size, "154,704 endpoints / 1,500 endpoints, CPU an answer", AtMost(1.1)),
     (Measure::Counts, "queries counted and timed / not, CPU an answer", AtMost(1.02)),
+    (Measure::Options, "all options for names / endpoint_pod_names alone, CPU an answer", AtMost(1.05)),
     (Measure::Latency, "podzone / echo, p99 latency at half load", AtMost(1.5)),
     (Measure::Churn, "1,000 slice updates a second / idle, CPU an answer, the updates' own taken off", AtMost(1.1)),
     (Measure::ChurnWrong, "wrong or lost answers during the updates", Zero),

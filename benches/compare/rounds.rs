@@ -88,7 +88,7 @@ impl Run {
             return;
         }
         let alone = self.arguments.measures_any(Alone::is_measured_by);
-        let alone = alone.then(|| Alone::start(&self.stage, self.client, self.arguments.measures(Part::Counts)));
+        let alone = alone.then(|| Alone::start(&self.stage, self.client, |part| self.arguments.measures(part)));
         let mut targets = self.arguments.measures(Part::Targets).then(|| Targets::start(&self.stage));
         for number in 1..=self.arguments.rounds {
             println!("round {number}");
@@ -177,6 +177,10 @@ impl Run {
         if self.arguments.measures(Part::Counts) {
             println!(" counts");
             alone.counts(&mut self.sheet, &mix);
+        }
+        if self.arguments.measures(Part::Options) {
+            println!(" options for names");
+            alone.options(&mut self.sheet, &mix);
         }
         if self.arguments.measures(Part::Churn) {
             println!(" slice updates");

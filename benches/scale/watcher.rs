@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 const LIMIT: Duration = Duration::from_secs(10);
+/// More than that, and something is wrong.
+const WATCHES_MAX: usize = 20;
 
 #[derive(Default)]
 struct Seen {
@@ -66,19 +68,29 @@ impl Drop for Watcher {
 async fn watch(client: &kube::Client, seen: &Seen, started: mpsc::Sender<()>) {
     let list: serde_json::Value =
         serde_json::from_str(&api::text(client, &format!("{SLICES}?limit=1")).await).expect("JSON");
-    let version = list["metadata"]["resourceVersion"].as_str().expect("the list's version");
-    let path = format!("{SLICES}?watch=true&resourceVersion={version}&timeoutSeconds=3600");
-    let mut body = api::open(client, &path, WATCH).await.into_body();
-    started.send(()).expect("who started it");
-    let mut frames = Frames::default();
-    while let Some(Ok(frame)) = body.frame().await {
-        let now = Instant::now();
-        let Ok(data) = frame.into_data() else { continue };
-        frames.push(&data);
-        let mut versions = seen.versions.lock().expect("the notes");
-        while let Some(frame) = frames.next() {
-            versions.insert(resource_version(frame).expect("an object's version"), now);
+    let mut version = list["metadata"]["resourceVersion"].as_str().expect("the list's version").to_owned();
+    let mut started = Some(started);
+    // An API server ends watches that it cannot write to for a while; the next goes on where the last one stopped.
+    for _ in 0..WATCHES_MAX {
+        let path = format!("{SLICES}?watch=true&resourceVersion={version}&timeoutSeconds=3600");
+        let mut body = api::open(client, &path, WATCH).await.into_body();
+        match started.take() {
+            Some(started) => started.send(()).expect("who started it"),
+            None => println!("   a bare watcher had to watch again"),
         }
-        seen.more.notify_all();
+        let mut frames = Frames::default();
+        while let Some(Ok(frame)) = body.frame().await {
+            let now = Instant::now();
+            let Ok(data) = frame.into_data() else { continue };
+            frames.push(&data);
+            let mut versions = seen.versions.lock().expect("the notes");
+            while let Some(frame) = frames.next() {
+                let of_object = resource_version(frame).expect("an object's version");
+                versions.insert(of_object, now);
+                version = of_object.to_string();
+            }
+            drop(versions);
+            seen.more.notify_all();
+        }
     }
 }
