@@ -115,6 +115,7 @@ spec: {clusterIP: None, selector: {app: app}, ports: [{name: http, port: 80}]}
         server(Program::CoreDns, &plane, "endpoint_pod_names"),
         server(Program::Podzone, &plane, "endpoint_pod_names"),
         server(Program::Podzone, &plane, "endpoint_pod_names kubelet"),
+        server(Program::Podzone, &plane, "endpoint_pod_names kubelet hostname"),
     ];
     let rows = wait_for("every pod is named", FOLLOWS_WITHIN, || {
         let list = plane.kubectl(&["--namespace", "shop", "get", "pods", "--output=json"], "");
@@ -125,10 +126,12 @@ spec: {clusterIP: None, selector: {app: app}, ports: [{name: http, port: 80}]}
             let address = found["status"]["podIP"].as_str().ok_or_else(|| format!("{name} has no address"))?;
             let own = hostname_f(&name, &found["spec"]);
             let answers = servers.each_ref().map(|server| named(server, address));
-            let [Some(theirs), Some(ours), Some(kubelet)] = answers else { return Err(format!("{name}: {answers:?}")) };
+            let [Some(theirs), Some(ours), Some(kubelet), Some(asked)] = answers else {
+                return Err(format!("{name}: {answers:?}"));
+            };
             assert_eq!(theirs, ours, "{name}: CoreDNS and podzone without words of its own");
             let is_own = if own == format!("{kubelet}.{SERVICE}") { "yes" } else { "no" };
-            let row = [row, &own.replace(SERVICE, "app…"), &theirs, &kubelet, is_own].map(shortened);
+            let row = [row, &own.replace(SERVICE, "app…"), &theirs, &kubelet, &asked, is_own].map(shortened);
             rows.push(format!("| {} |", row.join(" | ")));
         }
         Ok(rows)

@@ -8,6 +8,7 @@
 //! - `--- questions`: as in `tests/answers.rs`.
 //! - `--- log`: how often each of these texts stands in the log, the number first.
 //! - `--- metrics`: samples of the page of metrics, the values of which are awaited.
+//! - `--- conflicts`: all of the page of names that several pods claim, or that were cut; it is awaited.
 //!
 //! `PODZONE_WRITE_CASES=1` writes what is answered into the files. Read it before you keep it.
 
@@ -27,13 +28,14 @@ use support::server::{Program, Server};
 const COREFILE: &str = "cluster.local in-addr.arpa ip6.arpa {
     bind 127.0.0.1
     prometheus 127.0.0.1:{port:metrics}
+    ready 127.0.0.1:{port:ready}
     kubernetes cluster.local in-addr.arpa ip6.arpa {
         manifests {objects}
         {options}
     }
 }
 ";
-const SECTIONS: [&str; 5] = ["kubernetes", "objects", "questions", "log", "metrics"];
+const SECTIONS: [&str; 6] = ["kubernetes", "objects", "questions", "log", "metrics", "conflicts"];
 /// How long a change may take until it is answered from.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Processes at a time; they mostly wait.
@@ -88,6 +90,14 @@ impl Case {
                 "metrics" => {
                     let page = server.as_ref().expect("questions before metrics").addr_of("metrics");
                     failures.push_str(&until_right(|| missing_samples(page, text)));
+                }
+                "conflicts" => {
+                    let page = server.as_ref().expect("questions before conflicts").addr_of("ready");
+                    let told = || page::get(page, "/conflicts").unwrap_or_default().2;
+                    failures.push_str(&until_right(|| match told() {
+                        told if told == *text => String::new(),
+                        told => format!("\nnot as expected:\n{told}"),
+                    }));
                 }
                 _ => {}
             }

@@ -169,11 +169,15 @@ fn slice() -> impl Strategy<Value = Object> {
     )
 }
 
+fn own_hostname() -> impl Strategy<Value = Option<Box<str>>> {
+    select(vec![None, None, Some("own"), Some("pod-1")]).prop_map(|own| own.map(Into::into))
+}
+
 /// Pods that are going are left out: what is known of them depends on what came before, see the last test.
 fn pod() -> impl Strategy<Value = Object> {
-    (key(&["pod-0", "pod-1"]), metadata(), proptest::collection::vec(address(), 0..3)).prop_map(
-        |(key, labels, addresses)| {
-            Object::Pod(Pod { key, labels, addresses: addresses.into_iter().collect(), terminating: false })
+    (key(&["pod-0", "pod-1"]), metadata(), proptest::collection::vec(address(), 0..3), own_hostname()).prop_map(
+        |(key, labels, addresses, hostname)| {
+            Object::Pod(Pod { key, labels, addresses: addresses.into_iter().collect(), hostname, terminating: false })
         },
     )
 }
@@ -439,6 +443,7 @@ impl Bench {
         let both = PodNames {
             names: EndpointNames::Both,
             form: PodNameForm::Kubelet,
+            own_hostnames: true,
             namespaces: vec!["b".into()],
             labels: Some(Selector::parse("tier=front").unwrap()),
         };
@@ -446,7 +451,10 @@ impl Bench {
             canonical_ptr: true,
             publish_not_ready: true,
             drain: true,
-            endpoint_pod_names: vec![both, PodNames { namespaces: vec!["a".into()], ..PodNames::default() }],
+            endpoint_pod_names: vec![
+                both,
+                PodNames { own_hostnames: true, namespaces: vec!["a".into()], ..PodNames::default() },
+            ],
             ..options(&[], false, Pods::Disabled, &["10.0.0.1"])
         };
         let busy = ViewOptions { ignore_empty_service: true, ..options(&[], false, Pods::Disabled, &["10.0.0.1"]) };
@@ -705,7 +713,7 @@ fn a_pod_that_is_going_keeps_what_it_had() {
     let pod = |name: &str, address: &str, terminating| {
         let key = ObjectKey::new("a", name);
         let addresses = address.parse().into_iter().collect();
-        Event::Apply(Object::Pod(Pod { key, labels: Metadata::new(), addresses, terminating }))
+        Event::Apply(Object::Pod(Pod { key, labels: Metadata::new(), addresses, hostname: None, terminating }))
     };
     let namespaces_of =
         |bench: &Bench, address: &str| bench.views[1].current().pod_namespaces(address.parse().unwrap()).count();

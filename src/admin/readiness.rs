@@ -13,6 +13,7 @@ use super::sources::FollowedSource;
 use crate::model::Kind;
 use crate::source::{Failing, Status, Why};
 use crate::zone::View;
+use crate::zone::conflicts::Conflict;
 
 /// How long attempts to follow something may fail until the zones that are made of it are lost: as long as the longest wait
 /// between two attempts, so that an API server that restarts loses none.
@@ -76,6 +77,22 @@ impl Readiness {
         let lacking = self.views.iter().filter(|view| view.current().is_unknown());
         let zones = lacking.flat_map(|view| &view.options().zones);
         zones.map(|zone| format!("{zone}: not served, the API server has no ServiceImports\n")).collect()
+    }
+
+    /// The names that several pods claim, and those that were cut, a line for each with its pods.
+    pub fn conflicts(&self) -> String {
+        let mut text = String::new();
+        for view in &self.views {
+            let zone = &view.options().primary;
+            for Conflict { labels, kind, count, pods } in view.conflicts().listed() {
+                let more = if count > pods.len() { ", ..." } else { "" };
+                let what = if count == 1 { "pod" } else { "pods" };
+                let (kind, pods) = (kind.name(), pods.join(", "));
+                // Writing to a string cannot fail.
+                let _ = writeln!(text, "{labels}.svc.{zone}: {kind} by {count} {what}: {pods}{more}");
+            }
+        }
+        text
     }
 
     fn has_lost(&self) -> bool {

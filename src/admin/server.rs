@@ -1,4 +1,4 @@
-//! A small HTTP/1 server: one path a socket.
+//! A small HTTP/1 server: one path a socket, beside `ready` another.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -34,12 +34,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
+/// What `ready` tells beside its own page.
+const CONFLICTS: &str = "/conflicts";
+
 /// What a socket tells.
 #[derive(Debug)]
 pub enum Page {
     /// `/health`: that the process runs.
     Health,
-    /// `/ready`: whether everything is known.
+    /// `/ready`: whether everything is known. `/conflicts`: which names do not hold what a pod expects of its own.
     Ready {
         /// What is told.
         readiness: Arc<Readiness>,
@@ -62,6 +65,9 @@ impl Page {
     }
 
     fn answer(&self, path: &str) -> Response<Full<Bytes>> {
+        if let (Self::Ready { readiness, .. }, CONFLICTS) = (self, path) {
+            return response(StatusCode::OK, TEXT, readiness.conflicts());
+        }
         if path != self.path() {
             return response(StatusCode::NOT_FOUND, TEXT, "404 page not found\n");
         }

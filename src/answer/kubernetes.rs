@@ -11,6 +11,7 @@ use super::message::{Message, Owner, Section, address_type};
 use super::query::{HEADER_OCTETS, Question, bits, rtype};
 use super::rcode::Rcode;
 use super::responder::Responder;
+use super::window::Window;
 use crate::zone::contents::{SCHEMA_VERSION_AT, SCHEMA_VERSION_TTL_SECS, SOA_NAMES, SOA_TIMES, schema_version};
 use crate::zone::faults::{Fault, planted};
 use crate::zone::records::{Entry, Selected, weight};
@@ -200,7 +201,10 @@ impl Asked<'_> {
             Located::Missing => Ending::NameError,
             Located::Empty | Located::Drained | Located::NameServer => Ending::NoData,
             Located::Pod(pod) => self.srv_of_pod(&pod, message),
-            Located::Service(selected) => self.srv_of_service(&selected, message),
+            Located::Service(mut selected) => {
+                limit_targets(&mut selected);
+                self.srv_of_service(&selected, message)
+            }
         }
     }
 
@@ -353,6 +357,21 @@ impl Asked<'_> {
             Located::Missing => Ending::NameError,
             _ => Ending::NoData,
         }
+    }
+}
+
+/// Leaves SRV targets out that are more than an answer is to have, and what of them would be glue.
+fn limit_targets(selected: &mut Selected<'_>) {
+    let Some(limit) = selected.srv_limit else { return };
+    let is_srv = |entry: &&Entry| entry.has(Entry::FIRST_SRV);
+    let mut targets: Vec<u32> = selected.entries.iter().filter(is_srv).map(|entry| entry.target).collect();
+    targets.dedup();
+    let window = Window::any(targets.len(), limit);
+    if !window.is_all() {
+        let place = |entry: &Entry| targets.binary_search(&entry.target).ok();
+        selected.entries.retain(|entry| place(entry).is_some_and(|place| window.has(place)));
+        // What is left out weighs nothing.
+        selected.pairs = u32::try_from(selected.entries.iter().filter(is_srv).count()).unwrap_or(u32::MAX);
     }
 }
 

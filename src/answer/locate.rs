@@ -161,7 +161,9 @@ fn locate_service<'n>(
 ) -> Option<(Selected<'n>, bool)> {
     let service = content.service(labels.run(3, 1)?)?;
     let below = match (long, labels.count) {
-        (Some(Below::Endpoint(labels)), _) if !service.is_dotted(labels) => return None,
+        (Some(Below::Endpoint(labels)), _) if !service.is_dotted(labels) && !service.is_above_dotted(labels) => {
+            return None;
+        }
         (Some(long), _) => long,
         (None, 3) => Below::Service,
         (None, 4) => Below::Endpoint(labels.run(4, 3)?),
@@ -186,7 +188,11 @@ pub(super) fn two_labels<'n>(
     if has_clusters && ![first, second].iter().any(|label| label.starts_with(b"_")) {
         return Some(Below::Endpoint(wire));
     }
-    Some(Below::Port { port: stripped(first)?, protocol: stripped(second)? })
+    let (port, protocol) = (stripped(first)?, stripped(second)?);
+    if service.is_above_dotted(wire) && service.set(port, protocol).is_none() {
+        return Some(Below::Endpoint(wire));
+    }
+    Some(Below::Port { port, protocol })
 }
 
 /// A port's or protocol's label without its underscore, which may be missing.

@@ -37,6 +37,7 @@ mod service;
 mod signing;
 mod transfers;
 mod whoami;
+mod window;
 
 pub use acl::{Acl, Action, Network, Policy, Rule, decide};
 pub use ahead::{Ahead, Chaos, Local};

@@ -349,10 +349,7 @@ struct Dice(u32);
 impl Dice {
     fn next(&mut self) -> u32 {
         self.0 = self.0.wrapping_add(0x9e37_79b9);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 16).wrapping_mul(0x21f0_aaad);
-        mixed = (mixed ^ mixed >> 15).wrapping_mul(0x735a_2d97);
-        mixed ^ mixed >> 15
+        chance::mixed(self.0)
     }
 
     /// Every order with about the same chance (Fisher and Yates).

@@ -1,7 +1,10 @@
 //! Writes what a Service has of a type, straight from what is packed.
 
+use std::num::NonZeroU16;
+
 use super::message::{Family, Message, POINTER_MAX, SRV_HEAD_OCTETS};
 use super::query::HEADER_OCTETS;
+use super::window::Window;
 use crate::zone::packed::{Item, Packed, Plain, Set, addresses};
 use crate::zone::records::weight;
 use crate::zone::{Below, Service};
@@ -61,6 +64,8 @@ impl<'w> Writer<'w, '_> {
         match (wanted, item.plain()) {
             (Wanted::Nothing, _) => Found::NoData,
             (_, None) => Found::Composed,
+            // It is there for the names below it.
+            (_, Some(plain)) if plain.v4.is_empty() && plain.v6.is_empty() => Found::NoData,
             (Wanted::Addresses(Family::V4), Some(plain)) => self.addresses(Family::V4, plain.v4),
             (Wanted::Addresses(Family::V6), Some(plain)) => self.addresses(Family::V6, plain.v6),
             (Wanted::Srv, Some(plain)) => {
@@ -77,10 +82,16 @@ impl<'w> Writer<'w, '_> {
         match wanted {
             Wanted::Nothing => Found::NoData,
             _ if !service.is_plain() => Found::Composed,
-            Wanted::Srv => self.srv(set, || {
-                let items = service.selected().flat_map(|part| part.members().map(move |item| (part, item)));
-                items.filter_map(|(part, item)| Some((part, item, item.plain()?)))
-            }),
+            Wanted::Srv => {
+                let members = || {
+                    let items = service.selected().flat_map(|part| part.members().map(move |item| (part, item)));
+                    items.filter_map(|(part, item)| Some((part, item, item.plain()?)))
+                };
+                match service.srv_limit() {
+                    None => self.srv(set, members),
+                    Some(limit) => self.some_srv(set, limit, members),
+                }
+            }
             // Addresses are kept for the Service as a whole. A set with as many pairs is the same.
             Wanted::Addresses(_) if service.set(&[], &[]).map(|all| all.pairs) != Some(set.pairs) => Found::Composed,
             Wanted::Addresses(family) => {
@@ -119,6 +130,20 @@ impl<'w> Writer<'w, '_> {
         }
         let turned = Writer { turn: 0, ..self };
         turned.addresses(family, &chosen)
+    }
+
+    /// Writes the SRV records of so many members at most, and their glue.
+    fn some_srv<I: Iterator<Item = Member<'w>>>(self, set: Set, limit: NonZeroU16, members: impl Fn() -> I) -> Found {
+        let records = |(part, _, plain): &Member<'w>| numbers(part, plain.list, set.index).count();
+        let targets = || members().filter(|member| records(member) > 0);
+        let window = Window::any(targets().count(), limit);
+        if window.is_all() {
+            return self.srv(set, members);
+        }
+        let kept = || targets().enumerate().filter(|(place, _)| window.has(*place)).map(|(_, member)| member);
+        // What is left out weighs nothing.
+        let pairs = kept().map(|member| records(&member)).sum::<usize>();
+        self.srv(Set { pairs: u32::try_from(pairs).unwrap_or(u32::MAX), ..set }, kept)
     }
 
     /// Writes the SRV records of members and their glue.

@@ -19,6 +19,7 @@ use crate::model::{Event, Kind};
 use crate::panics::contain;
 use crate::source::{self, Health, Renewal, StartError};
 use crate::telemetry::ServiceKind;
+use crate::zone::conflicts::{self, News};
 use crate::zone::{Publisher, Wanted};
 
 /// Events that may wait between a source and the zone. A source that is faster waits; a full slice is some kilobytes.
@@ -261,6 +262,20 @@ impl Writer {
             changes.answered(changed.elapsed());
         }
         self.publisher.take_triggered(|service, at| changes.programmed(ServiceKind::of(service), at));
+        self.publisher.take_news(|News { first, more, zone }| {
+            let name = format!("{}.svc.{zone}", first.labels);
+            let more = if more == 0 { String::new() } else { format!("; {more} more of the Service: see /conflicts") };
+            match first.kind {
+                conflicts::Kind::Claimed => {
+                    let pods = first.pods.join(", ");
+                    tracing::warn!("the name {name} is claimed by {} pods: {pods}{more}", first.count);
+                }
+                conflicts::Kind::Cut => {
+                    let pod = first.pods.join(", ");
+                    tracing::warn!("the name {name} is not all of the name of its pod {pod}{more}");
+                }
+            }
+        });
         self.state.held(self.publisher.cluster());
     }
 }

@@ -135,7 +135,9 @@ fn source_plan(group: Group<'_>) -> Result<SourcePlan, PlanError> {
     }
     let has_imports = views.iter().any(|(view, _)| view.options.multicluster);
     let needs = |kind: Kind| match kind {
-        Kind::Pod => views.iter().any(|(view, _)| view.options.pods == Pods::Verified),
+        Kind::Pod => views.iter().any(|(view, _)| {
+            view.options.pods == Pods::Verified || view.options.endpoint_pod_names.iter().any(|line| line.own_hostnames)
+        }),
         // Those of other clusters are shown all the same.
         Kind::EndpointSlice => has_imports || filters.iter().any(|filter| !filter.no_endpoints),
         Kind::ServiceImport => has_imports,
@@ -193,6 +195,7 @@ fn options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions, Plan
         namespaces: kubernetes.namespaces.iter().map(|name| name.as_str().into()).collect(),
         endpoint_pod_names: kubernetes.endpoint_pod_names.iter().map(pod_names).collect(),
         portless_srv: kubernetes.portless_srv,
+        srv_limit: kubernetes.srv_limit,
         canonical_ptr: kubernetes.canonical_ptr,
         publish_not_ready: kubernetes.publish_not_ready,
         drain: kubernetes.drain,
@@ -212,11 +215,11 @@ fn options(kubernetes: &Kubernetes, bind: &[IpAddr]) -> Result<ViewOptions, Plan
 }
 
 fn pod_names(line: &config::PodNames) -> PodNames {
-    let config::PodNames { both, kubelet, namespaces, labels } = line;
+    let config::PodNames { both, kubelet, hostname, namespaces, labels } = line;
     let names = if *both { EndpointNames::Both } else { EndpointNames::Pod };
     let form = if *kubelet { PodNameForm::Kubelet } else { PodNameForm::CoreDns };
     let namespaces = namespaces.iter().map(|name| name.as_str().into()).collect();
-    PodNames { names, form, namespaces, labels: labels.clone() }
+    PodNames { names, form, own_hostnames: *hostname, namespaces, labels: labels.clone() }
 }
 
 /// The addresses of all interfaces but loopback ones; none where they cannot be read, as in CoreDNS.

@@ -65,7 +65,7 @@ pub(super) const DIRECTIVES: [&str; 60] = [
 ];
 
 /// Options of `kubernetes`: CoreDNS's (`plugin/kubernetes/setup.go`), and podzone's own.
-pub(super) const KUBERNETES_OPTIONS: [&str; 24] = [
+pub(super) const KUBERNETES_OPTIONS: [&str; 25] = [
     "endpoint",
     "tls",
     "kubeconfig",
@@ -81,6 +81,7 @@ pub(super) const KUBERNETES_OPTIONS: [&str; 24] = [
     "ttl",
     "negative_ttl",
     "portless_srv",
+    "srv_limit",
     "ptr",
     "publish_not_ready",
     "drain",

@@ -1,5 +1,6 @@
 //! `kubernetes [ZONES...] { ... }`
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::model::Selector;
 /// Defaults of `plugin/kubernetes` in CoreDNS.
 const TTL_SECS_DEFAULT: u32 = 5;
 const TTL_SECS_MAX: i64 = 3600;
+/// More than an answer has room for.
+const SRV_LIMIT_MAX: u32 = u16::MAX as u32;
 const STARTUP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
 /// Reads the directive; without zones of its own it serves those of its block's `keys`.
@@ -53,6 +56,7 @@ fn check_stanza(reader: &mut Reader<'_>, keys: &[ZoneKey], report: &mut Report) 
         endpoint_pod_names: options.endpoint_pod_names,
         no_endpoints: options.no_endpoints.is_some(),
         portless_srv: options.portless_srv,
+        srv_limit: options.srv_limit,
         canonical_ptr: options.canonical_ptr,
         publish_not_ready: options.publish_not_ready,
         drain: options.drain,
@@ -137,6 +141,7 @@ struct Options<'a> {
     endpoint_pod_names: Vec<PodNames>,
     no_endpoints: Option<&'a Token>,
     portless_srv: bool,
+    srv_limit: Option<NonZeroU16>,
     canonical_ptr: bool,
     publish_not_ready: bool,
     drain: bool,
@@ -187,6 +192,19 @@ impl<'a> Options<'a> {
                 self.labels = selector.or_else(|| self.labels.take());
             }
             ("portless_srv", []) => self.portless_srv = true,
+            ("srv_limit", [limit]) => match number::parse_unsigned(&limit.text) {
+                Ok(number @ 1..=SRV_LIMIT_MAX) => {
+                    self.srv_limit = u16::try_from(number).ok().and_then(NonZeroU16::new);
+                }
+                Ok(number) => {
+                    let message = format_args!("{name} must be in range [1, {SRV_LIMIT_MAX}]: {number}");
+                    report.error(reader.error_at(limit, message));
+                }
+                Err(message) => {
+                    let error = reader.bare_error(limit, message);
+                    report.error(error.hint("srv_limit is a whole number of targets"));
+                }
+            },
             ("ptr", [way]) => match way.text.as_str() {
                 "all" => self.canonical_ptr = false,
                 "canonical" => self.canonical_ptr = true,
@@ -423,10 +441,11 @@ pub(super) fn usage(option: &str) -> String {
         "ptr" => " all|canonical",
         "pods" => " disabled|insecure|verified",
         "namespaces" => " NAMESPACE...",
-        "endpoint_pod_names" => " [both] [kubelet] [namespaces NAMESPACE...] [labels SELECTOR]",
+        "endpoint_pod_names" => " [both] [kubelet] [hostname] [namespaces NAMESPACE...] [labels SELECTOR]",
         "labels" | "namespace_labels" => " SELECTOR",
         "apiserver_qps" | "apiserver_burst" | "apiserver_max_inflight" => " NUMBER",
         "ttl" | "negative_ttl" => " SECONDS",
+        "srv_limit" => " TARGETS",
         "startup_timeout" => " DURATION",
         "endpoint" => " URL",
         "tls" => " CERT KEY CACERT",

@@ -62,6 +62,7 @@ pub use weights::{WeightTable, parse_weights};
 pub use zone::syntax_warning;
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -516,6 +517,8 @@ pub struct Kubernetes {
     pub no_endpoints: bool,
     /// `portless_srv`: endpoints of headless Services without ports are SRV targets, with port 0.
     pub portless_srv: bool,
+    /// `srv_limit`: how many SRV targets an answer has at most.
+    pub srv_limit: Option<NonZeroU16>,
     /// `ptr canonical`: an address points back to one name, and not to one in each Service; default `ptr all`.
     pub canonical_ptr: bool,
     /// `publish_not_ready names`: endpoints that are not ready have names, which no set has.

@@ -1,4 +1,4 @@
-//! `endpoint_pod_names [both] [kubelet] [namespaces NAMESPACE...] [labels SELECTOR]`. The bare word is CoreDNS's.
+//! `endpoint_pod_names [both] [kubelet] [hostname] [namespaces NAMESPACE...] [labels SELECTOR]`. The bare word is CoreDNS's.
 
 use super::kubernetes::{check_selector, usage};
 use super::reader::Reader;
@@ -13,6 +13,8 @@ pub struct PodNames {
     pub both: bool,
     /// `kubelet`: names are cut as kubelet cuts them, and may have dots.
     pub kubelet: bool,
+    /// `hostname`: a pod's own `hostname` counts before its name, also where its slice does not say it.
+    pub hostname: bool,
     /// `namespaces`: those of the Services; empty means all.
     pub namespaces: Vec<String>,
     /// `labels`: what selects the Services.
@@ -28,7 +30,7 @@ impl PodNames {
 /// What follows a word, if it stands first. One that wants others behind it is none without them.
 fn after<'w>(words: &'w [Token], name: &str) -> Option<&'w [Token]> {
     let (_, more) = words.split_first().filter(|(first, _)| first.text == name)?;
-    Some(more).filter(|_| matches!(name, "both" | "kubelet") || !more.is_empty())
+    Some(more).filter(|_| matches!(name, "both" | "kubelet" | "hostname") || !more.is_empty())
 }
 
 /// Reads what follows the option's name, and adds it to the lines before it.
@@ -46,6 +48,9 @@ pub(super) fn check(
     }
     if let Some(more) = after(rest, "kubelet") {
         (line.kubelet, rest) = (true, more);
+    }
+    if let Some(more) = after(rest, "hostname") {
+        (line.hostname, rest) = (true, more);
     }
     if let Some(more) = after(rest, "namespaces") {
         let count = more.iter().position(|word| word.text == "labels").unwrap_or(more.len());

@@ -130,6 +130,9 @@ pub struct Cluster {
     /// Kinds that the API server does not know.
     unknown: HashSet<Kind>,
     dirty: Dirty,
+    /// Pods whose hostnames changed since `dirty` was taken, by namespace.
+    renamed: HashMap<Arc<str>, HashSet<Arc<str>>>,
+    hostnames_version: u64,
     texts: Interned<str>,
     service_ports: Interned<[ServicePort]>,
     endpoint_ports: Interned<[EndpointPort]>,
@@ -181,7 +184,28 @@ impl Cluster {
 
     /// What changed since the last call.
     pub fn take_dirty(&mut self) -> Dirty {
+        self.touch_renamed();
         std::mem::take(&mut self.dirty)
+    }
+
+    /// The Services of pods whose hostnames changed changed too. A slice says which pods it has, and nobody keeps the way
+    /// back: such pods are few.
+    fn touch_renamed(&mut self) {
+        let renamed = std::mem::take(&mut self.renamed);
+        if renamed.is_empty() {
+            return;
+        }
+        self.hostnames_version += 1;
+        for live in self.slices.live.values() {
+            let EndpointSlice { key, service, import, endpoints, .. } = &live.object;
+            let Some(pods) = renamed.get(&key.namespace) else { continue };
+            let mut targets = endpoints.iter().filter_map(|endpoint| endpoint.target_name);
+            if targets.any(|pod| str::from_utf8(pod).is_ok_and(|pod| pods.contains(pod))) {
+                let of = |name: &Arc<str>| ObjectKey::new(Arc::clone(&key.namespace), Arc::clone(name));
+                self.dirty.services.extend(service.as_ref().map(of));
+                self.dirty.imports.extend(import.as_ref().map(|import| of(&import.service)));
+            }
+        }
     }
 
     /// All that there is, as if it had come since the last call: for who has seen nothing yet.
@@ -292,6 +316,17 @@ impl Cluster {
     pub fn pod_addresses(&self, key: &ObjectKey, filter: usize) -> PodAddresses {
         let visible = self.pods.live.get(key).filter(|live| live.visible.contains(filter));
         visible.map(|live| live.object.addresses).unwrap_or_default()
+    }
+
+    /// `spec.hostname` of a pod that a view's filter lets through, if it is set and is not the pod's name.
+    pub fn pod_hostname(&self, key: &ObjectKey, filter: usize) -> Option<&str> {
+        let visible = self.pods.live.get(key).filter(|live| live.visible.contains(filter));
+        visible.and_then(|live| live.object.hostname.as_deref())
+    }
+
+    /// A number that is another one when any pod's hostname is.
+    pub fn hostnames_version(&self) -> u64 {
+        self.hostnames_version
     }
 
     /// How many objects of a kind are held.
@@ -406,6 +441,11 @@ impl Cluster {
 
     /// Notes what a pod was before its first change.
     fn pod_changed(&mut self, key: ObjectKey, before: Option<(Pod, Visibility)>) {
+        let hostname = before.as_ref().and_then(|(pod, _)| pod.hostname.as_ref());
+        let live = self.pods.live.get(&key);
+        if hostname.is_some() || live.is_some_and(|live| live.object.hostname.is_some()) {
+            self.renamed.entry(Arc::clone(&key.namespace)).or_default().insert(Arc::clone(&key.name));
+        }
         let before = before.map(|(pod, visible)| PodBefore { addresses: pod.addresses, visible });
         self.dirty.pods.entry(key).or_insert_with(|| before.unwrap_or_default());
     }

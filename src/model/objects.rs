@@ -160,6 +160,8 @@ pub struct Pod {
     pub labels: Labels,
     /// `status.podIPs`, or `status.podIP` where that list is empty.
     pub addresses: PodAddresses,
+    /// `spec.hostname`, if it is set, and is not the pod's name.
+    pub hostname: Option<Box<str>>,
     /// Whether `metadata.deletionTimestamp` is set.
     pub terminating: bool,
 }

@@ -22,6 +22,8 @@ pub struct Settings {
     pub ttl_secs: Option<u32>,
     /// `portless-srv`: whether endpoints without ports are SRV targets, with port 0.
     pub portless_srv: Option<bool>,
+    /// `srv-limit`: how many SRV targets an answer has at most; 0 is all.
+    pub srv_limit: Option<u16>,
     /// Which of the selectors that the cluster was made with select it: bit `i` stands for selector `i`. Not an
     /// annotation: a cluster sets it, and keeps it only where it is not zero.
     pub(super) selected: u64,
@@ -69,6 +71,8 @@ pub struct PodNames {
     pub names: EndpointNames,
     /// And in which form.
     pub form: PodNameForm,
+    /// Whether a pod's own `hostname` counts before its name, also where its slice does not say it.
+    pub own_hostnames: bool,
     /// The Services' namespaces; empty means all.
     pub namespaces: Vec<Box<str>>,
     /// What selects the Services, by their labels; `None` selects all.
@@ -78,7 +82,13 @@ pub struct PodNames {
 impl Default for PodNames {
     /// The bare word: all endpoints are named after their pods.
     fn default() -> Self {
-        Self { names: EndpointNames::Pod, form: PodNameForm::CoreDns, namespaces: Vec::new(), labels: None }
+        Self {
+            names: EndpointNames::Pod,
+            form: PodNameForm::CoreDns,
+            own_hostnames: false,
+            namespaces: Vec::new(),
+            labels: None,
+        }
     }
 }
 
@@ -98,6 +108,13 @@ const ANNOTATIONS: &[(&str, Reader)] = &[
         settings.portless_srv = Some(one_of(value, &[("port-0", true), ("none", false)])?);
         Ok(())
     }),
+    ("srv-limit", |settings, value| {
+        let number = if value == "all" { Some(0) } else { value.parse().ok().filter(|number| *number != 0) };
+        let number = number.filter(|_| value == "all" || is_digits(value));
+        let reason = || format!("the value is all, or a number of targets, 1 to {}", u16::MAX);
+        settings.srv_limit = Some(number.ok_or_else(reason)?);
+        Ok(())
+    }),
     ("ptr", |settings, value| {
         let ways = [("all", PointsBack::All), ("canonical", PointsBack::Canonical), ("none", PointsBack::None)];
         settings.ptr = Some(one_of(value, &ways)?);
@@ -113,8 +130,7 @@ const ANNOTATIONS: &[(&str, Reader)] = &[
     }),
     ("ttl", |settings, value| {
         let secs = value.parse().ok().filter(|secs| *secs <= Settings::TTL_SECS_MAX);
-        // A sign is no digit.
-        let secs = secs.filter(|_| value.bytes().all(|octet| octet.is_ascii_digit()));
+        let secs = secs.filter(|_| is_digits(value));
         let reason = || format!("the value is a number of seconds, 0 to {}", Settings::TTL_SECS_MAX);
         settings.ttl_secs = Some(secs.ok_or_else(reason)?);
         Ok(())
@@ -149,6 +165,11 @@ impl Settings {
     }
 }
 
+/// Whether there is nothing but digits: a sign is none.
+fn is_digits(value: &str) -> bool {
+    value.bytes().all(|octet| octet.is_ascii_digit())
+}
+
 fn one_of<T: Copy>(value: &str, values: &[(&str, T)]) -> Result<T, String> {
     let found = values.iter().find(|(name, _)| *name == value).map(|(_, value)| *value);
     found.ok_or_else(|| {
@@ -176,6 +197,20 @@ mod tests {
             assert_eq!(
                 (settings.and_then(|it| it.ttl_secs), notes.len()),
                 (secs, usize::from(secs.is_none())),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_limit_is_all_or_a_number_of_targets() {
+        for (text, limit) in
+            [("all", Some(0)), ("1", Some(1)), ("65535", Some(65535)), ("0", None), ("65536", None), ("+5", None)]
+        {
+            let (settings, notes) = read(&[("podzone.dev/srv-limit", text)]);
+            assert_eq!(
+                (settings.and_then(|it| it.srv_limit), notes.len()),
+                (limit, usize::from(limit.is_none())),
                 "{text}"
             );
         }

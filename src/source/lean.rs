@@ -139,7 +139,13 @@ struct LeanSlicePort {
 struct LeanPod {
     #[serde(default)]
     metadata: Meta,
+    spec: Option<PodSpec>,
     status: Option<PodStatus>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PodSpec {
+    hostname: Option<Box<str>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -332,8 +338,10 @@ impl LeanPod {
         let (alone, all) = self.status.map(|status| (status.pod_ip, status.pod_ips)).unwrap_or_default();
         let all = all.iter().flatten().filter_map(|of| of.ip.as_deref());
         let addresses = meaning::pod_addresses(all, alone.as_deref(), notes);
+        let hostname = meaning::pod_hostname(&key, self.spec.and_then(|spec| spec.hostname));
         Ok(Object::Pod(Pod {
             key,
+            hostname,
             labels: self.metadata.labels.unwrap_or_default(),
             addresses,
             terminating: self.metadata.deletion_timestamp.is_some(),

@@ -113,6 +113,11 @@ pub(super) fn endpoint_address(text: &str, names: bool, endpoints: &mut Endpoint
     }
 }
 
+/// A pod's `spec.hostname`, if it says more than the pod's name: all pods of StatefulSets have one.
+pub(super) fn pod_hostname(key: &ObjectKey, hostname: Option<Box<str>>) -> Option<Box<str>> {
+    hostname.filter(|hostname| !hostname.is_empty() && **hostname != *key.name)
+}
+
 /// A pod's addresses, as many as it has yet: `podIPs`, or `alone` of old API servers.
 pub(super) fn pod_addresses<'a>(
     all: impl Iterator<Item = &'a str>,

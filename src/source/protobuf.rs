@@ -219,7 +219,10 @@ fn into_object(
             let texts: Vec<_> = all.map(|text| String::from_utf8_lossy(&text).into_owned()).collect();
             let alone = status.pod_ip.as_deref().map(String::from_utf8_lossy);
             let addresses = meaning::pod_addresses(texts.iter().map(|text| &**text), alone.as_deref(), notes);
-            Object::Pod(Pod { key, labels, addresses, terminating })
+            let hostname = pod.spec.and_then(|spec| spec.hostname);
+            let hostname = hostname.map(|text| String::from_utf8_lossy(&text).into());
+            let hostname = meaning::pod_hostname(&key, hostname);
+            Object::Pod(Pod { key, labels, addresses, hostname, terminating })
         }
         Kind::ServiceImport => return Err(Unusable::Custom),
     })

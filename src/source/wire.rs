@@ -234,8 +234,17 @@ pub(super) struct EndpointPort {
 pub(super) struct Pod {
     #[prost(message, optional, tag = "1")]
     pub(super) metadata: Option<ObjectMeta>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) spec: Option<PodSpec>,
     #[prost(message, optional, tag = "3")]
     pub(super) status: Option<PodStatus>,
+}
+
+/// `PodSpec` of `core/v1`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct PodSpec {
+    #[prost(bytes = "bytes", optional, tag = "16")]
+    pub(super) hostname: Option<Bytes>,
 }
 
 /// `PodStatus` of `core/v1`.

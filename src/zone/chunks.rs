@@ -45,8 +45,9 @@ impl Prints {
 /// The prints of a Service's slices, in their order.
 #[derive(Debug, Default)]
 pub(super) struct SlicePrints {
-    /// What the Service was, and how its names were made, which decides what of a slice counts.
-    made_by: (u8, Rules),
+    /// What the Service was, and how its names were made, which decides what of a slice counts, and when pods last said
+    /// something else of themselves.
+    made_by: (u8, Rules, u64),
     slices: Vec<SlicePrint>,
 }
 
@@ -68,7 +69,7 @@ impl SlicePrints {
     /// Makes these the prints of other slices; those that are known already are taken over.
     pub(super) fn renew(
         &mut self,
-        made_by: (u8, Rules),
+        made_by: (u8, Rules, u64),
         slices: &[SlicePart<'_>],
         mut print: impl FnMut(&SlicePart<'_>) -> SlicePrint,
     ) {

@@ -68,6 +68,11 @@ impl Cutter {
         *name_servers |= delta.name_servers.is_some();
     }
 
+    /// Whether all that was published is cut.
+    pub(super) fn is_done(&self) -> bool {
+        self.last.is_some() && self.touched.is_empty()
+    }
+
     /// When the next cut is to be made, if anything was touched.
     pub(super) fn due(&self) -> Option<Instant> {
         let (last, _) = self.last.as_ref()?;

@@ -2,18 +2,23 @@
 //! (plugin/kubernetes/kubernetes.go, func endpointHostname).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::faults::{Fault, planted};
 use super::name::{LABEL_OCTETS_MAX, Labels, NAME_OCTETS_MAX, push_labels, suffixes};
 use super::options::ViewOptions;
 use super::packed::{CANONICAL, CLUSTERS, DOTTED, UNPOINTED};
 use super::rules::Rules;
-use crate::model::{AddressRef, EndpointNames, EndpointRef, EndpointSlice, PodNameForm, PointsBack};
+use crate::model::{
+    AddressRef, Cluster, EndpointNames, EndpointRef, EndpointSlice, ObjectKey, PodNameForm, PointsBack,
+};
 
 /// What decides how endpoints of a Service are named.
 #[derive(Clone, Copy)]
-pub(super) struct Naming {
+pub(super) struct Naming<'c> {
     pub(super) rules: Rules,
+    /// Where pods are looked up, and through which filter, if they are asked for their hostnames.
+    pods: Option<(&'c Cluster, usize)>,
     /// Services of many clusters have endpoints with their clusters' ids.
     is_multicluster: bool,
     /// How many octets there are for labels before the Service's name, in the longest of the view's zones.
@@ -27,13 +32,76 @@ pub(super) enum Which {
     Told,
     /// The one that CoreDNS would tell of it, where that is another and resolves too.
     Former,
+    /// The end of the one that is told of it, without so many labels.
+    Above(u8),
 }
 
-impl Naming {
-    pub(super) fn new(key: &Labels, options: &ViewOptions, rules: Rules) -> Self {
+impl<'c> Naming<'c> {
+    /// That of a Service, in a cluster as a filter shows it.
+    pub(super) fn new(
+        key: &Labels,
+        options: &ViewOptions,
+        rules: Rules,
+        (cluster, filter): (&'c Cluster, usize),
+    ) -> Self {
         let zone = options.zones.iter().map(|zone| zone.as_wire().len()).max().unwrap_or_default();
         let room = NAME_OCTETS_MAX.saturating_sub(key.as_wire().len() + b"\x03svc".len() + zone);
-        Self { rules, is_multicluster: options.multicluster, room }
+        let pods = rules.own_hostnames.then_some((cluster, filter));
+        Self { rules, pods, is_multicluster: options.multicluster, room }
+    }
+
+    /// A number that is another one when what pods say of themselves is, if that counts.
+    pub(super) fn version(&self) -> u64 {
+        self.pods.map_or(0, |(cluster, _)| cluster.hostnames_version())
+    }
+
+    /// The hostname that a pod has and its endpoint does not say.
+    pub(super) fn own_hostname(&self, slice: &EndpointSlice, endpoint: &EndpointRef<'_>) -> Option<&'c str> {
+        let (cluster, filter) = self.pods.filter(|_| endpoint.hostname.is_none())?;
+        let pod = str::from_utf8(endpoint.target_name?).ok()?;
+        cluster.pod_hostname(&ObjectKey::new(Arc::clone(&slice.key.namespace), pod), filter)
+    }
+
+    /// Whether an endpoint is named after itself, and not after its address.
+    pub(super) fn is_own(&self, slice: &EndpointSlice, endpoint: &EndpointRef<'_>) -> bool {
+        self.push_own_label(&mut Vec::new(), slice, endpoint).is_some()
+    }
+
+    /// How many names stand between that of an endpoint and its Service's: those of a pod's name with dots.
+    pub(super) fn labels_above(&self, slice: &EndpointSlice, endpoint: &EndpointRef<'_>) -> u8 {
+        let is_kubelet = self.rules.form == PodNameForm::Kubelet;
+        let has_dots = is_kubelet && endpoint.target_name.is_some_and(|pod| pod.contains(&b'.'));
+        let mut labels = Vec::new();
+        if !has_dots || self.push_own_label(&mut labels, slice, endpoint).is_none() {
+            return 0;
+        }
+        u8::try_from(suffixes(&labels).count().saturating_sub(1)).unwrap_or(0)
+    }
+
+    /// Appends the label of an endpoint; `false`, and nothing appended, where nothing gives one.
+    pub(super) fn push_endpoint_label(
+        &self,
+        labels: &mut Vec<u8>,
+        slice: &EndpointSlice,
+        endpoint: &EndpointRef<'_>,
+        address: AddressRef<'_>,
+    ) -> bool {
+        self.push_own_label(labels, slice, endpoint).is_some() || push_dashed(labels, address)
+    }
+
+    /// Appends the label of an endpoint that is not its address; labels, of a pod's name with dots.
+    fn push_own_label(&self, labels: &mut Vec<u8>, slice: &EndpointSlice, endpoint: &EndpointRef<'_>) -> Option<After> {
+        let Rules { names, form, .. } = self.rules;
+        let hostname = endpoint.hostname.filter(|_| !planted(Fault::HostnameIgnored));
+        if hostname.is_some_and(|hostname| push_labels(labels, hostname)) {
+            return Some(After::Hostname);
+        }
+        if self.own_hostname(slice, endpoint).is_some_and(|own| push_labels(labels, own.as_bytes())) {
+            return Some(After::Pod);
+        }
+        let pod = endpoint.target_name.filter(|_| names != EndpointNames::Ip);
+        let pod = pod.and_then(|pod| in_form(pod, form)).filter(|pod| pod.iter().all(is_name_octet));
+        pod.is_some_and(|pod| push_labels(labels, pod)).then_some(After::Pod)
     }
 
     /// What sets the Service apart from others.
@@ -59,7 +127,7 @@ impl Naming {
     ) -> bool {
         let at = labels.len();
         if which == Which::Former {
-            let is_named_after_pod = push_own_label(labels, endpoint, self.rules) == Some(After::Pod);
+            let is_named_after_pod = self.push_own_label(labels, slice, endpoint) == Some(After::Pod);
             labels.truncate(at);
             let is_name = is_named_after_pod && push_dashed(labels, address) && self.push_cluster(labels, at, slice);
             if !is_name {
@@ -67,10 +135,20 @@ impl Naming {
             }
             return is_name;
         }
-        if !self.is_multicluster {
-            return push_endpoint_label(labels, endpoint, address, self.rules);
+        if let Which::Above(taken_off) = which {
+            self.push_own_label(labels, slice, endpoint);
+            let end = suffixes(&labels[at..]).nth(taken_off.into()).unwrap_or(labels.len() - at);
+            labels.drain(at..at + end);
+            let is_name = labels.len() > at && self.push_cluster(labels, at, slice);
+            if !is_name {
+                labels.truncate(at);
+            }
+            return is_name;
         }
-        if push_endpoint_label(labels, endpoint, address, self.rules) && self.push_cluster(labels, at, slice) {
+        if !self.is_multicluster {
+            return self.push_endpoint_label(labels, slice, endpoint, address);
+        }
+        if self.push_endpoint_label(labels, slice, endpoint, address) && self.push_cluster(labels, at, slice) {
             return true;
         }
         // Four labels may be too long for a name. That of the address is short.
@@ -101,27 +179,6 @@ impl Naming {
 enum After {
     Hostname,
     Pod,
-}
-
-/// Appends the label of an endpoint; `false`, and nothing appended, where nothing gives one.
-pub(super) fn push_endpoint_label(
-    labels: &mut Vec<u8>,
-    endpoint: &EndpointRef<'_>,
-    address: AddressRef<'_>,
-    rules: Rules,
-) -> bool {
-    push_own_label(labels, endpoint, rules).is_some() || push_dashed(labels, address)
-}
-
-/// Appends the label of an endpoint that is not its address; labels, of a pod's name with dots.
-fn push_own_label(labels: &mut Vec<u8>, endpoint: &EndpointRef<'_>, rules: Rules) -> Option<After> {
-    let hostname = endpoint.hostname.filter(|_| !planted(Fault::HostnameIgnored));
-    if hostname.is_some_and(|hostname| push_labels(labels, hostname)) {
-        return Some(After::Hostname);
-    }
-    let pod = endpoint.target_name.filter(|_| rules.names != EndpointNames::Ip);
-    let pod = pod.and_then(|pod| in_form(pod, rules.form)).filter(|pod| pod.iter().all(is_name_octet));
-    pod.is_some_and(|pod| push_labels(labels, pod)).then_some(After::Pod)
 }
 
 /// The name of a pod as a name in DNS: of more than 63 characters it is none (plugin/kubernetes/object/endpoint.go), or is

@@ -9,6 +9,7 @@
 //! ```
 
 mod chunks;
+pub mod conflicts;
 pub mod contents;
 pub mod cut;
 pub mod delta;

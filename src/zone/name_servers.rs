@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::endpoint_label::push_endpoint_label;
+use super::endpoint_label::Naming;
 use super::name::Labels;
 use super::options::ViewOptions;
 use super::rules::Rules;
@@ -65,11 +65,12 @@ fn add_service(
     match &service.kind {
         ServiceKind::Headless => {
             let rules = Rules::of(options, cluster, &slice.key.namespace, Some(service));
+            let naming = Naming::new(&key, options, rules, (cluster, filter));
             for endpoint in slice.endpoints.iter().filter(|endpoint| endpoint.conditions.is_ready()) {
                 for address in endpoint.addresses() {
                     let mut name = Vec::new();
                     let AddressRef::Ip(ip) = address else { continue };
-                    if push_endpoint_label(&mut name, &endpoint, address, rules) {
+                    if naming.push_endpoint_label(&mut name, slice, &endpoint, address) {
                         servers.add(Labels::concat(&[&name, key.as_wire(), b"\x03svc"]), ip);
                     }
                 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 
 use super::name::{Name, is_at_or_below};
 use crate::model::PodNames;
@@ -27,6 +28,9 @@ pub struct ViewOptions {
     pub endpoint_pod_names: Vec<PodNames>,
     /// Endpoints of headless Services without ports are SRV targets, with port 0.
     pub portless_srv: bool,
+    /// How many SRV targets the answer for a set has at most: where there are more, those that stand side by side from any
+    /// place on, a new one for each answer.
+    pub srv_limit: Option<NonZeroU16>,
     /// An address of endpoints of several Services points back to one name, and not to one in each.
     pub canonical_ptr: bool,
     /// Endpoints that are not ready have names, which no set has.
@@ -73,6 +77,7 @@ impl ViewOptions {
             namespaces: HashSet::new(),
             endpoint_pod_names: Vec::new(),
             portless_srv: false,
+            srv_limit: None,
             canonical_ptr: false,
             publish_not_ready: false,
             drain: false,

@@ -1,14 +1,15 @@
 //! Writes a Service as [`Packed`].
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use ahash::HashSet;
 
 use super::name::LABEL_OCTETS_MAX;
 use super::packed::{
-    ASIDE, EXTENDED, HEAD_OCTETS, MARK_SHIFT, MARKED, NO_PTR, OWN, OWN_TTL, PLACE_BITS, PLAIN, PORT_OCTETS, Packed,
-    fold_hash, place_of,
+    ASIDE, EXTENDED, HEAD_OCTETS, LIMITED, MARK_SHIFT, MARKED, NO_PTR, OWN, OWN_TTL, PLACE_BITS, PLAIN, PORT_OCTETS,
+    Packed, fold_hash, place_of,
 };
 
 /// The most addresses of a family that a message over TCP holds (RFC 1035 section 4.2.2: 65,535 octets, of which a
@@ -44,6 +45,8 @@ pub(super) enum Target {
     V6([u8; 16]),
     /// A name in wire form.
     Alias(Box<[u8]>),
+    /// Nothing: the name stands above another, and has no records (an empty non-terminal, RFC 8499 section 7).
+    Nothing,
 }
 
 impl From<IpAddr> for Target {
@@ -78,8 +81,12 @@ impl Member {
 
 /// Puts members in the order of their labels, of one label in that of what they stand for. One that is set apart is left
 /// out where it is there anyway, and one that nothing points back to where the label is told of another: a name that is
-/// told of one pod does not lead to another.
+/// told of one pod does not lead to another. A name that is nothing but above others is left out where it is more.
 pub(super) fn sort(members: &mut Vec<Member>, labels: &[u8]) {
+    for member in members.iter_mut().filter(|member| member.target == Target::Nothing) {
+        // Nothing has no ports, whatever slice it came from.
+        member.list = 0;
+    }
     members.sort_unstable_by(|one, other| {
         let by_label = one.label(labels).cmp(other.label(labels));
         let by_target = by_label.then_with(|| one.target.cmp(&other.target));
@@ -94,7 +101,11 @@ pub(super) fn sort(members: &mut Vec<Member>, labels: &[u8]) {
         let runs = members.chunk_by(|one, other| one.label(labels) == other.label(labels));
         let kept = runs.flat_map(|run| {
             let some_told = run.iter().any(is_told);
-            run.iter().filter(move |member| !some_told || is_told(member)).cloned()
+            let is_something = |member: &Member| member.target != Target::Nothing;
+            let is_only_above = !run.iter().any(is_something);
+            let is_kept =
+                move |member: &&Member| (!some_told || is_told(member)) && (is_only_above || is_something(member));
+            run.iter().filter(is_kept).cloned()
         });
         *members = kept.collect();
     }
@@ -161,6 +172,7 @@ pub(super) struct Parts<'a> {
     pub(super) flags: u8,
     pub(super) traits: u8,
     pub(super) ttl_secs: Option<u32>,
+    pub(super) srv_limit: Option<NonZeroU16>,
     pub(super) lists: &'a [List],
     pub(super) sets: &'a Sets,
     /// The labels of all members.
@@ -176,9 +188,11 @@ pub(super) fn pack(octets: &mut Vec<u8>, parts: &Parts<'_>) -> Packed {
     octets.resize(HEAD_OCTETS, 0);
     octets[0] = parts.key.len() as u8;
     octets[1] = parts.flags;
-    octets[7] = parts.traits | if parts.ttl_secs.is_some() { OWN_TTL } else { 0 };
+    let ttl = if parts.ttl_secs.is_some() { OWN_TTL } else { 0 };
+    octets[7] = parts.traits | ttl | if parts.srv_limit.is_some() { LIMITED } else { 0 };
     octets.extend_from_slice(parts.key);
     octets.extend(parts.ttl_secs.iter().flat_map(|secs| secs.to_le_bytes()));
+    octets.extend(parts.srv_limit.iter().flat_map(|limit| limit.get().to_le_bytes()));
     let mut packer = Packer { octets, parts };
     packer.addresses();
     packer.sets();
@@ -214,7 +228,7 @@ impl Packer<'_> {
             let (family, octets) = match &member.target {
                 Target::V4(octets) => (0, &octets[..]),
                 Target::V6(octets) => (1, &octets[..]),
-                Target::Alias(_) => continue,
+                Target::Alias(_) | Target::Nothing => continue,
             };
             let is_new = if is_few { is_new(&families[family], octets) } else { seen.insert(octets) };
             if is_new && families[family].len() < ADDRESSES_MAX[family] {
@@ -302,6 +316,7 @@ impl Packer<'_> {
     /// Writes the item of a label; whether it is plain.
     fn item(&mut self, run: &[Member]) -> bool {
         let Some(first) = run.first() else { return true };
+        let run = if first.target == Target::Nothing { &run[..0] } else { run };
         let label = first.label(self.parts.labels);
         self.octets.push(label.len() as u8);
         self.octets.extend_from_slice(label);
@@ -336,7 +351,7 @@ impl Packer<'_> {
                     let kind = match &member.target {
                         Target::V4(_) => 4,
                         Target::V6(_) => 6,
-                        Target::Alias(_) => 0,
+                        Target::Alias(_) | Target::Nothing => 0,
                     };
                     self.octets.push(kind | member.marks << MARK_SHIFT);
                     self.target(&member.target);
@@ -354,6 +369,7 @@ impl Packer<'_> {
                 self.octets.push(name.len() as u8);
                 self.octets.extend_from_slice(name);
             }
+            Target::Nothing => {}
         }
     }
 

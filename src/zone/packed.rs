@@ -4,7 +4,8 @@
 //! a line of memory that costs; numbers have their lowest octet first:
 //!
 //! ```text
-//! head | key | TTL, if the Service has its own | addresses of the Service's own name: how many of each family, IPv4, IPv6
+//! head | key | TTL, if the Service has its own | limit of SRV targets, if there is one
+//!      | addresses of the Service's own name: how many of each family, IPv4, IPv6
 //!      | sets: what a name of port and protocol selects, the first is the Service itself: lengths, pairs, texts
 //!      | where each list of ports begins
 //!      | lists of ports: their endpoints' topology zone, how many, numbers, the sets that each is in
@@ -21,7 +22,7 @@
 //! What is rare is *marked*: see [`ASIDE`]. Items of which all is set aside stand behind the others.
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use super::shards::keyed_hash_of;
@@ -67,6 +68,8 @@ pub(super) const OWN_TTL: u8 = 4;
 pub(super) const CANONICAL: u8 = 8;
 /// A trait: nothing points back to it.
 pub(super) const UNPOINTED: u8 = 16;
+/// A trait: answers have so many SRV targets at most.
+pub(super) const LIMITED: u8 = 32;
 
 /// See the module.
 #[derive(Clone, PartialEq, Eq)]
@@ -183,13 +186,20 @@ impl Packed {
         self.has_trait(OWN_TTL).then(|| long(&self.0, HEAD_OCTETS + self.key().len())).flatten()
     }
 
+    /// How many SRV targets an answer has at most.
+    pub fn srv_limit(&self) -> Option<NonZeroU16> {
+        let at = || HEAD_OCTETS + self.key().len() + if self.has_trait(OWN_TTL) { 4 } else { 0 };
+        self.has_trait(LIMITED).then(|| NonZeroU16::new(word(&self.0, at())?)).flatten()
+    }
+
     /// The distinct addresses of the Service's own name, one after the other as records hold them.
     pub fn addresses(&self, is_ipv4: bool) -> &[u8] {
         self.find_addresses(is_ipv4).unwrap_or(&[])
     }
 
     fn find_addresses(&self, is_ipv4: bool) -> Option<&[u8]> {
-        let at = HEAD_OCTETS + self.key().len() + if self.has_trait(OWN_TTL) { 4 } else { 0 };
+        let of_trait = |of: u8, octets: usize| if self.has_trait(of) { octets } else { 0 };
+        let at = HEAD_OCTETS + self.key().len() + of_trait(OWN_TTL, 4) + of_trait(LIMITED, 2);
         let [v4, v6] = [usize::from(word(&self.0, at)?), usize::from(word(&self.0, at + 2)?)];
         let (v4, rest) = self.0.get(at + 4..)?.split_at_checked(v4 * 4)?;
         if is_ipv4 { Some(v4) } else { rest.get(..v6 * 16) }
@@ -339,6 +349,16 @@ fn take_member<'a>(rest: &mut &'a [u8]) -> Option<(u16, Target<'a>, u8)> {
 }
 
 impl<'a> Item<'a> {
+    /// Whether its name stands above others, and has no records itself.
+    pub(super) fn is_empty(&self) -> bool {
+        self.plain().is_some_and(|plain| plain.v4.is_empty() && plain.v6.is_empty())
+    }
+
+    /// Whether it is an endpoint of more than one address of a family.
+    pub(super) fn is_of_several(&self) -> bool {
+        !self.label.is_empty() && self.plain().is_none_or(|plain| plain.v4.len() > 4 || plain.v6.len() > 16)
+    }
+
     /// Its addresses, if it is not extended.
     pub fn plain(&self) -> Option<Plain<'a>> {
         match self.body {

@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ahash::{HashMap, HashSet};
 
+use super::conflicts::{Conflicts, Lookout, News};
 use super::cut::{CutFollower, Cutter};
 use super::delta::{Delta, Names, Replaced};
 use super::faults::{Fault, planted};
@@ -40,6 +41,8 @@ pub struct Publisher {
     maker: Maker,
     /// Slices that came, and when what they were written for happened.
     triggered: Vec<(ObjectKey, SystemTime)>,
+    /// What was not told of yet.
+    news: Vec<News>,
 }
 
 /// What versions of views are made with.
@@ -60,6 +63,7 @@ struct Published {
     filter: usize,
     followers: Vec<Follower>,
     cutter: Cutter,
+    lookout: Lookout,
     /// Something is to be published.
     is_prepared: bool,
 }
@@ -91,7 +95,7 @@ impl Publisher {
         let views = views.into_iter().enumerate().map(published).collect();
         let own_kinds = kinds.iter().copied().filter(|kind| *kind != Kind::ServiceImport).collect();
         let maker = Maker { kinds, own_kinds, schema: Schema::default(), pod_namespaces: HashMap::default() };
-        Self { cluster, filters, views, next_number, maker, triggered: Vec::new() }
+        Self { cluster, filters, views, next_number, maker, triggered: Vec::new(), news: Vec::new() }
     }
 
     /// Calls a function with each delta of a view after it was applied.
@@ -205,11 +209,20 @@ impl Publisher {
         self.cut_at(Instant::now());
     }
 
+    /// Gives to `each` what was found since the last call of names that several pods claim, or that were cut.
+    pub fn take_news(&mut self, each: impl FnMut(News)) {
+        self.news.drain(..).for_each(each);
+    }
+
     fn cut_at(&mut self, now: Instant) {
-        for Published { view, cutter, is_prepared, .. } in &mut self.views {
+        for Published { view, filter, cutter, lookout, is_prepared, .. } in &mut self.views {
             let mut next = view.next();
             if cutter.cut(&mut next, now, unix_now()) | std::mem::take(is_prepared) {
                 view.publish(&next);
+            }
+            drop(next);
+            if !lookout.is_empty() && cutter.is_done() {
+                lookout.look(&self.cluster, view.options(), *filter, view.conflicts(), &mut self.news);
             }
         }
     }
@@ -230,7 +243,7 @@ impl Publisher {
 impl Maker {
     /// Makes a view's next version of what is dirty.
     fn step(&mut self, cluster: &Cluster, published: &mut Published, dirty: &Dirty) {
-        let Published { view, number, filter, followers, cutter, is_prepared } = published;
+        let Published { view, number, filter, followers, cutter, lookout, is_prepared } = published;
         let mut next = view.next();
         let before = (!followers.is_empty()).then(|| next.clone());
         let mut step = Step {
@@ -240,6 +253,7 @@ impl Maker {
             options: view.options(),
             next: &mut next,
             delta: Delta::default(),
+            conflicts: (lookout, view.conflicts()),
             touched: before.is_some().then(HashSet::default),
         };
         step.namespaces(dirty);
@@ -278,7 +292,15 @@ impl Maker {
 
 impl Published {
     fn new(view: Arc<View>, number: usize, filter: usize) -> Self {
-        Self { view, number, filter, followers: Vec::new(), cutter: Cutter::default(), is_prepared: false }
+        Self {
+            view,
+            number,
+            filter,
+            followers: Vec::new(),
+            cutter: Cutter::default(),
+            lookout: Lookout::default(),
+            is_prepared: false,
+        }
     }
 }
 
@@ -291,6 +313,8 @@ struct Step<'s> {
     options: &'s ViewOptions,
     next: &'s mut Snapshot,
     delta: Delta,
+    /// Who is told what may be in conflict, and what is known to be.
+    conflicts: (&'s mut Lookout, &'s Conflicts),
     /// Addresses that may point to something else, where somebody wants to know.
     touched: Option<HashSet<IpAddr>>,
 }
@@ -333,6 +357,7 @@ impl Step<'_> {
     /// A ServiceImport has names where its namespace exists and is exposed, and nothing points back to it.
     fn import(&mut self, key: &ObjectKey, schema: &mut Schema) {
         let Some(labels) = service_key(&key.name, &key.namespace) else { return };
+        let cluster = (self.cluster, self.filter);
         let has_namespace = self.cluster.has_namespace(&key.namespace, self.filter);
         let is_named = self.options.exposes(&key.namespace) && has_namespace;
         let old = self.next.service(labels.as_wire()).cloned();
@@ -340,7 +365,7 @@ impl Step<'_> {
             Some(import) => {
                 let slices = self.cluster.slices_of_import(key, self.filter);
                 let rules = Rules::of(self.options, self.cluster, &key.namespace, Some(import));
-                let made_for = For { view: self.number, options: self.options, is_named, rules };
+                let made_for = For { view: self.number, options: self.options, is_named, rules, cluster };
                 schema.service(&labels, Some(import), slices, made_for, old.as_ref())
             }
             None => {
@@ -348,11 +373,12 @@ impl Step<'_> {
                 None
             }
         };
-        self.replace(labels, old, new);
+        self.replace(key, labels, old, new);
     }
 
     fn service(&mut self, key: &ObjectKey, schema: &mut Schema) {
         let Some(labels) = service_key(&key.name, &key.namespace) else { return };
+        let cluster = (self.cluster, self.filter);
         let is_let_through = self.options.exposes(&key.namespace);
         let has_namespace = self.cluster.has_namespace(&key.namespace, self.filter);
         let is_named = is_let_through && (has_namespace || planted(Fault::NamespaceUnchecked));
@@ -363,17 +389,20 @@ impl Step<'_> {
             let service = self.cluster.service(key, self.filter);
             let slices = self.cluster.slices_of(key, self.filter);
             let rules = Rules::of(self.options, self.cluster, &key.namespace, service);
-            let made_for = For { view: self.number, options: self.options, is_named, rules };
+            let made_for = For { view: self.number, options: self.options, is_named, rules, cluster };
             schema.service(&labels, service, slices, made_for, old.as_ref())
         } else {
             schema.forget(self.number, &labels);
             None
         };
-        self.replace(labels, old, new);
+        self.replace(key, labels, old, new);
     }
 
-    fn replace(&mut self, labels: Labels, old: Option<Service>, new: Option<Service>) {
+    fn replace(&mut self, key: &ObjectKey, labels: Labels, old: Option<Service>, new: Option<Service>) {
         if old != new {
+            let may_conflict = new.as_ref().is_some_and(|new| new.may_conflict(old.as_ref()));
+            let (lookout, known) = &mut self.conflicts;
+            lookout.note(key, may_conflict, known);
             let points_back = !self.options.multicluster;
             let touched = self.next.set_service(labels.as_wire(), old.as_ref(), new.clone(), points_back);
             if let Some(all) = &mut self.touched {

@@ -7,6 +7,7 @@
 //! written without it.
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 
 use ahash::HashSet;
 
@@ -49,6 +50,8 @@ pub struct Selected<'a> {
     pub key: &'a [u8],
     /// The TTL of its records in seconds, if it is not the view's.
     pub ttl_secs: Option<u32>,
+    /// How many SRV targets an answer has at most.
+    pub srv_limit: Option<NonZeroU16>,
     /// The pairs, sorted by target; duplicates that no record shows are left out.
     pub entries: Vec<Entry>,
     /// How many pairs there were before: the SRV weight is 100 over this.
@@ -117,6 +120,7 @@ impl Service {
         let mut selected = Selected {
             key: self.key(),
             ttl_secs: self.ttl_secs(),
+            srv_limit: self.srv_limit(),
             entries: Vec::new(),
             pairs: 0,
             aliases: Vec::new(),

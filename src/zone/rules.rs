@@ -1,5 +1,7 @@
 //! How the names of one Service are made: what it says itself, in the place of what its view says.
 
+use std::num::NonZeroU16;
+
 use super::faults::{Fault, planted};
 use super::options::ViewOptions;
 use crate::model::{Cluster, EndpointNames, PodNameForm, PointsBack, Service};
@@ -23,6 +25,10 @@ pub(super) struct Rules {
     pub(super) names_draining: bool,
     /// The TTL of its records in seconds, where it is not the view's.
     pub(super) ttl_secs: Option<u32>,
+    /// How many SRV targets an answer has at most.
+    pub(super) srv_limit: Option<NonZeroU16>,
+    /// Whether pods are asked for their own hostnames, where their endpoints have none.
+    pub(super) own_hostnames: bool,
 }
 
 impl Rules {
@@ -51,6 +57,8 @@ impl Rules {
             names_not_ready,
             names_draining,
             ttl_secs: said.and_then(|said| said.ttl_secs),
+            own_hostnames: names != EndpointNames::Ip && line.is_some_and(|line| line.own_hostnames),
+            srv_limit: said.and_then(|said| said.srv_limit).map_or(options.srv_limit, NonZeroU16::new),
         }
     }
 }

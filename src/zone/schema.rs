@@ -16,7 +16,7 @@ use super::rules::Rules;
 use super::service::{Service, WHOLE_MAX};
 use super::shards::keyed_hash_of;
 use super::slice_part::SlicePart;
-use crate::model::{self, AddressRef, EndpointNames, EndpointRef, EndpointSlice, ServiceKind};
+use crate::model::{self, AddressRef, Cluster, EndpointNames, EndpointRef, EndpointSlice, ServiceKind};
 
 /// Makes Services of views, one after the other; its room is used again.
 #[derive(Debug, Default)]
@@ -41,6 +41,8 @@ pub(super) struct For<'o> {
     pub(super) is_named: bool,
     /// How its names are made.
     pub(super) rules: Rules,
+    /// The cluster, and the filter that the view sees it through.
+    pub(super) cluster: (&'o Cluster, usize),
 }
 
 impl Schema {
@@ -56,8 +58,8 @@ impl Schema {
         made_for: For<'_>,
         old: Option<&Service>,
     ) -> Option<Service> {
-        let For { view, options, mut is_named, rules } = made_for;
-        let naming = Naming::new(key, options, rules);
+        let For { view, options, mut is_named, rules, cluster } = made_for;
+        let naming = Naming::new(key, options, rules, cluster);
         let slices = slices.take(if planted(Fault::FirstSliceOnly) { 1 } else { usize::MAX });
         let parts: Vec<SlicePart<'_>> = if options.zonal {
             slices.flat_map(SlicePart::by_zone).collect()
@@ -77,7 +79,7 @@ impl Schema {
         }
         let flags = self.begin(service, is_named, options);
         let mut prints = self.prints.take(view, key);
-        prints.renew((flags, rules), &parts, |part| self.print(part, naming, flags));
+        prints.renew((flags, rules, naming.version()), &parts, |part| self.print(part, naming, flags));
         if prints.members() <= WHOLE_MAX {
             self.collect(&parts, naming, flags);
             return self.whole(key, options, flags, naming);
@@ -122,7 +124,7 @@ impl Schema {
     }
 
     /// A Service whose members are all collected.
-    fn whole(&mut self, key: &Labels, options: &ViewOptions, mut flags: u8, naming: Naming) -> Option<Service> {
+    fn whole(&mut self, key: &Labels, options: &ViewOptions, mut flags: u8, naming: Naming<'_>) -> Option<Service> {
         if flags == NAMES && (!self.endpoints.is_empty() || planted(Fault::EmptyHeadlessExists)) {
             flags |= ROOT;
         }
@@ -145,6 +147,7 @@ impl Schema {
             flags,
             traits,
             ttl_secs: naming.rules.ttl_secs,
+            srv_limit: naming.rules.srv_limit,
             lists,
             sets: &sets,
             labels,
@@ -161,7 +164,7 @@ impl Schema {
         mut flags: u8,
         prints: &SlicePrints,
         slices: &[SlicePart<'_>],
-        naming: Naming,
+        naming: Naming<'_>,
         old: Option<&Service>,
     ) -> Service {
         if flags == NAMES {
@@ -183,13 +186,13 @@ impl Schema {
             }
         }
         let sets = Sets::new(&self.lists, &addresses);
-        let plan = ChunkPlan::new(prints, &(&self.lists, flags, traits, naming.rules.ttl_secs), old);
+        let plan = ChunkPlan::new(prints, &(&self.lists, flags, traits, naming.rules), old);
         for (index, (slice, print)) in slices.iter().zip(prints.iter()).enumerate() {
             if print.is_wanted(&plan) {
                 let list = of_slices[index];
                 let (labels, endpoints) = (&mut self.labels, &mut self.endpoints);
                 let mut printed = print.iter();
-                each_target(slice, flags, naming.rules, |endpoint, address, target, role| {
+                each_target(slice, flags, naming, |endpoint, address, target, role| {
                     let Some(hash) = printed.next().flatten().filter(|hash| plan.is_wanted(*hash)) else { return };
                     let at = labels.len();
                     if naming.push_labels(labels, slice.slice, endpoint, address, role.which) {
@@ -205,6 +208,7 @@ impl Schema {
             flags,
             traits,
             ttl_secs: naming.rules.ttl_secs,
+            srv_limit: naming.rules.srv_limit,
             lists,
             sets: &sets,
             labels,
@@ -225,14 +229,14 @@ impl Schema {
     }
 
     /// What a slice of a large Service adds to it.
-    fn print(&mut self, part: &SlicePart<'_>, naming: Naming, flags: u8) -> SlicePrint {
+    fn print(&mut self, part: &SlicePart<'_>, naming: Naming<'_>, flags: u8) -> SlicePrint {
         let list = match flags & NAMES {
             0 => 0,
             _ => keyed_hash_of(&List::of_part(part, flags, naming.rules)),
         };
         let mut print = SlicePrint::new(part);
         let labels = &mut self.labels;
-        each_target(part, flags, naming.rules, |endpoint, address, target, role| {
+        each_target(part, flags, naming, |endpoint, address, target, role| {
             labels.clear();
             let is_member = naming.push_labels(labels, part.slice, endpoint, address, role.which);
             print.add(is_member.then(|| keyed_hash_of(&labels[..])), &target, role.marks, list);
@@ -278,11 +282,11 @@ impl Schema {
 
     /// The endpoints of slices. Where they have no names, of a Service that does not exist or is an alias, they still are
     /// what their addresses point back to.
-    fn collect(&mut self, slices: &[SlicePart<'_>], naming: Naming, flags: u8) {
+    fn collect(&mut self, slices: &[SlicePart<'_>], naming: Naming<'_>, flags: u8) {
         let own_lists = self.lists.len();
         for slice in slices {
             let mut list = None;
-            each_target(slice, flags, naming.rules, |endpoint, address, target, role| {
+            each_target(slice, flags, naming, |endpoint, address, target, role| {
                 let at = self.labels.len();
                 if naming.push_labels(&mut self.labels, slice.slice, endpoint, address, role.which) {
                     let list = *list.get_or_insert_with(|| self.list(own_lists, slice, flags, naming.rules));
@@ -343,9 +347,10 @@ struct Role {
 fn each_target<'s>(
     part: &SlicePart<'s>,
     flags: u8,
-    rules: Rules,
+    naming: Naming<'_>,
     mut each: impl FnMut(&EndpointRef<'s>, AddressRef<'s>, Target, Role),
 ) {
+    let rules = naming.rules;
     let marks_hostnames = rules.marks_hostnames;
     let has_former = rules.names == EndpointNames::Both && flags & NAMES != 0;
     // Where nothing has names there is nothing more than what points back.
@@ -353,6 +358,7 @@ fn each_target<'s>(
     for (endpoint, is_aside) in part.named(rules) {
         let hostname = if marks_hostnames && endpoint.hostname.is_some() { HOSTNAME } else { 0 };
         let marks = hostname | if is_aside { ASIDE } else { 0 };
+        let above = if flags & NAMES == 0 { 0 } else { naming.labels_above(part.slice, &endpoint) };
         for address in endpoint.addresses() {
             let target = match address {
                 AddressRef::Ip(address) => Target::from(address),
@@ -368,6 +374,9 @@ fn each_target<'s>(
                 each(&endpoint, address, target.clone(), former);
             }
             each(&endpoint, address, target, Role { which: Which::Told, marks });
+            for above in 1..=above {
+                each(&endpoint, address, Target::Nothing, Role { which: Which::Above(above), marks: ASIDE | NO_PTR });
+            }
         }
     }
 }

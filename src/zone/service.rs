@@ -5,7 +5,7 @@
 //! itself; what its own name selects is in the head.
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use super::name::suffixes;
@@ -100,10 +100,22 @@ impl Service {
         self.head().ttl_secs()
     }
 
+    /// How many SRV targets the answer for a set has at most.
+    pub fn srv_limit(&self) -> Option<NonZeroU16> {
+        self.head().srv_limit()
+    }
+
     /// Whether the Service, or anything below it, has a name. One that does not exist has none; its endpoints are what
     /// their addresses point back to.
     pub fn has_names(&self) -> bool {
         self.head().has(ROOT) || self.head().has(NAMES)
+    }
+
+    /// Whether several pods may have one name in it, or one a name that was cut, where another version has not the same.
+    pub(super) fn may_conflict(&self, old: Option<&Self>) -> bool {
+        let new = self.parts().enumerate().filter(|(index, _)| !self.shares_part(*index, old)).map(|(_, part)| part);
+        self.head().has(NAMES)
+            && (self.head().has_trait(DOTTED) || new.flat_map(Packed::items).any(|item| item.is_of_several()))
     }
 
     /// Whether its own name selects endpoints, though there may be none.
@@ -189,7 +201,12 @@ impl Service {
 
     /// Whether several labels are the name of an endpoint, as a pod's name with dots is, and not of a port.
     pub fn is_dotted(&self, labels: &[u8]) -> bool {
-        self.head().has_trait(DOTTED) && self.endpoint(labels).is_some()
+        self.head().has_trait(DOTTED) && self.endpoint(labels).is_some_and(|(_, item)| !item.is_empty())
+    }
+
+    /// Whether labels are the end of such a name, and no name of an endpoint themselves.
+    pub fn is_above_dotted(&self, labels: &[u8]) -> bool {
+        self.head().has_trait(DOTTED) && self.endpoint(labels).is_some_and(|(_, item)| item.is_empty())
     }
 
     /// Whether what is asked for below the Service can be these labels of an endpoint. Two labels are a port and its
@@ -356,7 +373,8 @@ mod tests {
         };
         let key = service_key("web", "a").expect("a key");
         let rules = Rules { names: model::EndpointNames::Pod, ..Rules::default() };
-        let made_for = For { view: 0, options: &options(), is_named: true, rules };
+        let cluster = model::Cluster::default();
+        let made_for = For { view: 0, options: &options(), is_named: true, rules, cluster: (&cluster, 0) };
         let packed = Schema::default().service(&key, Some(&object), slices.iter(), made_for, old);
         packed.expect("it has endpoints")
     }

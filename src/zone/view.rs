@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::conflicts::Conflicts;
 use super::options::ViewOptions;
 use super::snapshot::Snapshot;
 
@@ -19,6 +20,7 @@ pub struct View {
     current: ArcSwap<Snapshot>,
     /// The version that is being made; only the writer takes it.
     next: Mutex<Snapshot>,
+    conflicts: Conflicts,
 }
 
 /// A version of a view's content that is being looked at. To be held for moments: as long as it is, what was replaced
@@ -37,12 +39,22 @@ impl View {
     /// An empty view, not synced. `serial` is its SOA's first.
     pub fn new(options: ViewOptions, serial: u32) -> Self {
         let first = Snapshot::new(serial, &options);
-        Self { options, current: ArcSwap::from_pointee(first.clone()), next: Mutex::new(first) }
+        Self {
+            options,
+            current: ArcSwap::from_pointee(first.clone()),
+            next: Mutex::new(first),
+            conflicts: Conflicts::default(),
+        }
     }
 
     /// The view's options.
     pub fn options(&self) -> &ViewOptions {
         &self.options
+    }
+
+    /// Its names that several pods claim, or that were cut. They may be a second behind.
+    pub fn conflicts(&self) -> &Conflicts {
+        &self.conflicts
     }
 
     /// The content as it was last published.

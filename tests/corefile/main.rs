@@ -240,13 +240,16 @@ fn summary(config: &Config) -> String {
             if view.pods != PodMode::Disabled {
                 writeln!(text, "    pods {:?}", view.pods).unwrap();
             }
-            for PodNames { both, kubelet, namespaces, labels } in &view.endpoint_pod_names {
+            for PodNames { both, kubelet, hostname, namespaces, labels } in &view.endpoint_pod_names {
                 write!(text, "    endpoint_pod_names").unwrap();
                 if *both {
                     write!(text, " both").unwrap();
                 }
                 if *kubelet {
                     write!(text, " kubelet").unwrap();
+                }
+                if *hostname {
+                    write!(text, " hostname").unwrap();
                 }
                 if !namespaces.is_empty() {
                     write!(text, " namespaces {}", namespaces.join(" ")).unwrap();
@@ -268,6 +271,9 @@ fn summary(config: &Config) -> String {
             }
             if view.ttl_secs != 5 {
                 writeln!(text, "    ttl {}", view.ttl_secs).unwrap();
+            }
+            if let Some(limit) = view.srv_limit {
+                writeln!(text, "    srv_limit {limit}").unwrap();
             }
             if let Some(secs) = view.negative_ttl_secs {
                 writeln!(text, "    negative_ttl {secs}").unwrap();

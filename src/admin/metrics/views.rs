@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::out::Out;
 use super::{All, ServedView};
 use crate::transfer::{Counters, Outcome};
+use crate::zone::conflicts;
 
 impl All {
     pub(super) fn views(&self, out: &mut Out<'_, '_>) -> fmt::Result {
@@ -21,6 +22,18 @@ impl All {
         out.gauge("podzone_endpoints", "Endpoints of a view, by their names.", endpoints)?;
         let names = self.views.iter().map(|served| view(served, served.view.current().size().names as u64));
         out.gauge("podzone_names", "Names of Services and of endpoints that a view answers.", names)?;
+        let kinds = |served: &ServedView| {
+            conflicts::Kind::ALL.map(|kind| {
+                let labels = [
+                    ("server", served.server.clone()),
+                    ("zone", served.zone.clone()),
+                    ("kind", kind.name().to_owned()),
+                ];
+                (labels, served.view.conflicts().count(kind) as u64)
+            })
+        };
+        let help = "Names that several pods claim, and names that longer pod names were cut to.";
+        out.gauge("podzone_name_conflicts", help, self.views.iter().flat_map(kinds))?;
         let octets = self.views.iter().map(|served| {
             let content = served.view.current();
             view(served, (content.size().octets + content.table_octets()) as u64)

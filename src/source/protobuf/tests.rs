@@ -190,12 +190,17 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn pod()((meta, meta_json) in meta(), ip in address(), ips in prop::collection::vec(address(), 0..3)) -> Both {
+    fn pod()((meta, meta_json) in meta(), hostname in prop::option::of("[a-z]{0,3}"), ip in address(), ips in prop::collection::vec(address(), 0..3)) -> Both {
         let all: Vec<Value> = ips.iter().map(|ip| json!({"ip": ip})).collect();
         let status = json!({"phase": "Running", "podIP": ip, "podIPs": all});
-        let json = json!({"kind": "Pod", "metadata": meta_json, "status": status});
+        let json = json!({"kind": "Pod", "metadata": meta_json, "spec": {"hostname": hostname}, "status": status});
+        let spec = Some(wire::PodSpec { hostname: hostname.as_deref().map(bytes) });
         let pod_ips = ips.iter().map(|ip| wire::PodIp { ip: Some(bytes(ip)) }).collect();
-        let wire = wire::Pod { metadata: Some(meta), status: Some(wire::PodStatus { pod_ip: Some(bytes(&ip)), pod_ips }) };
+        let wire = wire::Pod {
+            metadata: Some(meta),
+            spec,
+            status: Some(wire::PodStatus { pod_ip: Some(bytes(&ip)), pod_ips }),
+        };
         Both { kind: Kind::Pod, wire: wire.encode_to_vec(), json }
     }
 }
