@@ -215,7 +215,7 @@ fn a_snapshot_that_cannot_be_used_is_named_and_left_out() {
 fn a_kill_while_it_writes_leaves_the_one_before() {
     let api = ToyApi::start();
     let names: Vec<String> = (0..3000).map(|number| format!("web-{number}")).collect();
-    let all = || names.iter().map(|name| (&**name, 30));
+    let all = || names.iter().map(|name| (&**name, 20));
     api.set(all());
     let mut server = Program::Podzone.start(&corefile(&api, SNAPSHOT));
     let file = snapshot_of(&server);
@@ -242,8 +242,8 @@ fn a_kill_while_it_writes_leaves_the_one_before() {
     api.set_away(true);
     server.restart();
     server.wait_until_it_answers();
-    expect(&server, &name("web-2999"), NOERROR, 30);
-    expect(&server, &name("web-0"), NOERROR, 30);
+    expect(&server, &name("web-2999"), NOERROR, 20);
+    expect(&server, &name("web-0"), NOERROR, 20);
 }
 
 fn has_draft(folder: &Path) -> bool {
