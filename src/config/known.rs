@@ -65,7 +65,7 @@ pub(super) const DIRECTIVES: [&str; 60] = [
 ];
 
 /// Options of `kubernetes`: CoreDNS's (`plugin/kubernetes/setup.go`), and podzone's own.
-pub(super) const KUBERNETES_OPTIONS: [&str; 25] = [
+pub(super) const KUBERNETES_OPTIONS: [&str; 28] = [
     "endpoint",
     "tls",
     "kubeconfig",
@@ -91,6 +91,9 @@ pub(super) const KUBERNETES_OPTIONS: [&str; 25] = [
     "multicluster",
     "zonal",
     "startup_timeout",
+    "listen_when_synced",
+    "snapshot",
+    "hold_mass_removal",
 ];
 
 /// Schemes of keys that only CoreDNS serves (`plugin/pkg/transport`).

@@ -163,6 +163,46 @@ impl Settings {
         }
         (settings != Self::default()).then(|| Box::new(settings))
     }
+
+    /// The annotations that say this: what [`Self::read`] makes the same of, but for who is selected.
+    pub fn annotations(&self) -> Vec<(String, String)> {
+        let names = |is: bool| if is { "names" } else { "none" };
+        let said = [
+            (
+                "endpoint-names",
+                self.endpoint_names.map(|names| match names {
+                    EndpointNames::Ip => "ip",
+                    EndpointNames::Pod => "pod",
+                    EndpointNames::Both => "both",
+                }),
+            ),
+            (
+                "pod-name-form",
+                self.pod_name_form.map(|form| match form {
+                    PodNameForm::CoreDns => "coredns",
+                    PodNameForm::Kubelet => "kubelet",
+                }),
+            ),
+            (
+                "ptr",
+                self.ptr.map(|ptr| match ptr {
+                    PointsBack::All => "all",
+                    PointsBack::Canonical => "canonical",
+                    PointsBack::None => "none",
+                }),
+            ),
+            ("publish-not-ready", self.names_not_ready.map(names)),
+            ("drain", self.names_draining.map(names)),
+            ("portless-srv", self.portless_srv.map(|is| if is { "port-0" } else { "none" })),
+        ];
+        let said = said.into_iter().filter_map(|(name, value)| Some((name, value?.to_owned())));
+        let ttl = self.ttl_secs.map(|secs| ("ttl", secs.to_string()));
+        let limit = self.srv_limit.map(|limit| match limit {
+            0 => ("srv-limit", "all".to_owned()),
+            limit => ("srv-limit", limit.to_string()),
+        });
+        said.chain(ttl).chain(limit).map(|(name, value)| (format!("{ANNOTATION_PREFIX}{name}"), value)).collect()
+    }
 }
 
 /// Whether there is nothing but digits: a sign is none.
@@ -200,6 +240,23 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    /// Each annotation, with each of its values.
+    #[test]
+    fn what_is_read_can_be_said_again() {
+        let values = ["ip", "pod", "both", "coredns", "kubelet", "port-0", "none", "all", "canonical", "names", "17"];
+        let mut said = 0;
+        for (name, _) in ANNOTATIONS {
+            for value in values {
+                let key = format!("{ANNOTATION_PREFIX}{name}");
+                if let (Some(settings), _) = read(&[(&*key, value)]) {
+                    assert_eq!(settings.annotations(), [(key, value.to_owned())]);
+                    said += 1;
+                }
+            }
+        }
+        assert_eq!(said, 3 + 2 + 2 + 3 + 2 + 2 + 1);
     }
 
     #[test]
