@@ -256,7 +256,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(said, 3 + 2 + 2 + 3 + 2 + 2 + 1);
+        assert_eq!(said, 3 + 2 + 2 + 2 + 3 + 2 + 2 + 1);
     }
 
     #[test]

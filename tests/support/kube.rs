@@ -126,6 +126,11 @@ impl ControlPlane {
 
     /// Runs kubectl as administrator, with this on its standard input; gives its output, panics when it fails.
     pub fn kubectl(&self, arguments: &[&str], input: &str) -> String {
+        self.kubectl_warned(arguments, input).0
+    }
+
+    /// The same, with what it says beside.
+    pub fn kubectl_warned(&self, arguments: &[&str], input: &str) -> (String, String) {
         use std::io::Write;
         let mut child = self
             .kubectl_command(arguments)
@@ -136,8 +141,9 @@ impl ControlPlane {
             .expect("kubectl");
         child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("kubectl's input");
         let output = child.wait_with_output().expect("kubectl's output");
-        assert!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("UTF-8")
+        let [said, beside] = [output.stdout, output.stderr].map(|octets| String::from_utf8(octets).expect("UTF-8"));
+        assert!(output.status.success(), "kubectl {arguments:?}: {beside}");
+        (said, beside)
     }
 
     /// Applies manifests, YAML or JSON.
