@@ -6,15 +6,18 @@
 // A test may panic; what it lacks is said by the harness.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "erlang/nodes.rs"]
+mod nodes;
 mod support;
 
+use nodes::{Look, beam, now};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use support::namespace::{Host, Network};
 use support::process::{Process, Scratch};
 use support::server::Program;
@@ -219,44 +222,13 @@ struct Node {
     _host: Host,
 }
 
-/// What a node knew after one look.
-#[derive(Clone, Debug, Default)]
-struct Look {
-    /// The time in milliseconds.
-    at: u64,
-    /// How long the answer took, in milliseconds.
-    took: u64,
-    targets: BTreeSet<String>,
-    connected: BTreeSet<String>,
-}
-
 impl Node {
-    /// The lines of its log, each split into words.
     fn lines(&self) -> Vec<Vec<String>> {
-        let mut log = self.process.log();
-        // The last line may be half written.
-        log.truncate(log.rfind('\n').map_or(0, |end| end + 1));
-        log.lines().map(|line| line.split(' ').map(str::to_owned).collect()).collect()
+        nodes::lines(&self.process)
     }
 
     fn looks(&self) -> Vec<Look> {
-        let names = |list: &str| match list {
-            "-" => BTreeSet::new(),
-            list => list.split(',').map(str::to_owned).collect(),
-        };
-        let mut looks = Vec::new();
-        let mut state = Look::default();
-        for line in self.lines() {
-            match line.get(1).map(String::as_str) {
-                Some("targets") => state.targets = names(&line[2]),
-                Some("connected") => state.connected = names(&line[2]),
-                Some("look") => {
-                    looks.push(Look { at: line[0].parse().unwrap(), took: line[2].parse().unwrap(), ..state.clone() });
-                }
-                _ => {}
-            }
-        }
-        looks
+        nodes::looks(&self.process)
     }
 
     /// The looks since it was last told what it is told now.
@@ -290,10 +262,7 @@ impl Cluster {
         let manifests = scratch.path().join("manifests");
         fs::create_dir(&manifests).unwrap();
         fs::write(scratch.path().join("Corefile"), COREFILE.replace("{folder}", &manifests.to_string_lossy())).unwrap();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/erlang/discovery.erl");
-        let output = Command::new("erlc").arg("-o").args([scratch.path(), &source]).output();
-        let output = output.expect("erlc: run `make setup` (tests/peers/install)");
-        assert!(output.status.success(), "erlc: {output:?}");
+        nodes::compile(scratch.path());
 
         let replica = |number: usize| {
             let host = network.host(&format!("dns-{number}.kube-dns"), REPLICAS[number], &[]);
@@ -337,10 +306,7 @@ impl Cluster {
     }
 
     fn node(&self, pod: &Pod, host: Host, task: Task) -> Node {
-        // The name is what the host says of itself. Without `connect_all` every connection owes to an answer of the
-        // DNS. By default a node's peers are connected to it too, and it is expelled when one of them cannot: here
-        // nodes may join before their names resolve.
-        let mut command = self.erl(&host, r#"-name "beam@$(hostname -f)" -setcookie podzone -connect_all false"#);
+        let mut command = self.erl(&host, nodes::MEMBER);
         command.args(["-run", "discovery"]);
         match task {
             Task::Looks => command.args(["run", "lookup", SERVICE]),
@@ -354,13 +320,7 @@ impl Cluster {
 
     /// Erlang on this host, with options in the shell's words.
     fn erl(&self, host: &Host, options: &str) -> Command {
-        let mut command = host.command("sh");
-        // One scheduler a node: the machine has few cores.
-        let script = format!("exec erl -noinput -noshell +S 1 {options} \"$@\"");
-        command.args(["-c", &script, "erl", "-pa"]).arg(self.scratch.path());
-        // Not the start-up file and the cookie of whoever runs the tests.
-        command.env("HOME", self.scratch.path());
-        command
+        nodes::erl(host, self.scratch.path(), options)
     }
 
     /// Writes the Service with these pods; gives the time in milliseconds.
@@ -487,13 +447,4 @@ impl Cluster {
         let all = self.nodes.iter().map(|node| &node.process).chain(servers);
         all.map(Process::log_tail).collect::<Vec<_>>().join("\n")
     }
-}
-
-fn beam(fqdn: &str) -> String {
-    format!("beam@{fqdn}")
-}
-
-/// The time in milliseconds, as the nodes print it.
-fn now() -> u64 {
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }

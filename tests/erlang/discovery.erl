@@ -8,6 +8,7 @@
 %%     TIME connected NODES     whom it is connected to, at first and when that changed
 %%     TIME look MILLISECONDS   the end of a look, and how long the answer took
 %%     TIME error REASON        why it is told nothing
+%%     TIME leaves NODE         it disconnects from a node that it is no longer told of
 %%     TIME up NODE             a connection was made,
 %%     TIME down NODE           or lost
 -module(discovery).
@@ -36,13 +37,17 @@ report(How, Name) ->
 look({How, Name, Interval} = Task, Known, Said) ->
     {Micros, Hosts} = timer:tc(fun() -> targets(How, Name) end),
     Targets = [list_to_atom("beam@" ++ Host) || Host <- Hosts],
-    [erlang:disconnect_node(Node) || Node <- Known -- Targets, lists:member(Node, nodes())],
+    [leave(Node) || Node <- Known -- Targets, lists:member(Node, nodes())],
     New = [Node || Node <- (Targets -- Known) -- nodes(), Node =/= node()],
     Failed = [Node || Node <- New, net_kernel:connect_node(Node) =/= true],
     Now = say_state(Targets, Said),
     say("look ~b", [Micros div 1000]),
     pause(Interval),
     look(Task, Targets -- Failed, Now).
+
+leave(Node) ->
+    say("leaves ~s", [Node]),
+    erlang:disconnect_node(Node).
 
 wait_on(Interval, Said) ->
     Now = say_state([], Said),

@@ -5,11 +5,13 @@
 //! so that nothing that runs here reaches the machine or the world, and each host may use port 53, as the real ones.
 
 use super::process::{Afterwards, Scratch};
-use std::fs;
-use std::net::Ipv4Addr;
+use nix::sched::{CloneFlags, setns};
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::thread;
 
 /// `$1` is what the namespaces' names begin with. Daemons that a host's programs left behind (epmd) end here too.
 const REMOVE: &str = r#"
@@ -112,6 +114,19 @@ impl Host {
             .arg(&self.folder)
             .args([&self.hostname, program]);
         command
+    }
+
+    /// A socket that listens on this host, though who holds it does not run there: so a host may stand for a service that
+    /// runs elsewhere.
+    pub fn listen(&self, port: u16) -> TcpListener {
+        let (namespace, address) = (format!("/run/netns/{}", self.namespace), self.address);
+        // A thread may be in another namespace than its process. This one ends there; the socket stays.
+        let opened = thread::spawn(move || {
+            let namespace = File::open(namespace).expect("a host's namespace");
+            setns(namespace, CloneFlags::CLONE_NEWNET).expect("setns");
+            TcpListener::bind((address, port)).expect("a free port")
+        });
+        opened.join().expect("a socket on a host")
     }
 
     /// Cuts it off: what is sent to it is lost, as when its machine loses power.
