@@ -157,9 +157,8 @@ fn check_stanza(reader: &mut Reader<'_>, machine: &dyn Machine, report: &mut Rep
         let message = format_args!("max_age ({max_age}) must not be less than expire ({expire})");
         report.error(reader.bare_error(from, message));
     }
-    if let Some((word, name)) = server_name.filter(|(_, name)| !forward_to::is_server_name(name)) {
-        let error = reader.bare_error(word, format_args!("not the name of a TLS server: {name}"));
-        report.error(error.hint("it is a host's name, or an address, that the certificate has"));
+    if let Some((word, name)) = server_name {
+        forward_to::check_server_name(word, name, reader, report);
     }
     forward_to::check(&mut forward, to, server_name.map(|(_, name)| name), (reader, machine), report);
     if forward.to.is_empty() && report.errors.is_empty() && report.not_served.is_empty() {

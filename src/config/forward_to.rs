@@ -123,20 +123,22 @@ pub(super) fn check(
                     );
                     report.error(reader.bare_error(word, message).hint("remove one of them"));
                 }
-                let server_name = own.or_else(|| server_name.map(str::to_owned));
-                if let Some(name) = server_name.as_ref().filter(|name| !is_server_name(name)) {
-                    let error = reader.bare_error(word, format_args!("not the name of a TLS server: {name}"));
-                    report.error(error.hint("it is a host's name, or an address, that the certificate has"));
+                if let Some(own) = &own {
+                    check_server_name(word, own, reader, report);
                 }
+                let server_name = own.or_else(|| server_name.map(str::to_owned));
                 forward.add(ForwardTo { server_name, ..to });
             }
         }
     }
 }
 
-/// Whether a certificate can have this name.
-pub(super) fn is_server_name(name: &str) -> bool {
-    ServerName::try_from(name).is_ok()
+/// Refuses a name that no certificate can have.
+pub(super) fn check_server_name(word: &Token, name: &str, reader: &Reader<'_>, report: &mut Report) {
+    if ServerName::try_from(name).is_err() {
+        let error = reader.bare_error(word, format_args!("not the name of a TLS server: {name}"));
+        report.error(error.hint("it is a host's name, or an address, that the certificate has"));
+    }
 }
 
 /// What is wrong with a word, and how to mend it.

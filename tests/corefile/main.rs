@@ -122,8 +122,8 @@ impl Files for Case {
         match self.files.get(path.to_str().unwrap()) {
             Some(text) => Ok(text.clone().into_bytes()),
             // What every machine has.
-            None if path.is_absolute() => std::fs::read(path),
-            None => Err(io::ErrorKind::NotFound.into()),
+            None if path == Path::new("/etc/resolv.conf") => Ok(b"nameserver 127.0.0.1\n".to_vec()),
+            None => Err(io::Error::from_raw_os_error(2)),
         }
     }
 }
