@@ -51,6 +51,9 @@ on_both! {
     a_client_shows_its_certificate,
     queries_leave_from_the_source_address,
     names_of_upstreams_are_looked_up,
+    upstreams_of_the_other_family_are_asked,
+    what_is_refused_is_counted,
+    signed_queries_are_handed_on_octet_for_octet,
 }
 
 fn start(program: Program, lines: &str) -> Server {
@@ -457,6 +460,49 @@ fn names_of_upstreams_are_looked_up(program: Program) {
     let server = start(program, &format!("forward . localhost:{}", upstream.addr().port()));
     assert_eq!(code(&server, "y.test"), dns::NOERROR);
     assert_eq!(times(&upstream, "y.test"), 1);
+}
+
+fn upstreams_of_the_other_family_are_asked(program: Program) {
+    let upstream = Scripted::start_at(std::net::Ipv6Addr::LOCALHOST.into());
+    for (option, name) in [("", "udp.test"), ("force_tcp", "tcp.test")] {
+        let server = start(program, &format!("forward . {} {{\n {option}\n}}", upstream.addr()));
+        assert_eq!(code(&server, name), dns::NOERROR);
+        assert_eq!(times(&upstream, name), 1);
+    }
+}
+
+fn what_is_refused_is_counted(program: Program) {
+    let upstream = Scripted::start();
+    let server = start(program, &format!("forward . {} {{\n max_concurrent 1\n}}", upstream.addr()));
+    let client = Udp::connect(server.addr(), Duration::from_secs(5)).unwrap();
+    client.send(&Query::new("slow-1000-a.test", dns::A).to_bytes()).unwrap();
+    wait_for("it is under way", Duration::from_secs(5), || match times(&upstream, "slow-1000-a.test") {
+        1 => Ok(()),
+        times => Err(times.to_string()),
+    });
+    // The harness's own may have been among them while it started.
+    let before = count(&server, "coredns_forward_max_concurrent_rejects_total");
+    for _ in 0..3 {
+        assert_eq!(code(&server, "more.test"), dns::REFUSED);
+    }
+    assert_eq!(count(&server, "coredns_forward_max_concurrent_rejects_total"), before + 3.0);
+    assert_eq!(Message::decode(&client.receive().unwrap()).unwrap().rcode, dns::NOERROR);
+}
+
+/// A signature is of all octets but the ID, so that not even a letter's case may change (RFC 8945 section 5.5).
+fn signed_queries_are_handed_on_octet_for_octet(program: Program) {
+    let upstream = Scripted::start();
+    let server = start(program, &format!("forward . {}", upstream.addr()));
+    let name = "Signed.With-Many-Letters.Test";
+    let mut query = Query::new(name, dns::A).to_bytes();
+    query[11] = 1;
+    // TSIG, class ANY, TTL 0: HMAC-SHA-256, a time, 300 s, a MAC of 32 octets, the original ID, no error, nothing else.
+    query.extend(b"\x03key\0\x00\xfa\x00\xff\0\0\0\0\x00\x3d\x0bhmac-sha256\0\0\0\x65\0\0\0\x01\x2c\x00\x20");
+    query.extend([7; 32]);
+    query.extend([query[0], query[1], 0, 0, 0, 0]);
+    dns::udp_within(server.addr(), &query, Duration::from_secs(5)).unwrap();
+    let asked = upstream.questions();
+    assert_eq!(asked.iter().filter(|it| it.name == format!("{name}.")).count(), 1, "{asked:?}");
 }
 
 /// Puts another Corefile to work.

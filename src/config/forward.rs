@@ -117,17 +117,44 @@ pub enum Policy {
     Sequential,
 }
 
+/// A directive that was read, and what may have no effect in it.
+struct Stanza<'t> {
+    from: &'t Token,
+    forward: Forward,
+    /// The last `next` or `next_on_nodata`.
+    next: Option<&'t Token>,
+}
+
 /// Reads the directives of a block.
 pub(super) fn check(mut reader: Reader<'_>, machine: &dyn Machine, report: &mut Report) -> Vec<Forward> {
     let errors_before = report.errors.len() + report.not_served.len();
-    let mut forwards = Vec::new();
+    let mut stanzas: Vec<Stanza<'_>> = Vec::new();
     while reader.next_line(report) {
-        forwards.extend(check_stanza(&mut reader, machine, report));
+        stanzas.extend(check_stanza(&mut reader, machine, report));
     }
-    if report.errors.len() + report.not_served.len() > errors_before { Vec::new() } else { forwards }
+    if report.errors.len() + report.not_served.len() > errors_before {
+        return Vec::new();
+    }
+    for (number, stanza) in stanzas.iter().enumerate() {
+        let hides = |before: &&Stanza<'_>| {
+            let leaves = !before.forward.next.is_empty() || before.forward.next_on_nodata;
+            zone::is_below(&stanza.forward.from, &before.forward.from) && before.forward.except.is_empty() && !leaves
+        };
+        if let Some(before) = stanzas.iter().take(number).find(hides) {
+            let line = before.from.place.line;
+            report.warn(
+                stanza.from,
+                format_args!("the forward of line {line} comes first, and takes all of these names"),
+            );
+        }
+    }
+    if let Some(word) = stanzas.last().and_then(|last| last.next) {
+        report.warn(word, format_args!("{} has no effect without another forward behind this one", word.text));
+    }
+    stanzas.into_iter().map(|stanza| stanza.forward).collect()
 }
 
-fn check_stanza(reader: &mut Reader<'_>, machine: &dyn Machine, report: &mut Report) -> Option<Forward> {
+fn check_stanza<'t>(reader: &mut Reader<'t>, machine: &dyn Machine, report: &mut Report) -> Option<Stanza<'t>> {
     let words = reader.remaining_args();
     let Some((from, to)) = words.split_first().filter(|(_, to)| !to.is_empty()) else {
         report.error(reader.argument_error().hint("forward FROM TO..., as in: forward . /etc/resolv.conf"));
@@ -147,11 +174,11 @@ fn check_stanza(reader: &mut Reader<'_>, machine: &dyn Machine, report: &mut Rep
             String::new()
         }
     };
-    let mut options = Options { forward: Forward::new(from_zone), server_name: None };
+    let mut options = Options { forward: Forward::new(from_zone), server_name: None, tls: None, next: None };
     while let Some(option) = reader.next_option() {
         options.check(option, reader, machine, report);
     }
-    let Options { mut forward, server_name } = options;
+    let Options { mut forward, server_name, tls, next } = options;
     if let Some(max_age) = forward.max_age.filter(|max_age| *max_age < forward.expire) {
         let (max_age, expire) = (duration::text(max_age), duration::text(forward.expire));
         let message = format_args!("max_age ({max_age}) must not be less than expire ({expire})");
@@ -165,7 +192,10 @@ fn check_stanza(reader: &mut Reader<'_>, machine: &dyn Machine, report: &mut Rep
         let error = reader.bare_error(from, "no valid upstream addresses found");
         report.error(error.hint("the files name no name server"));
     }
-    Some(forward)
+    if let Some(word) = tls.filter(|_| !forward.to.iter().any(|to| to.tls)) {
+        report.warn(word, format_args!("{} has no effect without an upstream over tls://", word.text));
+    }
+    Some(Stanza { from, forward, next })
 }
 
 fn zones(word: &Token) -> Result<Vec<String>, String> {
@@ -214,6 +244,10 @@ struct Options<'t> {
     forward: Forward,
     /// `tls_servername`, with its word.
     server_name: Option<(&'t Token, &'t str)>,
+    /// The last option about TLS.
+    tls: Option<&'t Token>,
+    /// See [`Stanza::next`].
+    next: Option<&'t Token>,
 }
 
 impl<'t> Options<'t> {
@@ -232,6 +266,11 @@ impl<'t> Options<'t> {
             report.error(error);
             reader.remaining_args();
             return;
+        }
+        match name {
+            "tls" | "tls_servername" => self.tls = Some(option),
+            "next" | "next_on_nodata" => self.next = Some(option),
+            _ => {}
         }
         let words = reader.remaining_args();
         let fits = match name {

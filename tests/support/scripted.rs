@@ -15,7 +15,7 @@
 //! The letters of a question may come in any case.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -59,16 +59,21 @@ pub struct Scripted {
 
 impl Scripted {
     pub fn start() -> Self {
-        Self::start_with(None)
+        Self::start_at(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// At this address, which is the machine's own.
+    pub fn start_at(address: IpAddr) -> Self {
+        Self::start_with(address, None)
     }
 
     /// Its TCP port speaks TLS.
     pub fn start_tls(config: Arc<rustls::ServerConfig>) -> Self {
-        Self::start_with(Some(config))
+        Self::start_with(Ipv4Addr::LOCALHOST.into(), Some(config))
     }
 
-    fn start_with(tls: Option<Arc<rustls::ServerConfig>>) -> Self {
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, super::ports::free()));
+    fn start_with(address: IpAddr, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        let addr = SocketAddr::new(address, super::ports::free());
         let state = Arc::new(State::default());
         let udp = UdpSocket::bind(addr).expect("a free port");
         udp.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
