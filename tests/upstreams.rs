@@ -474,6 +474,8 @@ fn upstreams_of_the_other_family_are_asked(program: Program) {
 fn what_is_refused_is_counted(program: Program) {
     let upstream = Scripted::start();
     let server = start(program, &format!("forward . {} {{\n max_concurrent 1\n}}", upstream.addr()));
+    // CoreDNS gives a place back a moment after the answer.
+    std::thread::sleep(Duration::from_millis(100));
     let client = Udp::connect(server.addr(), Duration::from_secs(5)).unwrap();
     client.send(&Query::new("slow-1000-a.test", dns::A).to_bytes()).unwrap();
     wait_for("it is under way", Duration::from_secs(5), || match times(&upstream, "slow-1000-a.test") {
