@@ -71,8 +71,8 @@ fn response(qtype: RecordType, code: ResponseCode, sections: [Vec<Record>; 3]) -
 /// What the client of a server that forwards everything gets to hear.
 fn relayed(response: &[u8], rotates: bool) -> Vec<u8> {
     let root = podzone::zone::Name::parse(".").unwrap();
-    let forward = Some(Forwarded { from: root.clone(), except: Vec::new() });
-    let responder = Responder::new([(root, Arc::new(Block { forward, rotates, handles: true, ..Block::default() }))]);
+    let forwards = vec![Forwarded { from: root.clone(), except: Vec::new() }];
+    let responder = Responder::new([(root, Arc::new(Block { forwards, rotates, handles: true, ..Block::default() }))]);
     let qtype = u16::from(Message::from_vec(response).map_or(RecordType::A, |message| message.queries[0].query_type()));
     let query = dns::Query::new(NAMES[0], qtype).id(7).to_bytes();
     let mut out = Vec::new();

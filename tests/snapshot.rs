@@ -288,7 +288,7 @@ proptest! {
         let new = || Cluster::new(vec![Filter::default()], Vec::new()).with_imports();
         let mut cluster = new();
         before.into_iter().for_each(|event| cluster.handle(event));
-        let (mut walk, mut meanwhile) = (Walk::begin(&Kind::ALL, &mut cluster), meanwhile.into_iter());
+        let (mut walk, mut meanwhile) = (Walk::begin(Kind::ALL.into(), &mut cluster), meanwhile.into_iter());
         let (mut file, mut written, mut steps) = (Vec::new(), None, 0);
         while written.is_none() {
             written = walk.step(&mut cluster, octets, &mut file);

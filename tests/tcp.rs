@@ -83,7 +83,7 @@ impl Server {
         let sockets = Sockets::open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1, false).unwrap();
         let addr = sockets.tcp.local_addr().unwrap();
         let forward = Forwarded { from: Name::parse("example").unwrap(), except: Vec::new() };
-        let block = Block { forward: Some(forward), handles: true, ..Block::default() };
+        let block = Block { forwards: vec![forward], handles: true, ..Block::default() };
         let (answers, asked, may_fail) = (Answers::default(), Arc::default(), Arc::new(Semaphore::new(0)));
         let service = Service {
             responder: Responder::new([(Name::parse("example").unwrap(), Arc::new(block))]),

@@ -8,6 +8,7 @@ use std::hint::black_box;
 
 use super::chance;
 use super::client::Client;
+use super::elsewhere::Deferred;
 use super::folded::Folded;
 use super::kubernetes::Verdict;
 use super::order::Order;
@@ -26,7 +27,10 @@ pub struct Batch<'r> {
 }
 
 /// A packet that was read.
-pub struct Read<'p, 'n>(Accepted<'p, 'n>);
+pub struct Read<'p, 'n> {
+    packet: &'p [u8],
+    accepted: Accepted<'p, 'n>,
+}
 
 impl Responder {
     /// Begins a batch.
@@ -49,12 +53,12 @@ impl<'r> Batch<'r> {
     where
         'r: 'n,
     {
-        Read(self.responder.accept(packet, name, client, out))
+        Read { packet, accepted: self.responder.accept(packet, name, client, out) }
     }
 
     /// Touches what the answers to packets will be made of.
     pub fn touch<'b, 'p: 'b, 'n: 'b>(&self, read: impl Iterator<Item = &'b Read<'p, 'n>> + Clone) {
-        let services = read.filter_map(|Read(accepted)| match accepted {
+        let services = read.filter_map(|Read { accepted, .. }| match accepted {
             Accepted::Query(Received { view: Some(view), spot: Some(spot), .. }) => {
                 Some((self.contents.get(*view)?.as_deref()?, spot.hash()?))
             }
@@ -67,20 +71,29 @@ impl<'r> Batch<'r> {
     /// Answers a packet into `out`, if its answer is prepared or given already; `None` leaves it to
     /// [`Responder::respond_composed`].
     pub fn answer<'p>(&self, read: &Read<'p, '_>, out: &mut Vec<u8>) -> Option<Outcome<'p>> {
-        match &read.0 {
+        match &read.accepted {
             Accepted::Ignored => Some(Outcome::Ignored),
             Accepted::Answered(answered) => Some(Outcome::Answered(answered.clone())),
             Accepted::Dropped(answered) => Some(Outcome::Dropped(answered.clone())),
-            Accepted::Query(received) => self.prepared(received, out),
+            Accepted::Query(received) => self.prepared(read.packet, received, out),
         }
     }
 
-    /// An answer that is prepared.
-    pub(super) fn prepared<'p>(&self, received: &Received<'p, '_>, out: &mut Vec<u8>) -> Option<Outcome<'p>> {
+    /// An answer that is prepared, or others' to give: of a name that is in none of the block's zones that is known at
+    /// once.
+    pub(super) fn prepared<'p>(
+        &self,
+        packet: &[u8],
+        received: &Received<'p, '_>,
+        out: &mut Vec<u8>,
+    ) -> Option<Outcome<'p>> {
         if received.is_guarded {
             return None;
         }
-        let spot = received.spot.as_ref()?;
+        let Some(spot) = received.spot.as_ref() else {
+            let Received { query, name, block, .. } = received;
+            return Deferred::relay(block, name, packet, query).map(Outcome::Deferred);
+        };
         match self.contents.get(received.view?) {
             Some(Some(content)) => self.prepared_from(spot, content, received, out),
             _ => self.prepared_from(spot, &spot.fall().view.current(), received, out),

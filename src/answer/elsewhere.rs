@@ -9,6 +9,7 @@ use hickory_proto::serialize::binary::{BinEncodable as _, BinEncoder};
 use super::alias::{self, Data};
 use super::client::Transport;
 use super::edns::{self, Terms};
+use super::folded::Folded;
 use super::message::Message;
 use super::query::{CLASS_IN, HEADER_OCTETS, Query, bits};
 use super::rcode::Rcode;
@@ -35,8 +36,14 @@ pub struct Deferred {
 pub struct Lookup {
     /// [`Block::id`](super::Block::id) of the block.
     pub block: usize,
+    /// The number of the block's `forward` directive that the name is for,
+    pub forward: usize,
+    /// and those that it is left to if that one leaves it to the next.
+    pub then: Vec<usize>,
     /// The query in wire form; its ID is for the sender to choose.
     pub query: Vec<u8>,
+    /// The query is signed, so that no octet of it may change but the ID (RFC 8945 section 5.5).
+    pub is_signed: bool,
 }
 
 /// Why a lookup has no response.
@@ -58,27 +65,44 @@ enum Then {
 }
 
 impl Deferred {
-    /// The whole query is for others. `bufsize` holds for them too.
-    pub(super) fn relay(block: usize, packet: &[u8], query: &Query<'_>, bufsize: Option<u16>) -> Self {
-        let mut forwarded = packet.to_vec();
-        if let (Some(edns), Some(bufsize)) = (&query.edns, bufsize) {
-            edns.limit_in(&mut forwarded, bufsize);
+    /// The whole query is for others, if one of the block's `forward` directives is about its name. `bufsize` holds for
+    /// them too.
+    pub(super) fn relay(block: &Block, name: &Folded, packet: &[u8], query: &Query<'_>) -> Option<Self> {
+        let mut lookup = Lookup::of(block, name.as_wire(), || packet.to_vec())?;
+        if let (Some(edns), Some(bufsize)) = (&query.edns, block.bufsize) {
+            edns.limit_in(&mut lookup.query, bufsize);
         }
-        Self { lookups: vec![Lookup { block, query: forwarded }], block, then: Then::Relay, signer: None }
+        lookup.is_signed = query.tsig_at.is_some();
+        Some(Self { lookups: vec![lookup], block: block.id, then: Then::Relay, signer: None })
     }
 
     /// An alias chain, of which some ends are elsewhere.
-    pub(super) fn complete(block: usize, query: &Query<'_>, qtype: u16, chain: Vec<alias::Record>) -> Self {
+    pub(super) fn complete(
+        responder: &Responder,
+        block: usize,
+        query: &Query<'_>,
+        qtype: u16,
+        chain: Vec<alias::Record>,
+    ) -> Self {
         let lookups = chain
             .iter()
             .filter_map(|record| match (&record.data, &record.owner) {
                 (Data::Elsewhere { block }, Some(name)) => {
-                    Some(Lookup { block: *block, query: question_of(query, name, qtype) })
+                    Lookup::of(responder.block(*block)?, name, || question_of(query, name, qtype))
                 }
                 _ => None,
             })
             .collect();
         Self { lookups, block, then: Then::Complete(chain), signer: None }
+    }
+}
+
+impl Lookup {
+    fn of(block: &Block, name: &[u8], query: impl FnOnce() -> Vec<u8>) -> Option<Self> {
+        let mut forwards = block.forwards(name);
+        let forward = forwards.next()?;
+        let then = forwards.collect();
+        Some(Self { block: block.id, forward, then, query: query(), is_signed: false })
     }
 }
 

@@ -217,14 +217,19 @@ fn parse_question(packet: &[u8], start: usize) -> Option<(Question<'_>, usize)> 
 }
 
 /// A record of any section, its names not read.
-pub(super) struct RawRecord<'a> {
-    pub(super) rtype: u16,
-    pub(super) class: u16,
-    pub(super) class_at: usize,
-    pub(super) ttl: u32,
-    pub(super) rdata: &'a [u8],
+pub struct RawRecord<'a> {
+    /// Its type.
+    pub rtype: u16,
+    /// Its class; the payload size of an OPT record.
+    pub class: u16,
+    /// Where the class stands.
+    pub class_at: usize,
+    /// Its TTL in seconds; the flags of an OPT record.
+    pub ttl: u32,
+    /// Its data.
+    pub rdata: &'a [u8],
     /// Where the next begins.
-    pub(super) end: usize,
+    pub end: usize,
 }
 
 /// Where a name that may end in a pointer ends.
@@ -239,14 +244,14 @@ pub(super) fn skip_name(packet: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// Where the question that begins at `at` ends.
-pub(super) fn skip_question(packet: &[u8], at: usize) -> Option<usize> {
+/// Where the question that begins at `at` ends; `None` if it is not whole.
+pub fn skip_question(packet: &[u8], at: usize) -> Option<usize> {
     let end = skip_name(packet, at)? + 4;
     (end <= packet.len()).then_some(end)
 }
 
-/// Reads the record that begins at `start`.
-pub(super) fn parse_record(packet: &[u8], start: usize) -> Option<RawRecord<'_>> {
+/// Reads the record that begins at `start`; `None` if it is not whole.
+pub fn parse_record(packet: &[u8], start: usize) -> Option<RawRecord<'_>> {
     let at = skip_name(packet, start)?;
     let fixed = packet.get(at..)?.first_chunk::<10>()?;
     let octets = usize::from(u16::from_be_bytes([fixed[8], fixed[9]]));

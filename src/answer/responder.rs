@@ -43,8 +43,8 @@ pub struct Block {
     pub ahead: Option<Box<Ahead>>,
     /// `whoami`: who asks is told who that is, where nobody else has an answer.
     pub whoami: bool,
-    /// `forward`: which names go to its upstreams.
-    pub forward: Option<Forwarded>,
+    /// `forward`: which names go to whose upstreams, in order.
+    pub forwards: Vec<Forwarded>,
     /// `tsig`: which queries must be signed.
     pub signing: Option<Signing>,
     /// `transfer`: the zones that it is about.
@@ -84,12 +84,16 @@ impl Block {
         Terms { bufsize: self.bufsize, nsid: self.nsid.as_deref() }
     }
 
-    /// Whether a name (wire form, lower case) goes to the block's upstreams.
-    fn forwards(&self, name: &[u8]) -> bool {
-        self.forward.as_ref().is_some_and(|forward| {
-            let excepted = || forward.except.iter().any(|zone| is_at_or_below(name, zone.as_wire()));
-            is_at_or_below(name, forward.from.as_wire()) && (name == forward.from.as_wire() || !excepted())
-        })
+    /// The `forward` directives, by number, that a name (wire form, lower case) is for.
+    pub(super) fn forwards<'b>(&'b self, name: &'b [u8]) -> impl Iterator<Item = usize> + 'b {
+        self.forwards.iter().enumerate().filter(|(_, forward)| forward.is_for(name)).map(|(number, _)| number)
+    }
+}
+
+impl Forwarded {
+    fn is_for(&self, name: &[u8]) -> bool {
+        let excepted = || self.except.iter().any(|zone| is_at_or_below(name, zone.as_wire()));
+        is_at_or_below(name, self.from.as_wire()) && (name == self.from.as_wire() || !excepted())
     }
 }
 
@@ -204,7 +208,7 @@ impl Responder {
         let routes = Routes::new(zones);
         let blocks: HashMap<usize, Arc<Block>> = routes.blocks().map(|block| (block.id, Arc::clone(block))).collect();
         let has_chaos = |block: &Block| block.ahead.as_ref().is_some_and(|ahead| ahead.chaos.is_some());
-        let any_class = blocks.values().any(|block| block.forward.is_some() || has_chaos(block));
+        let any_class = blocks.values().any(|block| !block.forwards.is_empty() || has_chaos(block));
         Self { routes, blocks, any_class, keys: Keyring::default() }
     }
 
@@ -225,7 +229,7 @@ impl Responder {
             Accepted::Ignored => (Outcome::Ignored, true),
             Accepted::Answered(answered) => (Outcome::Answered(answered), true),
             Accepted::Dropped(answered) => (Outcome::Dropped(answered), true),
-            Accepted::Query(query) => match batch.prepared(&query, out) {
+            Accepted::Query(query) => match batch.prepared(packet, &query, out) {
                 Some(outcome) => (outcome, true),
                 None => (self.compose(packet, &query, out), false),
             },
@@ -331,13 +335,13 @@ impl Responder {
                     return Outcome::Answered(answered(query, Some(block.id), rcode, flags));
                 }
                 Verdict::Elsewhere(chain) => {
-                    return Outcome::Deferred(Deferred::complete(block.id, &query, question.qtype, chain));
+                    return Outcome::Deferred(Deferred::complete(self, block.id, &query, question.qtype, chain));
                 }
                 Verdict::PassedOn => {}
             }
         }
-        if block.forwards(name.as_wire()) {
-            return Outcome::Deferred(Deferred::relay(block.id, packet, &query, block.bufsize));
+        if let Some(deferred) = Deferred::relay(block, name, packet, &query) {
+            return Outcome::Deferred(deferred);
         }
         if block.whoami {
             let mut message = begin(&query, block, transport, signature_octets, out).with_class(question.qclass);
@@ -346,9 +350,9 @@ impl Responder {
             let told = answered(query, Some(block.id), Rcode::NOERROR, flags);
             return Outcome::Answered(Answered { by: By::Whoami, ..told });
         }
-        let failure = match block.forward {
-            Some(_) => "plugin/forward: no next plugin found",
-            None => "plugin/kubernetes: no next plugin found",
+        let failure = match &block.forwards[..] {
+            [] => "plugin/kubernetes: no next plugin found",
+            _ => "plugin/forward: no next plugin found",
         };
         Outcome::Answered(self.fail(query, Some(block), Rcode::SERVFAIL, Some(failure), transport, out))
     }
@@ -396,7 +400,8 @@ impl Responder {
                 return found.unwrap_or_default();
             }
         }
-        if block.forwards(wire) { vec![elsewhere::placeholder(block.id, name)] } else { Vec::new() }
+        let is_forwarded = block.forwards(wire).next().is_some();
+        if is_forwarded { vec![elsewhere::placeholder(block.id, name)] } else { Vec::new() }
     }
 }
 

@@ -72,7 +72,7 @@ pub(super) async fn start(args: &Args, loaded: &Loaded) -> Result<Running, Failu
         serving: Serving::default(),
         admin: Admin::default(),
         notifying: Notifying::default(),
-        forwarders: Arc::new(forwarders(config, &Forwarders::default())),
+        forwarders: Arc::new(forwarders(config, &Forwarders::default()).await?),
         weights: WeightFiles::default(),
         _pid_file: None,
     };
@@ -107,7 +107,7 @@ impl Running {
         let (arranged, views) = self.sources.arrange(plan, false).await?;
         let listeners = listeners::plan(config);
         let prepared = self.prepare(args, config, &listeners, &arranged, &views).await;
-        let (endpoints, opened) = match prepared {
+        let (endpoints, opened, forwarders) = match prepared {
             Ok(prepared) => prepared,
             Err(failure) => {
                 arranged.abandon().await;
@@ -115,7 +115,7 @@ impl Running {
             }
         };
         let before = (Arc::clone(&self.forwarders), self.serving.addresses().collect());
-        self.forwarders = Arc::new(forwarders(config, &self.forwarders));
+        self.forwarders = forwarders;
         if let Err(failure) = self.answer(config, &views, &listeners, opened) {
             let (forwarders, addresses) = before;
             self.forwarders = forwarders;
@@ -143,12 +143,13 @@ impl Running {
         listeners: &[Listener],
         arranged: &Arranged,
         views: &[Option<BlockViews>],
-    ) -> Result<(admin::Opened, Opened), Failure> {
+    ) -> Result<(admin::Opened, Opened, Arc<Forwarders>), Failure> {
         let patience = views.iter().flatten().map(|views| views.startup_timeout).max().unwrap_or_default();
         wait_for_new(arranged.new_views(), arranged.states(), patience.max(RELOAD_SYNC_MAX)).await?;
+        let forwarders = Arc::new(forwarders(config, &self.forwarders).await?);
         // From when a socket is open, somebody may wait for its answer.
         let endpoints = self.admin.open(config).await.map_err(|error| Failure::Runtime(error.into()))?;
-        Ok((endpoints, self.open(listeners, args)?))
+        Ok((endpoints, self.open(listeners, args)?, forwarders))
     }
 
     /// Opens the sockets that listeners want and that are not there. All are opened before one is served: a server that

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use anyhow::anyhow;
+
 use super::ahead::ahead;
 use super::listeners::Listener;
+use super::serve::Failure;
 use super::sources::BlockViews;
 use super::transfers::{keys, signing, transfers, zones};
 use super::weights::WeightFiles;
 use crate::answer::{Block, Forwarded, Network, Order, Responder};
 use crate::config::{Config, Forward, LoadBalance, ServerBlock};
-use crate::forward::{Forwarder, Forwarders};
+use crate::forward::{Forwarder, Forwarders, targets};
 use crate::net::{Elsewhere, Service, Slots, Transferring, WaitingRoom};
 use crate::telemetry::{BlockLog, Counters, KubernetesMetadata, Metadata, QueryLog, Witness};
 use crate::transfer::Transfers;
@@ -86,15 +89,29 @@ impl<'c> Services<'c> {
     }
 }
 
-/// The upstreams of all blocks. Those that are as before go on, with what they know of which is up.
-pub(super) fn forwarders(config: &Config, before: &Forwarders) -> Forwarders {
-    let forwarder = |block: &ServerBlock| {
-        let options = block.forward.as_ref()?;
-        let known = before.0.iter().flatten().find(|known| known.is_for(options, block.cancel));
-        let new = || Arc::new(Forwarder::new(options.clone(), block.cancel));
-        Some(known.map_or_else(new, Arc::clone))
-    };
-    Forwarders(config.blocks.iter().map(forwarder).collect())
+/// The upstreams of all blocks. Those that are as before go on, with what they know of which is up and with their
+/// connections.
+///
+/// # Errors
+/// If the name of an upstream has no address now, or TLS cannot be had.
+pub(super) async fn forwarders(config: &Config, before: &Forwarders) -> Result<Forwarders, Failure> {
+    let mut all = Vec::with_capacity(config.blocks.len());
+    for block in &config.blocks {
+        let mut of_block = Vec::with_capacity(block.forwards.len());
+        for options in &block.forwards {
+            let targets = targets(options).await.map_err(|error| Failure::Runtime(error.into()))?;
+            let known = before.0.iter().flatten().find(|known| known.is_for(options, block.cancel, &targets));
+            of_block.push(match known {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let new = Forwarder::new(options.clone(), block.cancel, targets);
+                    Arc::new(new.map_err(|error| Failure::Runtime(anyhow!("plugin/forward: {error}")))?)
+                }
+            });
+        }
+        all.push(of_block);
+    }
+    Ok(Forwarders(all))
 }
 
 fn log(block: &ServerBlock, views: Option<&BlockViews>) -> BlockLog {
@@ -124,7 +141,7 @@ fn block(id: usize, block: &ServerBlock, views: Option<&BlockViews>, weights: &W
     Block {
         view,
         multicluster,
-        forward: block.forward.as_ref().and_then(forwarded),
+        forwards: block.forwards.iter().filter_map(forwarded).collect(),
         signing: block.tsig.as_ref().map(signing),
         transfers: zones(block),
         bufsize: block.bufsize,
@@ -139,7 +156,7 @@ fn block(id: usize, block: &ServerBlock, views: Option<&BlockViews>, weights: &W
     }
 }
 
-/// The names that go to a block's upstreams.
+/// The names that go to a directive's upstreams.
 fn forwarded(forward: &Forward) -> Option<Forwarded> {
     let except = forward.except.iter().filter_map(|zone| Name::parse(zone)).collect();
     Some(Forwarded { from: Name::parse(&forward.from)?, except })
@@ -164,7 +181,7 @@ pub(super) fn handlers(block: &ServerBlock) -> Vec<&'static str> {
         ("minimal", block.minimal),
         ("transfer", !block.transfers.is_empty()),
         ("kubernetes", block.kubernetes.is_some()),
-        ("forward", block.forward.is_some()),
+        ("forward", !block.forwards.is_empty()),
         ("whoami", block.whoami),
     ];
     all.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect()

@@ -185,7 +185,7 @@ fn read_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn 
         "tsig" => block.tsig = tsig::check(reader, &block.keys, report),
         "transfer" => block.transfers = transfer::check(reader, &block.keys, report),
         "kubernetes" => block.kubernetes = kubernetes::check(reader, &block.keys, report),
-        "forward" => block.forward = forward::check(reader, report),
+        "forward" => block.forwards = forward::check(reader, machine, report),
         _ => {}
     }
 }

@@ -1,31 +1,39 @@
 //! `forward FROM TO... { ... }`
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::forward_tls::{self, ForwardTls};
+use super::forward_to::{self, ForwardTo};
+use super::machine::Machine;
 use super::reader::Reader;
 use super::report::Report;
 use super::zone::{self, ZoneError};
-use super::{Forward, Policy, duration, number};
+use super::{duration, number, rcodes};
 use crate::corefile::{Token, did_you_mean};
 
 /// Defaults of `plugin/forward` in CoreDNS.
-const PORT_DEFAULT: u16 = 53;
 const MAX_FAILS_DEFAULT: u32 = 2;
 const HEALTH_CHECK_DEFAULT: Duration = Duration::from_millis(500);
 const READ_TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
+const EXPIRE_DEFAULT: Duration = Duration::from_secs(10);
+/// The port of resolvers that are said without one.
+const RESOLVER_PORT: u16 = 53;
 
 /// Options that are served.
-const SERVED: [&str; 8] =
-    ["except", "force_tcp", "prefer_udp", "max_fails", "health_check", "max_concurrent", "policy", "read_timeout"];
-
-/// Options that only CoreDNS serves (`plugin/forward/setup.go`).
-const NOT_SERVED: [&str; 13] = [
+const SERVED: [&str; 20] = [
+    "except",
+    "force_tcp",
+    "prefer_udp",
+    "max_fails",
+    "max_connect_attempts",
+    "health_check",
+    "read_timeout",
     "expire",
     "max_age",
     "max_idle_conns",
-    "max_connect_attempts",
+    "max_concurrent",
+    "policy",
     "tls",
     "tls_servername",
     "next",
@@ -34,38 +42,119 @@ const NOT_SERVED: [&str; 13] = [
     "failover",
     "source_address",
     "resolver",
-    "doh_method",
 ];
 
-/// Options of `health_check` that only CoreDNS serves.
-const CHECK_OPTIONS_NOT_SERVED: [&str; 2] = ["no_rec", "domain"];
+/// Options that only CoreDNS serves (`plugin/forward/setup.go`): it is about upstreams over HTTPS.
+const NOT_SERVED: [&str; 1] = ["doh_method"];
 
-/// Schemes of upstreams that only CoreDNS serves.
-const SCHEMES_NOT_SERVED: [&str; 2] = ["tls", "https"];
-
-/// Schemes that CoreDNS knows and refuses here, with the port that it names in its refusal.
-const SCHEMES_REFUSED: [(&str, &str); 3] = [("quic", ":853"), ("grpc", ":443"), ("unix", "")];
-
-/// The most words that name upstreams (plugin/forward/setup.go, max).
-const TO_MAX: usize = 15;
-
-/// Reads the directive.
-pub(super) fn check(mut reader: Reader<'_>, report: &mut Report) -> Option<Forward> {
-    let errors_before = report.errors.len() + report.not_served.len();
-    let mut forward = None;
-    while reader.next_line(report) {
-        if forward.is_some() {
-            // CoreDNS chains several; one that forwards all else would hide the others here.
-            report.not_served(reader.current(), "a second 'forward' in a server block");
-            reader.give_up();
-            break;
-        }
-        forward = check_stanza(&mut reader, report);
-    }
-    forward.filter(|_| report.errors.len() + report.not_served.len() == errors_before)
+/// A `forward` directive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Names at or below this zone are forwarded (lower case, trailing dot),
+    pub from: String,
+    /// `except` those at or below these.
+    pub except: Vec<String>,
+    /// The upstreams, each once.
+    pub to: Vec<ForwardTo>,
+    /// `resolver`: who is asked for the addresses of upstreams' names, in order; empty is the system.
+    pub resolvers: Vec<SocketAddr>,
+    /// `force_tcp`: always ask over TCP.
+    pub force_tcp: bool,
+    /// `prefer_udp`: ask over UDP even for a client that came over TCP.
+    pub prefer_udp: bool,
+    /// `max_fails`: failed checks in a row after which an upstream is down; 0 means never. Default 2.
+    pub max_fails: u32,
+    /// `max_connect_attempts`: attempts for one query, 0 for as many as there is time for. Default two for each upstream.
+    pub max_connect_attempts: Option<u32>,
+    /// `health_check`: how an upstream that failed is looked at.
+    pub health_check: HealthCheck,
+    /// `read_timeout`: how long an upstream may take, default 2 s.
+    pub read_timeout: Duration,
+    /// `expire`: how long a connection is kept that nobody uses, default 10 s.
+    pub expire: Duration,
+    /// `max_age`: how long a connection is used at all, default for ever.
+    pub max_age: Option<Duration>,
+    /// `max_idle_conns`: how many connections to one upstream are kept that nobody uses; 0, the default, is all.
+    pub max_idle_conns: usize,
+    /// `max_concurrent`: queries at a time; more are refused.
+    pub max_concurrent: Option<usize>,
+    /// `policy`
+    pub policy: Policy,
+    /// `tls`: what TLS goes by.
+    pub tls: ForwardTls,
+    /// `next`: codes with which an answer is left to the next `forward` of the block.
+    pub next: Vec<u16>,
+    /// `next_on_nodata`: so is an answer without records.
+    pub next_on_nodata: bool,
+    /// `failfast_all_unhealthy_upstreams`: where all upstreams are down, none is asked.
+    pub failfast: bool,
+    /// `failover`: codes with which the next upstream is asked.
+    pub failover: Vec<u16>,
+    /// `source_address`: the address to ask from.
+    pub source_address: Option<IpAddr>,
 }
 
-fn check_stanza(reader: &mut Reader<'_>, report: &mut Report) -> Option<Forward> {
+/// How an upstream that failed is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// The time between checks, default 0.5 s.
+    pub interval: Duration,
+    /// Whether it is asked to recurse; `no_rec` says that it is not.
+    pub recursion: bool,
+    /// `domain`: the name whose name servers it is asked for, default the root's.
+    pub domain: String,
+}
+
+/// Which upstream is asked first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// Any: the default.
+    #[default]
+    Random,
+    /// Each in turn.
+    RoundRobin,
+    /// Always the first that is up.
+    Sequential,
+}
+
+/// A directive that was read, and what may have no effect in it.
+struct Stanza<'t> {
+    from: &'t Token,
+    forward: Forward,
+    /// The last `next` or `next_on_nodata`.
+    next: Option<&'t Token>,
+}
+
+/// Reads the directives of a block.
+pub(super) fn check(mut reader: Reader<'_>, machine: &dyn Machine, report: &mut Report) -> Vec<Forward> {
+    let errors_before = report.errors.len() + report.not_served.len();
+    let mut stanzas: Vec<Stanza<'_>> = Vec::new();
+    while reader.next_line(report) {
+        stanzas.extend(check_stanza(&mut reader, machine, report));
+    }
+    if report.errors.len() + report.not_served.len() > errors_before {
+        return Vec::new();
+    }
+    for (number, stanza) in stanzas.iter().enumerate() {
+        let hides = |before: &&Stanza<'_>| {
+            let leaves = !before.forward.next.is_empty() || before.forward.next_on_nodata;
+            zone::is_below(&stanza.forward.from, &before.forward.from) && before.forward.except.is_empty() && !leaves
+        };
+        if let Some(before) = stanzas.iter().take(number).find(hides) {
+            let line = before.from.place.line;
+            report.warn(
+                stanza.from,
+                format_args!("the forward of line {line} comes first, and takes all of these names"),
+            );
+        }
+    }
+    if let Some(word) = stanzas.last().and_then(|last| last.next) {
+        report.warn(word, format_args!("{} has no effect without another forward behind this one", word.text));
+    }
+    stanzas.into_iter().map(|stanza| stanza.forward).collect()
+}
+
+fn check_stanza<'t>(reader: &mut Reader<'t>, machine: &dyn Machine, report: &mut Report) -> Option<Stanza<'t>> {
     let words = reader.remaining_args();
     let Some((from, to)) = words.split_first().filter(|(_, to)| !to.is_empty()) else {
         report.error(reader.argument_error().hint("forward FROM TO..., as in: forward . /etc/resolv.conf"));
@@ -85,32 +174,28 @@ fn check_stanza(reader: &mut Reader<'_>, report: &mut Report) -> Option<Forward>
             String::new()
         }
     };
-    let mut forward = Forward {
-        from: from_zone,
-        except: Vec::new(),
-        to: Vec::new(),
-        force_tcp: false,
-        prefer_udp: false,
-        max_fails: MAX_FAILS_DEFAULT,
-        health_check: HEALTH_CHECK_DEFAULT,
-        read_timeout: READ_TIMEOUT_DEFAULT,
-        max_concurrent: None,
-        policy: Policy::Random,
-    };
+    let mut options = Options { forward: Forward::new(from_zone), server_name: None, tls: None, next: None };
     while let Some(option) = reader.next_option() {
-        check_option(&mut forward, option, reader, report);
+        options.check(option, reader, machine, report);
     }
-    for word in to {
-        check_upstream(&mut forward, word, reader, report);
+    let Options { mut forward, server_name, tls, next } = options;
+    if let Some(max_age) = forward.max_age.filter(|max_age| *max_age < forward.expire) {
+        let (max_age, expire) = (duration::text(max_age), duration::text(forward.expire));
+        let message = format_args!("max_age ({max_age}) must not be less than expire ({expire})");
+        report.error(reader.bare_error(from, message));
     }
-    if to.len() > TO_MAX {
-        report.error(reader.bare_error(&to[TO_MAX], format_args!("more than {TO_MAX} TOs configured: {}", to.len())));
+    if let Some((word, name)) = server_name {
+        forward_to::check_server_name(word, name, reader, report);
     }
+    forward_to::check(&mut forward, to, server_name.map(|(_, name)| name), (reader, machine), report);
     if forward.to.is_empty() && report.errors.is_empty() && report.not_served.is_empty() {
         let error = reader.bare_error(from, "no valid upstream addresses found");
         report.error(error.hint("the files name no name server"));
     }
-    Some(forward)
+    if let Some(word) = tls.filter(|_| !forward.to.iter().any(|to| to.tls)) {
+        report.warn(word, format_args!("{} has no effect without an upstream over tls://", word.text));
+    }
+    Some(Stanza { from, forward, next })
 }
 
 fn zones(word: &Token) -> Result<Vec<String>, String> {
@@ -120,184 +205,236 @@ fn zones(word: &Token) -> Result<Vec<String>, String> {
     }
 }
 
-fn check_option(forward: &mut Forward, option: &Token, reader: &mut Reader<'_>, report: &mut Report) {
-    let name = option.text.as_str();
-    if NOT_SERVED.contains(&name) {
-        reader.remaining_args();
-        report.not_served(option, format_args!("option '{name}' of forward"));
-        return;
-    }
-    if !SERVED.contains(&name) {
-        let mut error = reader.error_at(option, format_args!("unknown property '{name}'"));
-        if let Some(known) = did_you_mean(name, SERVED.into_iter().chain(NOT_SERVED)) {
-            error = error.hint(format!("did you mean '{known}'?"));
+impl Forward {
+    fn new(from: String) -> Self {
+        Self {
+            from,
+            except: Vec::new(),
+            to: Vec::new(),
+            resolvers: Vec::new(),
+            force_tcp: false,
+            prefer_udp: false,
+            max_fails: MAX_FAILS_DEFAULT,
+            max_connect_attempts: None,
+            health_check: HealthCheck { interval: HEALTH_CHECK_DEFAULT, recursion: true, domain: ".".into() },
+            read_timeout: READ_TIMEOUT_DEFAULT,
+            expire: EXPIRE_DEFAULT,
+            max_age: None,
+            max_idle_conns: 0,
+            max_concurrent: None,
+            policy: Policy::Random,
+            tls: ForwardTls::default(),
+            next: Vec::new(),
+            next_on_nodata: false,
+            failfast: false,
+            failover: Vec::new(),
+            source_address: None,
         }
-        report.error(error);
-        reader.remaining_args();
-        return;
-    }
-    let args = reader.remaining_args();
-    let fits = match name {
-        "force_tcp" | "prefer_udp" => args.is_empty(),
-        _ => !args.is_empty(),
-    };
-    if !fits {
-        report.error(reader.argument_error());
-        return;
-    }
-    let result = match (name, args.first()) {
-        ("except", _) => args.iter().try_for_each(|word| {
-            forward.except.extend(zones(word)?);
-            Ok(())
-        }),
-        ("force_tcp", _) => {
-            forward.force_tcp = true;
-            Ok(())
-        }
-        ("prefer_udp", _) => {
-            forward.prefer_udp = true;
-            Ok(())
-        }
-        ("max_fails", Some(word)) => number::parse_unsigned(&word.text).map(|value| forward.max_fails = value),
-        ("max_concurrent", Some(word)) => number::parse(&word.text).and_then(|value| {
-            if value < 0 {
-                return Err(format!("max_concurrent can't be negative: {value}"));
-            }
-            // 0 is no limit.
-            forward.max_concurrent = usize::try_from(value).ok().filter(|value| *value > 0);
-            Ok(())
-        }),
-        ("health_check", Some(word)) => check_interval(&word.text).map(|value| forward.health_check = value),
-        ("read_timeout", Some(word)) => check_timeout(&word.text).map(|value| forward.read_timeout = value),
-        ("policy", Some(word)) => {
-            match word.text.as_str() {
-                "random" => forward.policy = Policy::Random,
-                "round_robin" => forward.policy = Policy::RoundRobin,
-                "sequential" => forward.policy = Policy::Sequential,
-                other => report.error(reader.error_at(word, format_args!("unknown policy '{other}'"))),
-            }
-            Ok(())
-        }
-        _ => Ok(()),
-    };
-    if let Err(message) = result {
-        report.error(reader.bare_error(args.first().unwrap_or(option), message));
-    }
-    check_rest(name, args, reader, report);
-}
-
-/// Words behind an option's one argument. CoreDNS takes them for options.
-fn check_rest(name: &str, args: &[Token], reader: &Reader<'_>, report: &mut Report) {
-    let Some(word) = args.get(1).filter(|_| name != "except") else { return };
-    let text = word.text.as_str();
-    if name != "health_check" {
-        report.error(reader.error_at(word, format_args!("unknown property '{text}'")));
-    } else if CHECK_OPTIONS_NOT_SERVED.contains(&text) {
-        report.not_served(word, format_args!("option '{text}' of health_check"));
-    } else {
-        report.error(reader.bare_error(word, format_args!("health_check: unknown option {text}")));
     }
 }
 
-fn check_interval(text: &str) -> Result<Duration, String> {
-    let value = duration::parse(text).map_err(|error| error.to_string())?;
-    match text.strip_prefix('-').and_then(|text| duration::parse(text).ok()) {
-        Some(negative) if !negative.is_zero() => {
-            Err(format!("health_check can't be negative: -{}", negative.as_nanos()))
-        }
-        _ => Ok(value),
-    }
+/// What an option's words are told to be wrong by: an error that names its line, or one that does not, as in CoreDNS.
+enum Wrong<'t> {
+    Placed(&'t Token, String),
+    Bare(&'t Token, String),
 }
 
-fn check_timeout(text: &str) -> Result<Duration, String> {
-    match duration::parse(text) {
-        // Go writes a zero with its unit.
-        Ok(value) if value.is_zero() && !text.contains(|c: char| ('1'..='9').contains(&c)) => {
-            Err("read_timeout must be positive: 0s".into())
-        }
-        Ok(value) if value.is_zero() => Err(format!("read_timeout must be positive: {text}")),
-        Ok(value) => Ok(value),
-        Err(error) => Err(error.to_string()),
-    }
+/// What is read of a stanza's block.
+struct Options<'t> {
+    forward: Forward,
+    /// `tls_servername`, with its word.
+    server_name: Option<(&'t Token, &'t str)>,
+    /// The last option about TLS.
+    tls: Option<&'t Token>,
+    /// See [`Stanza::next`].
+    next: Option<&'t Token>,
 }
 
-/// An address with a port or without, or a file in the form of resolv.conf.
-fn check_upstream(forward: &mut Forward, word: &Token, reader: &Reader<'_>, report: &mut Report) {
-    let text = match word.text.split_once("://") {
-        Some(("dns", rest)) => rest,
-        Some((scheme, _)) if SCHEMES_NOT_SERVED.contains(&scheme) => {
-            report.not_served(word, format_args!("an upstream over {scheme}://"));
+impl<'t> Options<'t> {
+    fn check(&mut self, option: &'t Token, reader: &mut Reader<'t>, machine: &dyn Machine, report: &mut Report) {
+        let name = option.text.as_str();
+        if NOT_SERVED.contains(&name) {
+            reader.remaining_args();
+            report.not_served(option, format_args!("option '{name}' of forward"));
             return;
         }
-        _ => word.text.as_str(),
-    };
-    if let Some(message) = refusal_of_scheme(&word.text) {
-        report.error(reader.bare_error(word, message));
-        return;
-    }
-    if let Some(address) = parse_address(text) {
-        forward.add(address);
-        return;
-    }
-    match std::fs::read_to_string(text) {
-        Ok(content) => {
-            let servers: Vec<SocketAddr> = name_servers(&content);
-            if servers.is_empty() {
-                report.warn(word, format_args!("{text} names no name server"));
+        if !SERVED.contains(&name) {
+            let mut error = reader.error_at(option, format_args!("unknown property '{name}'"));
+            if let Some(known) = did_you_mean(name, SERVED.into_iter().chain(NOT_SERVED)) {
+                error = error.hint(format!("did you mean '{known}'?"));
             }
-            for server in servers {
-                forward.add(server);
+            report.error(error);
+            reader.remaining_args();
+            return;
+        }
+        match name {
+            "tls" | "tls_servername" => self.tls = Some(option),
+            "next" | "next_on_nodata" => self.next = Some(option),
+            _ => {}
+        }
+        let words = reader.remaining_args();
+        let fits = match name {
+            "force_tcp" | "prefer_udp" | "next_on_nodata" | "failfast_all_unhealthy_upstreams" => words.is_empty(),
+            "tls" => words.len() <= 3,
+            _ => !words.is_empty(),
+        };
+        if !fits {
+            report.error(reader.argument_error());
+            return;
+        }
+        let read = match words {
+            [] => self.set(name, machine, words),
+            _ if TAKES_SEVERAL.contains(&name) => self.set(name, machine, words),
+            [first, rest @ ..] => {
+                let read = self.set_to(name, first);
+                // CoreDNS takes what follows for the next option.
+                if let (Ok(()), [next, ..]) = (&read, rest) {
+                    Err(Wrong::Placed(next, format!("unknown property '{}'", next.text)))
+                } else {
+                    read
+                }
             }
+        };
+        match read {
+            Ok(()) => {}
+            Err(Wrong::Placed(word, message)) => report.error(reader.error_at(word, message)),
+            Err(Wrong::Bare(word, message)) => report.error(reader.bare_error(word, message)),
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound && is_host(text) => {
-            report.not_served(word, "a host name as an upstream of forward");
+    }
+
+    /// Options without words, and with any number of them.
+    fn set(&mut self, name: &str, machine: &dyn Machine, words: &'t [Token]) -> Result<(), Wrong<'t>> {
+        let forward = &mut self.forward;
+        match name {
+            "force_tcp" => forward.force_tcp = true,
+            "prefer_udp" => forward.prefer_udp = true,
+            "next_on_nodata" => forward.next_on_nodata = true,
+            "failfast_all_unhealthy_upstreams" => forward.failfast = true,
+            "tls" => forward.tls = forward_tls::read(words, machine).map_err(|(word, text)| Wrong::Bare(word, text))?,
+            "health_check" => forward.health_check = health_check(&forward.health_check, words)?,
+            "resolver" => {
+                forward.resolvers = words.iter().map(resolver).collect::<Result<_, _>>()?;
+            }
+            "except" => {
+                for word in words {
+                    forward.except.extend(zones(word).map_err(|message| Wrong::Bare(word, message))?);
+                }
+            }
+            "next" | "failover" => {
+                for word in words {
+                    let code = rcodes::number_of(&word.text)
+                        .ok_or_else(|| Wrong::Bare(word, format!("{} is not a valid rcode", word.text)))?;
+                    if name == "next" {
+                        forward.next.push(code);
+                    } else if code == 0 {
+                        return Err(Wrong::Bare(word, "NoError cannot be used in failover".into()));
+                    } else {
+                        forward.failover.push(code);
+                    }
+                }
+            }
+            _ => {}
         }
-        Err(error) => {
-            let message = format!("not an IP address, file, or valid domain: {text:?}");
-            let hint = match error.kind() {
-                io::ErrorKind::NotFound => "TO is an address, with :PORT or without, or a file like /etc/resolv.conf",
-                _ => "the file cannot be read",
-            };
-            report.error(reader.bare_error(word, message).hint(hint));
+        Ok(())
+    }
+
+    /// Options with one word.
+    fn set_to(&mut self, name: &str, word: &'t Token) -> Result<(), Wrong<'t>> {
+        let (forward, text) = (&mut self.forward, word.text.as_str());
+        let bare = |message: String| Wrong::Bare(word, message);
+        match name {
+            "max_fails" => forward.max_fails = number::parse_unsigned(text).map_err(bare)?,
+            "max_connect_attempts" => {
+                forward.max_connect_attempts = Some(number::parse_unsigned(text).map_err(bare)?);
+            }
+            // 0 is no limit.
+            "max_concurrent" => {
+                forward.max_concurrent = Some(count(name, text).map_err(bare)?).filter(|most| *most > 0)
+            }
+            "max_idle_conns" => forward.max_idle_conns = count(name, text).map_err(bare)?,
+            "expire" => forward.expire = not_negative(name, text).map_err(bare)?,
+            "max_age" => forward.max_age = Some(not_negative(name, text).map_err(bare)?).filter(|age| !age.is_zero()),
+            "read_timeout" => forward.read_timeout = positive(name, text).map_err(bare)?,
+            "tls_servername" => self.server_name = Some((word, text)).filter(|_| !text.is_empty()),
+            "source_address" => {
+                let address = text.parse().map_err(|_| Wrong::Placed(word, format!("invalid IP address: {text}")))?;
+                forward.source_address = Some(address);
+            }
+            "policy" => {
+                forward.policy = match text {
+                    "random" => Policy::Random,
+                    "round_robin" => Policy::RoundRobin,
+                    "sequential" => Policy::Sequential,
+                    other => return Err(Wrong::Placed(word, format!("unknown policy '{other}'"))),
+                };
+            }
+            _ => {}
         }
+        Ok(())
     }
 }
 
-fn refusal_of_scheme(text: &str) -> Option<String> {
-    let (scheme, rest) = text.split_once("://")?;
-    let (_, port) = SCHEMES_REFUSED.iter().find(|(known, _)| *known == scheme)?;
-    let port = if rest.parse::<IpAddr>().is_ok() { port } else { "" };
-    Some(format!("'{scheme}' is not supported as a destination protocol in forward: {text}{port}"))
-}
+/// Options that take all words of their line.
+const TAKES_SEVERAL: [&str; 6] = ["except", "tls", "next", "failover", "resolver", "health_check"];
 
-/// Whether a word may be a host's name, with a port or without, rather than a file that is not there.
-fn is_host(text: &str) -> bool {
-    let name = text.rsplit_once(':').map_or(text, |(name, _)| name);
-    !name.is_empty() && !name.contains(['/', ':']) && zone::parse(name).is_ok()
-}
-
-fn parse_address(text: &str) -> Option<SocketAddr> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let alone = bare.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, PORT_DEFAULT));
-    alone.or_else(|| text.parse().ok())
-}
-
-/// The `nameserver` lines of resolv.conf(5).
-fn name_servers(content: &str) -> Vec<SocketAddr> {
-    let address = |line: &str| {
-        let mut words = line.split_whitespace();
-        let address = words.next().filter(|word| *word == "nameserver").and_then(|_| words.next())?;
-        // A zone (fe80::1%eth0) cannot be kept; CoreDNS drops it too.
-        let address = address.split_once('%').map_or(address, |(address, _)| address);
-        address.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, PORT_DEFAULT))
-    };
-    content.lines().filter_map(address).collect()
-}
-
-impl Forward {
-    fn add(&mut self, address: SocketAddr) {
-        if !self.to.contains(&address) {
-            self.to.push(address);
+fn health_check<'t>(before: &HealthCheck, words: &'t [Token]) -> Result<HealthCheck, Wrong<'t>> {
+    let [first, rest @ ..] = words else { return Ok(before.clone()) };
+    let interval = duration::parse(&first.text).map_err(|error| Wrong::Bare(first, error.to_string()))?;
+    if let Some(negative) = negative(&first.text) {
+        return Err(Wrong::Bare(first, format!("health_check can't be negative: -{}", negative.as_nanos())));
+    }
+    let mut check = HealthCheck { interval, domain: ".".into(), recursion: before.recursion };
+    let mut rest = rest.iter();
+    while let Some(word) = rest.next() {
+        match word.text.as_str() {
+            "no_rec" => check.recursion = false,
+            "domain" => {
+                let Some(name) = rest.next() else {
+                    let message = "Wrong argument count or unexpected line ending after 'domain'";
+                    return Err(Wrong::Placed(word, message.into()));
+                };
+                check.domain = zone::normalize(&name.text)
+                    .map_err(|_| Wrong::Bare(name, format!("health_check: invalid domain name {}", name.text)))?;
+            }
+            other => return Err(Wrong::Bare(word, format!("health_check: unknown option {other}"))),
         }
+    }
+    Ok(check)
+}
+
+fn resolver(word: &Token) -> Result<SocketAddr, Wrong<'_>> {
+    let text = word.text.as_str();
+    let alone = text.parse::<IpAddr>().ok().map(|address| SocketAddr::new(address, RESOLVER_PORT));
+    alone
+        .or_else(|| text.parse().ok())
+        .ok_or_else(|| Wrong::Bare(word, format!("resolver must be an IP address or IP:port: {text:?}")))
+}
+
+/// A number that is not negative.
+fn count(name: &str, text: &str) -> Result<usize, String> {
+    let value = number::parse(text)?;
+    usize::try_from(value).map_err(|_| format!("{name} can't be negative: {value}"))
+}
+
+/// How far a duration is below zero, if it is.
+fn negative(text: &str) -> Option<Duration> {
+    let positive = text.strip_prefix('-').and_then(|text| duration::parse(text).ok());
+    positive.filter(|duration| !duration.is_zero())
+}
+
+fn not_negative(name: &str, text: &str) -> Result<Duration, String> {
+    let value = duration::parse(text).map_err(|error| error.to_string())?;
+    match negative(text) {
+        Some(negative) => Err(format!("{name} can't be negative: -{}", duration::text(negative))),
+        None => Ok(value),
+    }
+}
+
+fn positive(name: &str, text: &str) -> Result<Duration, String> {
+    let value = duration::parse(text).map_err(|error| error.to_string())?;
+    match negative(text) {
+        Some(negative) => Err(format!("{name} must be positive: -{}", duration::text(negative))),
+        None if value.is_zero() => Err(format!("{name} must be positive: 0s")),
+        None => Ok(value),
     }
 }

@@ -17,6 +17,8 @@ mod duration;
 mod error;
 mod errors;
 mod forward;
+mod forward_tls;
+mod forward_to;
 mod health;
 mod instead;
 mod known;
@@ -34,6 +36,7 @@ mod outages;
 mod plain;
 mod pod_names;
 mod prometheus;
+mod rcodes;
 mod reader;
 mod ready;
 mod record_types;
@@ -52,6 +55,9 @@ pub use admin_address::AdminAddress;
 pub use api_limits::{ApiLimits, Qps};
 pub use check::SERVED as DIRECTIVES;
 pub use error::ConfigError;
+pub use forward::{Forward, HealthCheck, Policy};
+pub use forward_tls::{ClientCertificate, ForwardTls, certificates, private_key};
+pub use forward_to::{ForwardHost, ForwardTo};
 pub use load::{Loaded, STDIN, load, load_recorded, parse, parse_for, read_source};
 pub use log::COMMON_FORMAT;
 pub use machine::{Machine, ThisMachine};
@@ -63,7 +69,7 @@ pub use version::Version;
 pub use weights::{WeightTable, parse_weights};
 pub use zone::syntax_warning;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -139,8 +145,8 @@ pub struct ServerBlock {
     pub transfers: Vec<Transfer>,
     /// `kubernetes`: the view that this block answers from.
     pub kubernetes: Option<Kubernetes>,
-    /// `forward`: who is asked about all else.
-    pub forward: Option<Forward>,
+    /// `forward`: who is asked about all else, in order; the first that is about a name is asked.
+    pub forwards: Vec<Forward>,
 }
 
 /// A `timeouts` directive; what is `None` is as without it.
@@ -306,43 +312,6 @@ pub enum Multisocket {
     OnePerCpu,
     /// So many, 1 to [`SOCKETS_MAX`].
     Number(u16),
-}
-
-/// A `forward` directive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forward {
-    /// Names at or below this zone are forwarded (lower case, trailing dot),
-    pub from: String,
-    /// `except` those at or below these.
-    pub except: Vec<String>,
-    /// The upstreams, each once.
-    pub to: Vec<SocketAddr>,
-    /// `force_tcp`: always ask over TCP.
-    pub force_tcp: bool,
-    /// `prefer_udp`: ask over UDP even for a client that came over TCP.
-    pub prefer_udp: bool,
-    /// `max_fails`: failed checks in a row after which an upstream is down; 0 means never. Default 2.
-    pub max_fails: u32,
-    /// `health_check`: the time between checks of an upstream that failed, default 0.5 s.
-    pub health_check: Duration,
-    /// `read_timeout`: how long an upstream may take, default 2 s.
-    pub read_timeout: Duration,
-    /// `max_concurrent`: queries at a time; more are refused.
-    pub max_concurrent: Option<usize>,
-    /// `policy`
-    pub policy: Policy,
-}
-
-/// Which upstream is asked first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Policy {
-    /// Any: the default.
-    #[default]
-    Random,
-    /// Each in turn.
-    RoundRobin,
-    /// Always the first that is up.
-    Sequential,
 }
 
 /// A `transfer` directive.

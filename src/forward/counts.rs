@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use crate::histogram::{Distribution, Histogram, TIME_BOUNDS};
 
@@ -21,11 +22,44 @@ pub struct ForwardCounts {
 /// The counts of one upstream.
 #[derive(Debug, Default)]
 pub struct UpstreamCounts {
-    took: Mutex<BTreeMap<u16, Arc<Histogram>>>,
+    /// By the codes that are common,
+    took: [OnceLock<Histogram>; COMMON_RCODES],
+    /// and by others.
+    took_rarely: Mutex<BTreeMap<u16, Histogram>>,
     /// Health checks that failed.
     pub check_failures: Count,
-    /// Exchanges over UDP and over TCP. Each has a socket of its own: none is kept.
-    pub exchanges: [Count; 2],
+    /// Exchanges by [`Proto`], for which there was a connection, and for which one was made.
+    pub cached: [Count; Proto::ALL.len()],
+    /// See [`Self::cached`].
+    pub fresh: [Count; Proto::ALL.len()],
+}
+
+/// Response codes below this are common: those with names (IANA "DNS RCODEs").
+const COMMON_RCODES: usize = 24;
+
+/// How an upstream is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proto {
+    /// Over UDP.
+    Udp,
+    /// Over TCP.
+    Tcp,
+    /// Over TLS.
+    Tls,
+}
+
+impl Proto {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Udp, Self::Tcp, Self::Tls];
+
+    /// As CoreDNS calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tcp-tls",
+        }
+    }
 }
 
 /// A number that only grows.
@@ -44,15 +78,27 @@ impl Count {
 }
 
 impl UpstreamCounts {
-    /// The histogram of answers with a code.
-    pub(super) fn took(&self, rcode: u16) -> Arc<Histogram> {
-        let mut all = self.took.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(all.entry(rcode).or_insert_with(|| Arc::new(Histogram::new(&TIME_BOUNDS))))
+    /// An exchange begins.
+    pub(super) fn exchange(&self, proto: Proto, is_cached: bool) {
+        let counts = if is_cached { &self.cached } else { &self.fresh };
+        if let Some(count) = counts.get(proto as usize) {
+            count.add();
+        }
+    }
+
+    /// An exchange was answered.
+    pub(super) fn answered(&self, rcode: u16, took: Duration) {
+        if let Some(histogram) = self.took.get(usize::from(rcode)) {
+            return histogram.get_or_init(|| Histogram::new(&TIME_BOUNDS)).took(took);
+        }
+        let mut rare = self.took_rarely.lock().unwrap_or_else(PoisonError::into_inner);
+        rare.entry(rcode).or_insert_with(|| Histogram::new(&TIME_BOUNDS)).took(took);
     }
 
     /// How long exchanges took that were answered, by the answers' codes.
     pub fn by_rcode(&self) -> BTreeMap<u16, Distribution> {
-        let all = self.took.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().map(|(rcode, histogram)| (*rcode, histogram.read())).collect()
+        let common = (0..).zip(&self.took).filter_map(|(rcode, histogram)| Some((rcode, histogram.get()?.read())));
+        let rare = self.took_rarely.lock().unwrap_or_else(PoisonError::into_inner);
+        common.chain(rare.iter().map(|(rcode, histogram)| (*rcode, histogram.read()))).collect()
     }
 }

@@ -110,7 +110,7 @@ pub(super) fn answered_transfer(packet: &[u8], block: usize, rcode: Rcode, flags
 }
 
 /// A client that is gone, a full buffer, a filter: of one datagram, and nothing to do about it.
-fn send(socket: &UdpSocket, way_back: WayBack, answer: &[u8]) {
+pub(super) fn send(socket: &UdpSocket, way_back: WayBack, answer: &[u8]) {
     if let Err(error) = way_back.send(socket, answer) {
         tracing::trace!(%error, "udp");
     }

@@ -67,7 +67,15 @@ impl Waiting {
     async fn wait(mut self, service: Arc<Service>, _place: OwnedSemaphorePermit, reply: impl FnOnce(Vec<u8>)) {
         let lookups = std::mem::take(&mut self.deferred.lookups);
         let transport = self.transport;
-        let responses = join_all(lookups.into_iter().map(|lookup| service.elsewhere.ask(lookup, transport))).await;
+        let mut lookups = lookups.into_iter();
+        let responses = match (lookups.next(), lookups.len()) {
+            // As a rule there is one.
+            (Some(lookup), 0) => vec![service.elsewhere.ask(lookup, transport).await],
+            (first, _) => {
+                let all = first.into_iter().chain(lookups);
+                join_all(all.map(|lookup| service.elsewhere.ask(lookup, transport))).await
+            }
+        };
         let mut response = Vec::new();
         let answered = service.responder.resume(&self.packet, transport, self.deferred, responses, &mut response);
         let Some(answered) = answered else { return };

@@ -10,7 +10,8 @@ use std::time::Instant;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 
-use super::composing::{Composer, Job};
+use super::composing::{self, Composer, Job};
+use super::deferred::Waiting;
 use super::mmsg::{BATCH, Batch};
 use super::{Exchange, Path, Service, SharedService};
 use crate::answer::{Answered, Client, Folded, Outcome, Read, Transport};
@@ -141,7 +142,20 @@ impl Worker {
                     places[answered] = index;
                     answered += 1;
                 }
-                Some(None | Some(Outcome::Deferred(_) | Outcome::Transfer(_))) => self.composer.compose(Job {
+                Some(Some(Outcome::Deferred(deferred))) => {
+                    let waiting = Waiting {
+                        packet: batch.query(index).to_vec(),
+                        client: *client,
+                        transport: Transport::Udp,
+                        received,
+                        deferred,
+                    };
+                    let (socket, way_back) = (Arc::clone(&self.socket), *batch.way_back(index));
+                    if !waiting.start(&service, move |answer| composing::send(&socket, way_back, &answer)) {
+                        observer.shed();
+                    }
+                }
+                Some(None | Some(Outcome::Transfer(_))) => self.composer.compose(Job {
                     service: Arc::clone(&service),
                     socket: Arc::clone(&self.socket),
                     packet: batch.query(index).to_vec(),

@@ -28,7 +28,9 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use podzone::config::{self, ApiLimits, COMMON_FORMAT, Config, Forward, LogClasses, Machine, Monitor, Multisocket};
+use podzone::config::{
+    self, ApiLimits, COMMON_FORMAT, Config, Forward, HealthCheck, LogClasses, Machine, Monitor, Multisocket,
+};
 use podzone::config::{
     PodMode, PodNames, Policy, RequiredCodes, ServerBlock, Source, Timeouts, Transfer, TransferTo, Tsig,
 };
@@ -117,8 +119,12 @@ impl Files for Case {
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let text = self.files.get(path.to_str().unwrap()).ok_or(io::ErrorKind::NotFound)?;
-        Ok(text.clone().into_bytes())
+        match self.files.get(path.to_str().unwrap()) {
+            Some(text) => Ok(text.clone().into_bytes()),
+            // What every machine has.
+            None if path == Path::new("/etc/resolv.conf") => Ok(b"nameserver 127.0.0.1\n".to_vec()),
+            None => Err(io::Error::from_raw_os_error(2)),
+        }
     }
 }
 
@@ -294,7 +300,7 @@ fn summary(config: &Config) -> String {
                 writeln!(text, "    startup_timeout {:?}", view.startup_timeout).unwrap();
             }
         }
-        if let Some(forward) = &block.forward {
+        for forward in &block.forwards {
             text.push_str(&summary_of_forward(forward));
         }
     }
@@ -377,10 +383,36 @@ fn summary_of_forward(forward: &Forward) -> String {
     line(forward.force_tcp, "force_tcp".into());
     line(forward.prefer_udp, "prefer_udp".into());
     line(forward.max_fails != 2, format!("max_fails {}", forward.max_fails));
-    line(forward.health_check.as_millis() != 500, format!("health_check {:?}", forward.health_check));
+    line(
+        forward.max_connect_attempts.is_some(),
+        format!("max_connect_attempts {}", forward.max_connect_attempts.unwrap_or_default()),
+    );
+    let HealthCheck { interval, recursion, domain } = &forward.health_check;
+    let check = format!(
+        "{}{}",
+        if *recursion { "" } else { " no_rec" },
+        if domain == "." { String::new() } else { format!(" domain {domain}") }
+    );
+    line(interval.as_millis() != 500 || !check.is_empty(), format!("health_check {interval:?}{check}"));
     line(forward.read_timeout.as_secs() != 2, format!("read_timeout {:?}", forward.read_timeout));
+    line(forward.expire.as_secs() != 10, format!("expire {:?}", forward.expire));
+    line(forward.max_age.is_some(), format!("max_age {:?}", forward.max_age.unwrap_or_default()));
+    line(forward.max_idle_conns > 0, format!("max_idle_conns {}", forward.max_idle_conns));
     line(forward.max_concurrent.is_some(), format!("max_concurrent {}", forward.max_concurrent.unwrap_or_default()));
     line(forward.policy != Policy::Random, format!("policy {:?}", forward.policy));
+    line(!forward.next.is_empty(), format!("next {:?}", forward.next));
+    line(forward.next_on_nodata, "next_on_nodata".into());
+    line(forward.failfast, "failfast_all_unhealthy_upstreams".into());
+    line(!forward.failover.is_empty(), format!("failover {:?}", forward.failover));
+    line(
+        forward.source_address.is_some(),
+        format!("source_address {}", forward.source_address.map(|it| it.to_string()).unwrap_or_default()),
+    );
+    line(!forward.resolvers.is_empty(), format!("resolver {:?}", forward.resolvers));
+    let tls = [("authorities", forward.tls.authorities.is_some()), ("client", forward.tls.client.is_some())];
+    for (what, _) in tls.into_iter().filter(|(_, is_there)| *is_there) {
+        line(true, format!("tls {what}"));
+    }
     text
 }
 

@@ -4,11 +4,19 @@
 //! - `tc…` is cut over UDP, and whole over TCP;
 //! - `wrongid`, `wrongquestion`, `garbage` (the right ID, then noise), `short` (three octets) answer so;
 //! - `firstwrong` answers under a wrong ID, then right;
-//! - anything else has one address.
+//! - `rcode-N…` answers with that code, and without records;
+//! - `nodata…` answers without records;
+//! - `close…` answers, and closes the connection;
+//! - `lower…` answers with the question in lower case, `upper…` with its letters as they came, and the name itself, not a
+//!   pointer to it, in the answer;
+//! - `loopback…` has the address 127.0.0.1;
+//! - anything else has the address 192.0.2.99, and what [`Scripted::answer_with`] says instead.
+//!
+//! The letters of a question may come in any case.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -22,10 +30,24 @@ pub enum Over {
     Tcp,
 }
 
+/// A question that came.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Its name, letter for letter, with the final dot.
+    pub name: String,
+    pub over: Over,
+    pub rtype: u16,
+    pub recursion: bool,
+    pub from: SocketAddr,
+}
+
 #[derive(Default)]
 struct State {
     silent: AtomicBool,
-    asked: Mutex<Vec<(String, Over)>>,
+    /// The code of all answers to questions without a script.
+    rcode: AtomicUsize,
+    asked: Mutex<Vec<Asked>>,
+    connections: AtomicUsize,
     ended: AtomicBool,
 }
 
@@ -37,7 +59,21 @@ pub struct Scripted {
 
 impl Scripted {
     pub fn start() -> Self {
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, super::ports::free()));
+        Self::start_at(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// At this address, which is the machine's own.
+    pub fn start_at(address: IpAddr) -> Self {
+        Self::start_with(address, None)
+    }
+
+    /// Its TCP port speaks TLS.
+    pub fn start_tls(config: Arc<rustls::ServerConfig>) -> Self {
+        Self::start_with(Ipv4Addr::LOCALHOST.into(), Some(config))
+    }
+
+    fn start_with(address: IpAddr, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        let addr = SocketAddr::new(address, super::ports::free());
         let state = Arc::new(State::default());
         let udp = UdpSocket::bind(addr).expect("a free port");
         udp.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
@@ -50,8 +86,18 @@ impl Scripted {
                 if of_tcp.ended.load(Ordering::Relaxed) {
                     return;
                 }
-                let state = Arc::clone(&of_tcp);
-                thread::spawn(move || serve_tcp(stream, &state));
+                let (state, tls) = (Arc::clone(&of_tcp), tls.clone());
+                state.connections.fetch_add(1, Ordering::Relaxed);
+                thread::spawn(move || {
+                    let from = stream.peer_addr().expect("an address");
+                    match tls {
+                        None => serve_stream(stream, from, &state),
+                        Some(config) => {
+                            let session = rustls::ServerConnection::new(config).expect("a session");
+                            serve_stream(rustls::StreamOwned::new(session, stream), from, &state);
+                        }
+                    }
+                });
             }
         });
         Self { addr, state }
@@ -66,10 +112,25 @@ impl Scripted {
         self.state.silent.store(silent, Ordering::Relaxed);
     }
 
+    /// The code of all further answers to questions without a script.
+    pub fn answer_with(&self, rcode: u16) {
+        self.state.rcode.store(rcode.into(), Ordering::Relaxed);
+    }
+
+    /// How many connections were made to it.
+    pub fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::Relaxed)
+    }
+
     /// How this name was asked for, each time.
     pub fn asked(&self, name: &str) -> Vec<Over> {
-        let asked = self.state.asked.lock().expect("no thread panics");
-        asked.iter().filter(|(it, _)| it.trim_end_matches('.') == name).map(|(_, over)| *over).collect()
+        let asked = self.questions();
+        asked.iter().filter(|it| it.name.trim_end_matches('.').eq_ignore_ascii_case(name)).map(|it| it.over).collect()
+    }
+
+    /// All questions that came.
+    pub fn questions(&self) -> Vec<Asked> {
+        self.state.asked.lock().expect("no thread panics").clone()
     }
 }
 
@@ -87,7 +148,7 @@ fn serve_udp(socket: &UdpSocket, state: &State) {
             let Ok((octets, client)) = socket.recv_from(&mut buffer) else { continue };
             let query = buffer[..octets].to_vec();
             scope.spawn(move || {
-                for answer in answers(&query, Over::Udp, state) {
+                for answer in answers(&query, Over::Udp, client, state) {
                     let _ = socket.send_to(&answer, client);
                 }
             });
@@ -95,29 +156,37 @@ fn serve_udp(socket: &UdpSocket, state: &State) {
     });
 }
 
-fn serve_tcp(mut stream: TcpStream, state: &State) {
+fn serve_stream(mut stream: impl Read + Write, from: SocketAddr, state: &State) {
     let mut length = [0; 2];
     while stream.read_exact(&mut length).is_ok() {
         let mut query = vec![0; u16::from_be_bytes(length).into()];
         if stream.read_exact(&mut query).is_err() {
             return;
         }
-        for answer in answers(&query, Over::Tcp, state) {
+        for answer in answers(&query, Over::Tcp, from, state) {
             let length = u16::try_from(answer.len()).expect("a short answer").to_be_bytes();
             let _ = stream.write_all(&[&length, &answer[..]].concat());
+            let _ = stream.flush();
+        }
+        if query.get(13..18).is_some_and(|label| label.eq_ignore_ascii_case(b"close")) {
+            return;
         }
     }
 }
 
 /// What to send, one after another.
-fn answers(query: &[u8], over: Over, state: &State) -> Vec<Vec<u8>> {
+fn answers(query: &[u8], over: Over, from: SocketAddr, state: &State) -> Vec<Vec<u8>> {
     let Ok(message) = Message::decode(query) else { return Vec::new() };
     let Some(question) = message.questions.first() else { return Vec::new() };
-    state.asked.lock().expect("no thread panics").push((question.name.clone(), over));
+    let recursion = message.flags & 0x100 != 0;
+    let asked = Asked { name: question.name.clone(), over, rtype: question.rtype, recursion, from };
+    state.asked.lock().expect("no thread panics").push(asked);
     if state.silent.load(Ordering::Relaxed) {
         return Vec::new();
     }
-    let script = question.name.split(['.', '-']).next().unwrap_or_default();
+    let name = question.name.to_ascii_lowercase();
+    let script = name.split(['.', '-']).next().unwrap_or_default();
+    let number = || name.split(['.', '-']).nth(1).and_then(|it| it.parse().ok()).expect("a number");
     let with = |id: [u8; 2], flags: u16, addresses: u16, question: &[u8]| {
         let mut answer = id.to_vec();
         for word in [0x8180 | flags, 1, addresses, 0, 0] {
@@ -136,8 +205,7 @@ fn answers(query: &[u8], over: Over, state: &State) -> Vec<Vec<u8>> {
     let good = with(id, 0, 1, asked);
     match script {
         "slow" => {
-            let wait = question.name.split('-').nth(1).and_then(|it| it.parse().ok()).expect("milliseconds");
-            thread::sleep(Duration::from_millis(wait));
+            thread::sleep(Duration::from_millis(number()));
             vec![good]
         }
         "tc" if over == Over::Udp => vec![with(id, 0x200, 0, asked)],
@@ -146,6 +214,20 @@ fn answers(query: &[u8], over: Over, state: &State) -> Vec<Vec<u8>> {
         "garbage" => vec![[&id[..], &[0xff; 40]].concat()],
         "short" => vec![[&id[..], &[0x81]].concat()],
         "firstwrong" if over == Over::Udp => vec![with(wrong, 0, 1, asked), good],
-        _ => vec![good],
+        "rcode" => vec![with(id, u16::try_from(number()).expect("a code"), 0, asked)],
+        "nodata" => vec![with(id, 0, 0, asked)],
+        "lower" if over == Over::Udp => vec![with(id, 0, 1, &asked.to_ascii_lowercase())],
+        "upper" => {
+            let owner = &asked[..asked.len() - 4];
+            vec![[&with(id, 0, 1, asked)[..12 + asked.len()], owner, &good[12 + asked.len() + 2..]].concat()]
+        }
+        "loopback" if question.rtype == super::dns::A => {
+            vec![[&good[..good.len() - 4], &[127, 0, 0, 1]].concat()]
+        }
+        "loopback" => vec![with(id, 0, 0, asked)],
+        _ => match u16::try_from(state.rcode.load(Ordering::Relaxed)).expect("a code") {
+            0 => vec![good],
+            rcode => vec![with(id, rcode, 0, asked)],
+        },
     }
 }

@@ -5,21 +5,20 @@ use std::fmt;
 
 use super::All;
 use super::out::{Label, Out};
-use crate::forward::{Count, UpstreamCounts};
+use crate::forward::{Count, Proto, UpstreamCounts};
 use crate::histogram::{Distribution, TIME_BOUNDS};
 use crate::telemetry::rcode_name;
 
 /// The one plugin that asks upstreams.
 const PROXY: Label<'static> = ("proxy_name", "forward");
-/// Transports, in the order of [`UpstreamCounts::exchanges`].
-const PROTOS: [&str; 2] = ["udp", "tcp"];
 
 /// The counts of one upstream, over all directives that name it.
 #[derive(Default)]
 struct OfUpstream {
     took: BTreeMap<String, Distribution>,
     check_failures: u64,
-    exchanges: [u64; PROTOS.len()],
+    cached: [u64; Proto::ALL.len()],
+    fresh: [u64; Proto::ALL.len()],
 }
 
 impl OfUpstream {
@@ -29,14 +28,10 @@ impl OfUpstream {
             self.took.entry(name).or_default().add(&distribution);
         }
         self.check_failures += counts.check_failures.get();
-        for (sum, count) in self.exchanges.iter_mut().zip(&counts.exchanges) {
+        for (sum, count) in self.cached.iter_mut().chain(&mut self.fresh).zip(counts.cached.iter().chain(&counts.fresh))
+        {
             *sum += count.get();
         }
-    }
-
-    /// Exchanges by transport; of those that there were.
-    fn by_proto(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        PROTOS.into_iter().zip(self.exchanges).filter(|(_, count)| *count > 0)
     }
 }
 
@@ -65,16 +60,17 @@ impl All {
         let failed = failed.map(|(to, of)| ([PROXY, ("to", *to)], of.check_failures));
         let help = "Health checks of upstreams that failed.";
         out.counter("coredns_proxy_healthcheck_failures_total", help, failed)?;
-        // No connection is kept, since each exchange has a port of its own: none is ever found.
-        let hits = upstreams
-            .iter()
-            .flat_map(|(to, of)| of.by_proto().map(move |(proto, _)| ([PROXY, ("to", *to), ("proto", proto)], 0_u64)));
-        let help = "Exchanges with upstreams over a kept connection: none, each has its own.";
-        out.counter("coredns_proxy_conn_cache_hits_total", help, hits)?;
-        let misses = upstreams.iter().flat_map(|(to, of)| {
-            of.by_proto().map(move |(proto, count)| ([PROXY, ("to", *to), ("proto", proto)], count))
-        });
-        let help = "Exchanges with upstreams over a connection of their own.";
-        out.counter("coredns_proxy_conn_cache_misses_total", help, misses)
+        // Of the transports that there were; over UDP nothing is kept, which is told as well.
+        let of_protos = |of: fn(&OfUpstream, usize) -> u64| {
+            upstreams.iter().flat_map(move |(to, upstream)| {
+                let protos = Proto::ALL.into_iter().enumerate();
+                let there = protos.filter(|(index, _)| upstream.cached[*index] + upstream.fresh[*index] > 0);
+                there.map(move |(index, proto)| ([PROXY, ("to", *to), ("proto", proto.name())], of(upstream, index)))
+            })
+        };
+        let help = "Exchanges with upstreams over a connection that was kept: none over UDP.";
+        out.counter("coredns_proxy_conn_cache_hits_total", help, of_protos(|of, proto| of.cached[proto]))?;
+        let help = "Exchanges with upstreams over a connection of their own, as all over UDP.";
+        out.counter("coredns_proxy_conn_cache_misses_total", help, of_protos(|of, proto| of.fresh[proto]))
     }
 }
