@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::letters::Letters;
 use super::reply::Question;
-use super::udp::{Received, exchange};
+use super::udp::{Received, Sockets};
 use crate::answer::query::{CLASS_IN, HEADER_OCTETS, parse_record, rtype, skip_question};
 use crate::config::{Forward, ForwardHost};
 
@@ -90,7 +90,8 @@ async fn resolve(name: &str, resolvers: &[SocketAddr]) -> Result<Vec<IpAddr>, St
 async fn ask(resolver: SocketAddr, name: &str, kind: u16) -> Result<Vec<IpAddr>, String> {
     let query = query(name, kind).ok_or("not a name")?;
     let question = Question::of(&query, false).ok_or("not a name")?;
-    let received = timeout(PATIENCE, exchange(resolver, None, question, Letters::KEPT)).await;
+    let sockets = Sockets::new(resolver, None);
+    let received = timeout(PATIENCE, sockets.exchange(question, Letters::KEPT)).await;
     match received.map_err(|_| "i/o timeout")?.map_err(|error| error.to_string())? {
         Received::Answer(message) => Ok(addresses(&message)),
         // Their case is not looked at, since it was kept.

@@ -1,15 +1,18 @@
-//! One exchange over UDP: each from a socket and a port of its own, which go with it.
+//! Exchanges over UDP: each from a port of its own, which goes with it.
 //!
-//! A socket is connected: the kernel then says at once when nobody listens there, and drops what others send. It is not
-//! kept: a port that answers more than one question is one that a forger may learn, or guess for all of them at once.
-//! docs/security.md says what that leaves to chance.
+//! A socket is connected while it is used: the kernel chooses a port by chance, says at once when nobody listens at the
+//! other end, and drops what others send. It is disconnected when it has been answered, which gives the port back, and what
+//! has come since is thrown away. A socket that is used again that way costs the system half as much as a new one; a
+//! *port* that was used again would be one that a forger may learn, or guess for many questions at once. docs/security.md
+//! says what that leaves to chance.
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 
-use rand::RngExt as _;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -18,10 +21,10 @@ use super::reply::{Fit, Question};
 
 /// The most octets of a datagram.
 const DATAGRAM_OCTETS_MAX: usize = 65_535;
-/// The lowest port that is used: those below are for well-known services (RFC 6335 section 6).
-const PORT_MIN: u16 = 1024;
-/// How many ports are tried before the kernel chooses one: others may have them.
-const PORTS_TRIED: usize = 16;
+/// Sockets without a port that are kept; more are closed.
+const SOCKETS_MAX: usize = 64;
+/// Datagrams that are thrown away of a socket; one that has more is closed.
+const LATE_MAX: usize = 16;
 
 thread_local! {
     static SENT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -38,58 +41,80 @@ pub(super) enum Received {
     OtherLetters,
 }
 
-/// Asks once. It does not end by itself if nobody answers.
-///
-/// # Errors
-/// If nobody listens there, or the system has no socket.
-pub(super) async fn exchange(
+/// Sockets to one upstream, none of which has a port.
+pub(super) struct Sockets {
     to: SocketAddr,
     source: Option<IpAddr>,
-    question: Question<'_>,
-    letters: Letters,
-) -> io::Result<Received> {
-    let id: u16 = rand::random();
-    let socket = open(to, source)?;
-    send(&socket, question, id, letters)?;
-    let socket = UdpSocket::from_std(socket)?;
-    loop {
-        // A refusal makes it neither readable nor writable, so that it is waited for apart.
-        let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
-        if ready.is_error() {
-            return Err(socket.take_error()?.unwrap_or_else(|| io::ErrorKind::ConnectionRefused.into()));
+    idle: Mutex<Vec<UdpSocket>>,
+}
+
+impl Sockets {
+    /// Sockets that ask there, from this address if one is said.
+    pub(super) fn new(to: SocketAddr, source: Option<IpAddr>) -> Self {
+        Self { to, source, idle: Mutex::default() }
+    }
+
+    /// Asks once. It does not end by itself if nobody answers.
+    ///
+    /// # Errors
+    /// If nobody listens there, or the system has no socket.
+    pub(super) async fn exchange(&self, question: Question<'_>, letters: Letters) -> io::Result<Received> {
+        let id: u16 = rand::random();
+        let socket = self.open()?;
+        SockRef::from(&socket).connect(&self.to.into())?;
+        send(&socket, question, id, letters)?;
+        loop {
+            // A refusal makes it neither readable nor writable, so that it is waited for apart.
+            let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
+            if ready.is_error() {
+                if let Some(error) = socket.take_error()? {
+                    return Err(error);
+                }
+                // It is over, which has to be said.
+                let _ = socket.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+            }
+            match receive(&socket, self.to, question, id, letters) {
+                Ok((Fit::Right, message)) => {
+                    self.give_back(socket);
+                    return Ok(Received::Answer(message));
+                }
+                Ok((Fit::OtherLetters, _)) => return Ok(Received::OtherLetters),
+                // Something else does not stand in the way of the answer.
+                Ok((Fit::Wrong, _)) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
         }
-        match receive(&socket, to, question, id, letters) {
-            Ok((Fit::Right, message)) => return Ok(Received::Answer(message)),
-            Ok((Fit::OtherLetters, _)) => return Ok(Received::OtherLetters),
-            // Something else does not stand in the way of the answer.
-            Ok((Fit::Wrong, _)) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+    }
+
+    fn open(&self) -> io::Result<UdpSocket> {
+        if let Some(socket) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            return Ok(socket);
+        }
+        let socket = Socket::new(Domain::for_address(self.to), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        if let Some(source) = self.source {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        UdpSocket::from_std(socket.into())
+    }
+
+    /// Keeps a socket, without its port and without what came late.
+    fn give_back(&self, socket: UdpSocket) {
+        if rustix::net::connect_unspec(&socket).is_err() {
+            return;
+        }
+        let late = || SockRef::from(&socket).recv(&mut [MaybeUninit::uninit()]).is_ok();
+        if (0..LATE_MAX).all(|_| late()) {
+            return;
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < SOCKETS_MAX {
+            idle.push(socket);
         }
     }
 }
 
-fn open(to: SocketAddr, source: Option<IpAddr>) -> io::Result<std::net::UdpSocket> {
-    let any = match to {
-        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    let source = source.unwrap_or(any);
-    let socket = Socket::new(Domain::for_address(to), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
-    let mut rng = rand::rng();
-    let has_port = (0..PORTS_TRIED).find_map(|_| {
-        // The kernel's own choice has fewer: its range is less than half of all (ip_local_port_range).
-        match socket.bind(&SocketAddr::new(source, rng.random_range(PORT_MIN..=u16::MAX)).into()) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
-            bound => Some(bound),
-        }
-    });
-    has_port.unwrap_or_else(|| socket.bind(&SocketAddr::new(source, 0).into()))?;
-    socket.connect(&to.into())?;
-    Ok(socket.into())
-}
-
-fn send(socket: &std::net::UdpSocket, question: Question<'_>, id: u16, letters: Letters) -> io::Result<()> {
+fn send(socket: &UdpSocket, question: Question<'_>, id: u16, letters: Letters) -> io::Result<()> {
     SENT.with_borrow_mut(|sent| {
         sent.clear();
         sent.extend_from_slice(question.query);
@@ -97,8 +122,8 @@ fn send(socket: &std::net::UdpSocket, question: Question<'_>, id: u16, letters: 
             *place = id.to_be_bytes();
         }
         letters.turn(sent, question.name_end());
-        // A socket that has sent nothing has room for a datagram.
-        socket.send(sent).map(|_| ())
+        // A socket that has nothing under way has room for a datagram.
+        SockRef::from(socket).send(sent).map(|_| ())
     })
 }
 
@@ -111,7 +136,7 @@ fn receive(
 ) -> io::Result<(Fit, Vec<u8>)> {
     RECEIVED.with_borrow_mut(|buffer| {
         let (octets, from) = socket.try_recv_from(buffer)?;
-        // What came between the socket's first breath and its connection may be anybody's.
+        // The kernel sees to that; nothing is lost by looking.
         let is_theirs = (from.ip(), from.port()) == (to.ip(), to.port());
         let message = buffer.get(..octets).filter(|_| is_theirs).unwrap_or_default();
         let fit = question.fits(id, letters, message);

@@ -14,7 +14,7 @@ use super::letters::Letters;
 use super::pool::{Keeping, Pool};
 use super::reply::{Question, Reply};
 use super::stream::{Connection, Tls};
-use super::udp::{self, Received};
+use super::udp::{Received, Sockets};
 use crate::answer::query::rtype;
 use crate::config::Forward;
 
@@ -44,6 +44,7 @@ pub(super) struct Upstream {
     fails: AtomicU32,
     /// A check goes on.
     checking: AtomicBool,
+    sockets: Sockets,
     pool: Arc<Pool>,
     /// How long connections took to be made, on average, in nanoseconds.
     dial_average: AtomicU64,
@@ -76,6 +77,7 @@ impl Upstream {
             check_query,
             fails: AtomicU32::new(0),
             checking: AtomicBool::new(false),
+            sockets: Sockets::new(target.address, options.source_address),
             pool: Pool::new(keeping),
             dial_average: AtomicU64::new(nanos(DIAL_MAX / 2)),
             doubts: AtomicU8::new(0),
@@ -126,7 +128,7 @@ impl Upstream {
         let turns = question.may_turn && self.doubts.load(Ordering::Relaxed) < DOUBTS_MAX;
         let letters = if turns { Letters::random() } else { Letters::KEPT };
         self.counts.exchange(Proto::Udp, false);
-        let exchange = udp::exchange(self.target.address, self.source, question, letters);
+        let exchange = self.sockets.exchange(question, letters);
         let received = match timeout(read.min(left), exchange).await {
             Ok(received) => received.map_err(|error| self.failed(&error))?,
             Err(_) => return Err(self.timed_out()),
@@ -254,7 +256,7 @@ impl Upstream {
                 let mut connection = Connection::open(self.target.address, self.source, self.tls.as_ref()).await?;
                 connection.exchange(question).await.map(|_| ())
             } else {
-                udp::exchange(self.target.address, self.source, question, Letters::KEPT).await.map(|_| ())
+                self.sockets.exchange(question, Letters::KEPT).await.map(|_| ())
             }
         };
         matches!(timeout(CHECK_TIMEOUT, check).await, Ok(Ok(())))
