@@ -120,8 +120,15 @@ impl Bench {
     }
 }
 
-/// Steps that lose objects where nobody watches, and list again, whole or in part.
-fn losses() -> impl Strategy<Value = Vec<Step>> {
+#[derive(Clone, Debug)]
+enum Change {
+    Step(Step),
+    /// One of the objects that went comes back as it was.
+    Back(usize),
+}
+
+/// Steps that lose objects where nobody watches, bring some back, and list again, whole or in part.
+fn losses() -> impl Strategy<Value = Vec<Change>> {
     let told = || select(&[super::Told::Once, super::Told::Once, super::Told::Again, super::Told::Never][..]);
     let kind = || select(&[Kind::Namespace, Kind::Service, Kind::EndpointSlice, Kind::EndpointSlice, Kind::Pod][..]);
     let steps = prop_oneof![
@@ -133,7 +140,9 @@ fn losses() -> impl Strategy<Value = Vec<Step>> {
         1 => (kind(), 1..4_usize).prop_map(|(kind, count)| vec![Step::Go(kind, count)]),
         5 => Just(vec![Step::Publish]),
     ];
-    proptest::collection::vec(steps, 1..80).prop_map(|steps| steps.concat())
+    let steps = steps.prop_map(|steps| steps.into_iter().map(Change::Step).collect());
+    let changes = prop_oneof![6 => steps, 1 => any::<usize>().prop_map(|number| vec![Change::Back(number)])];
+    proptest::collection::vec(changes, 1..80).prop_map(|changes| changes.concat())
 }
 
 proptest! {
@@ -142,7 +151,7 @@ proptest! {
     #[test]
     fn what_is_served_exists_or_did_within_the_hold_time(
         first in proptest::collection::vec(object(), 5..20),
-        steps in losses(),
+        changes in losses(),
         percent in select(&[0, 0, 30, 50, 99][..]),
     ) {
         let (mut source, mut bench, mut told) = (Source::default(), Bench::new(), Told::default());
@@ -153,9 +162,17 @@ proptest! {
         }
         let events = source.finish();
         bench.hold(&mut told, events);
-        for step in &steps {
+        let mut lost: Vec<Object> = Vec::new();
+        for change in changes {
             bench.now += STEP;
-            let events = source.step(step);
+            let step = match change {
+                Change::Step(step) => step,
+                Change::Back(_) if lost.is_empty() => continue,
+                Change::Back(number) => Step::Put(lost.swap_remove(number % lost.len()), super::Told::Once),
+            };
+            let before = source.truth.clone();
+            let events = source.step(&step);
+            lost.extend(before.into_iter().filter(|(key, _)| !source.truth.contains_key(key)).map(|(_, object)| object));
             bench.hold(&mut told, events);
             if matches!(step, Step::Publish) {
                 bench.now += PAUSE;
