@@ -167,7 +167,7 @@ impl Keeper {
         let header = Header::new(&self.lens.cluster, self.lens.selection(), SystemTime::now());
         let (pieces, taken) = mpsc::channel(STEPS_QUEUED);
         let writing = tokio::task::spawn_blocking(move || write(&file, &header, taken));
-        let walk = Walk::begin(self.lens.kinds.clone(), cluster);
+        let walk = Walk::begin(&self.lens.kinds, cluster);
         self.work = Some(Work { pieces, writing, walk, revision: None });
     }
 

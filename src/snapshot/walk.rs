@@ -19,9 +19,9 @@ pub struct Walk {
 
 impl Walk {
     /// Begins one through the objects of these kinds.
-    pub fn begin(kinds: Vec<Kind>, cluster: &mut Cluster) -> Self {
+    pub fn begin(kinds: &[Kind], cluster: &mut Cluster) -> Self {
         cluster.track(true);
-        Self { kinds: kinds.into_iter(), keys: Vec::new().into_iter() }
+        Self { kinds: Vec::from(kinds).into_iter(), keys: Vec::new().into_iter() }
     }
 
     /// Goes on by some records, which have about so many octets together; the cluster's revision that all of them make up,
