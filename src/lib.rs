@@ -13,7 +13,7 @@
 //! changes, everything right of it at the pace of queries. A Corefile (`corefile`, `config`) says what is served;
 //! `cli` puts the parts together. What others know better, `answer` says so, `net` lets the query wait, and `forward`
 //! asks them. `transfer` gives whole zones, and what changes in them, to secondaries; `tsig` signs what two servers tell
-//! each other. `telemetry` logs and counts what was answered; `admin` tells of that, and of the state of all, over HTTP.
+//! each other. `snapshot` keeps a cluster on disk, for a start without its API. `telemetry` logs and counts what was answered; `admin` tells of that, and of the state of all, over HTTP.
 //!
 //! What always holds, each kept where it is named:
 //! 1. Answering never awaits and never logs above trace (`answer`). What is prepared is answered without an allocation
@@ -36,6 +36,7 @@ pub mod histogram;
 pub mod model;
 pub mod net;
 pub mod panics;
+pub mod snapshot;
 pub mod source;
 pub mod telemetry;
 pub mod transfer;

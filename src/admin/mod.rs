@@ -3,6 +3,7 @@
 //! Paths, codes and bodies are those of CoreDNS's plugins health, ready and metrics. This reads from every other part
 //! and changes nothing in any.
 
+mod held;
 mod listen;
 mod metrics;
 mod probe;
@@ -10,6 +11,7 @@ mod readiness;
 mod server;
 mod sources;
 
+pub use held::Held;
 pub use listen::{AdminListenError, listen};
 pub use metrics::{Enabled, Metrics, ServedView, Told};
 pub use probe::{HealthCounts, probe};

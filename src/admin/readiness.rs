@@ -18,6 +18,9 @@ use crate::zone::View;
 /// between two attempts, so that an API server that restarts loses none.
 pub const LOST_AFTER: Duration = Duration::from_secs(30);
 
+/// How long nothing may be heard of something until that is told beside being ready.
+const TOLD_AFTER: Duration = Duration::from_secs(1);
+
 /// What readiness is made of; shared by all endpoints that tell it.
 #[derive(Debug)]
 pub struct Readiness {
@@ -78,6 +81,34 @@ impl Readiness {
         zones.map(|zone| format!("{zone}: not served, the API server has no ServiceImports\n")).collect()
     }
 
+    /// What there is to know beside being ready, a line for each: zones that are not served, snapshots that answers come
+    /// from, what is heard of no more, and what is held back.
+    pub fn notes(&self) -> String {
+        let mut text = self.lacking();
+        for source in &self.sources {
+            self.notes_of(source, &mut text);
+            for kind in source.health.kinds() {
+                let Some(status) = source.health.status(kind) else { continue };
+                let Some(lost) = status.lost_for().filter(|lost| *lost >= TOLD_AFTER) else { continue };
+                // That an API server does not have it is told already.
+                if status.failing.as_ref().is_none_or(|failing| failing.why != Why::Absent) {
+                    let (name, lost, cause) = (&source.name, seconds(lost), cause(&status, kind));
+                    let _ = writeln!(text, "{name}: {kind}: nothing heard for {lost}, what is known is served{cause}");
+                }
+            }
+        }
+        text
+    }
+
+    fn notes_of(&self, source: &FollowedSource, text: &mut String) {
+        if let Some(taken) = source.snapshot.taken() {
+            let _ = writeln!(text, "{}: answers come from a snapshot of {} ago", source.name, seconds(taken.age()));
+        }
+        if let Some(held) = source.hold.told() {
+            let _ = writeln!(text, "{}: {held}", source.name);
+        }
+    }
+
     fn has_lost(&self) -> bool {
         let kinds = |source: &Arc<FollowedSource>| source.health.kinds().any(|kind| is_lost(source, kind));
         self.sources.iter().any(kinds)
@@ -88,10 +119,11 @@ impl Readiness {
     pub fn reasons(&self) -> String {
         let mut text = self.lacking();
         for source in &self.sources {
+            self.notes_of(source, &mut text);
             for kind in source.health.kinds() {
                 let Some(status) = source.health.status(kind) else { continue };
                 let lost = status.lost_for().filter(|_| is_lost(source, kind));
-                if status.listed && lost.is_none() {
+                if (status.listed || status.restored) && lost.is_none() {
                     continue;
                 }
                 // Writing to a string cannot fail.

@@ -70,9 +70,9 @@ impl Page {
             Self::Ready { readiness, monitor, latch } => {
                 let latch = (*monitor == Monitor::UntilReady).then_some(latch);
                 match readiness.state(latch) {
-                    State::Ready => match readiness.lacking() {
-                        lacking if lacking.is_empty() => response(StatusCode::OK, TEXT, "OK"),
-                        lacking => response(StatusCode::OK, TEXT, format!("OK\n{lacking}")),
+                    State::Ready => match readiness.notes() {
+                        notes if notes.is_empty() => response(StatusCode::OK, TEXT, "OK"),
+                        notes => response(StatusCode::OK, TEXT, format!("OK\n{notes}")),
                     },
                     State::Ending => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "Shutting down"),
                     State::Waiting(names) => {

@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::held::Held;
 use crate::config::Source;
 use crate::model::{Cluster, Kind};
+use crate::snapshot;
 use crate::source::Health;
 use crate::telemetry::Changes;
 use crate::zone::View;
@@ -19,6 +21,10 @@ pub struct FollowedSource {
     views: RwLock<Vec<Arc<View>>>,
     /// How long its changes take until answers have them.
     pub changes: Changes,
+    /// What became of its snapshot.
+    pub snapshot: snapshot::State,
+    /// What a listing left out and is not removed yet.
+    pub hold: Held,
     objects: [AtomicU64; Kind::ALL.len()],
 }
 
@@ -35,7 +41,15 @@ impl FollowedSource {
         // Sources that differ in their certificates only, say.
         let same = others.iter().filter(|other| other.name.split(" #").next() == Some(&name)).count();
         let name = if same == 0 { name } else { format!("{name} #{}", same + 1) };
-        Self { name, health, views: RwLock::new(views), changes: Changes::default(), objects: Default::default() }
+        Self {
+            name,
+            health,
+            views: RwLock::new(views),
+            changes: Changes::default(),
+            snapshot: snapshot::State::default(),
+            hold: Held::default(),
+            objects: Default::default(),
+        }
     }
 
     /// The views that are made of it.
@@ -53,6 +67,7 @@ impl FollowedSource {
         for (kind, count) in Kind::ALL.into_iter().zip(&self.objects) {
             count.store(cluster.count(kind) as u64, Ordering::Relaxed);
         }
+        self.hold.set(cluster);
     }
 
     /// How many objects of a kind are held.

@@ -109,7 +109,8 @@ impl Asked<'_> {
         known && self.view.options().passes_on(self.name)
     }
 
-    /// A denial. What is not known before everything was listed once may exist, so that it is no denial then.
+    /// A denial. What is not known before everything was listed once may exist, or have more than is known of it, so that
+    /// it is no denial then.
     pub(super) fn deny(&self, message: &mut Message<'_>, rcode: Rcode) -> Rcode {
         if !planted(Fault::NegativeNotAuthoritative) {
             message.set(bits::AA);
@@ -280,6 +281,11 @@ impl Asked<'_> {
             };
         };
         let mut is_known = false;
+        if !self.content.is_synced() {
+            // Some of its names are not all of them.
+            self.content.pointers(address, |_| is_known = true);
+            return if is_known { Ending::NoData } else { Ending::NameError };
+        }
         let ttl = self.content.pointers_ttl_secs(address).unwrap_or_else(|| self.ttl());
         let primary = &self.view.options().primary;
         self.content.pointers(address, |pointed| {
@@ -331,6 +337,9 @@ impl Asked<'_> {
     }
 
     fn ns(&self, message: &mut Message<'_>) -> Ending {
+        if !self.content.is_synced() {
+            return Ending::NoData;
+        }
         let servers = self.content.name_servers();
         // The zone's letter case is the question's, as in the SOA.
         let full = |labels: &Labels| [labels.as_wire(), self.question.name].concat();

@@ -90,7 +90,8 @@ impl<'n> Labels<'n> {
 /// Finds a name (wire form, lower case) whose zone begins at `zone_at`.
 pub(super) fn locate<'n>(view: &View, content: &'n Snapshot, name: &'n [u8], zone_at: usize) -> Located<'n> {
     if &name[..zone_at] == name_servers::DEFAULT {
-        return Located::NameServer;
+        // Before everything was listed, another may be.
+        return if content.is_synced() { Located::NameServer } else { Located::Missing };
     }
     locate_in_cluster(view, content, name, zone_at)
 }
@@ -128,9 +129,11 @@ pub(super) fn locate_in_cluster<'n>(view: &View, content: &'n Snapshot, name: &'
         Kind::Service if labels.count == 2 && planted(Fault::NamespaceNodeMissing) => Located::Missing,
         Kind::Service if labels.count == 2 => Located::Empty,
         Kind::Service => match locate_service(view, content, &labels, below) {
+            // A set of which some are known is worse than none: who asks for it takes those for all.
+            Some(found) if !content.is_synced() && found.is_of_endpoints() => Located::Missing,
             // Nothing, where there are endpoints of no set, or none of the topology zone.
-            Some((selected, true)) if selected.is_empty() => Located::Drained,
-            Some((selected, _)) => Located::Service(selected),
+            Some(Found { selected, is_headless: true, .. }) if selected.is_empty() => Located::Drained,
+            Some(Found { selected, .. }) => Located::Service(selected),
             None => Located::Missing,
         },
     }
@@ -152,13 +155,27 @@ enum Kind {
     Pod,
 }
 
-/// What is asked for of a Service, and whether that is headless.
+/// What is asked for of a Service.
+struct Found<'n> {
+    selected: Selected<'n>,
+    is_headless: bool,
+    /// It is not the Service's own name, nor that of a port.
+    is_below: bool,
+}
+
+impl Found<'_> {
+    /// Whether slices say what it has, of which there may be several. What a Service says is all there, or nothing of it.
+    fn is_of_endpoints(&self) -> bool {
+        self.is_headless || self.is_below
+    }
+}
+
 fn locate_service<'n>(
     view: &View,
     content: &'n Snapshot,
     labels: &Labels<'n>,
     long: Option<Below<'n>>,
-) -> Option<(Selected<'n>, bool)> {
+) -> Option<Found<'n>> {
     let service = content.service(labels.run(3, 1)?)?;
     let below = match (long, labels.count) {
         (Some(Below::Endpoint(labels)), _) if !service.is_dotted(labels) => return None,
@@ -167,7 +184,8 @@ fn locate_service<'n>(
         (None, 4) => Below::Endpoint(labels.run(4, 3)?),
         (None, _) => two_labels(view, service, labels.run(5, 3)?, labels.text(5)?, labels.text(4)?)?,
     };
-    Some((service.select(below)?, service.is_headless()))
+    let is_below = !matches!(below, Below::Service | Below::Port { .. });
+    Some(Found { selected: service.select(below)?, is_headless: service.is_headless(), is_below })
 }
 
 /// What two labels before a Service's name mean: port and protocol, or, where Services come from many clusters, an

@@ -12,11 +12,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::plan::Origin;
+use super::plan::{Keeping, Origin};
 use super::serve::Failure;
+use super::snapshots::{Keeper, Lens, Progress};
 use crate::admin::FollowedSource;
-use crate::model::{Event, Kind};
+use crate::model::{Event, HoldNote, Kind};
 use crate::panics::contain;
+use crate::snapshot::Taken;
 use crate::source::{self, Health, Renewal, StartError};
 use crate::telemetry::ServiceKind;
 use crate::zone::{Publisher, Wanted};
@@ -34,6 +36,8 @@ const LISTING_SHOWN: Duration = Duration::from_millis(500);
 const LISTING_NAP: Duration = Duration::from_millis(5);
 /// How long what is listed again is waited for. A list of a large cluster takes a second or two.
 const TORN_MAX: Duration = Duration::from_secs(5);
+/// How long what was held back, and whose time is over, waits again while nothing is heard of its kind.
+const RELEASE_AGAIN: Duration = Duration::from_secs(1);
 
 /// A cluster that is followed, until this is dropped.
 pub(super) struct Following {
@@ -42,10 +46,26 @@ pub(super) struct Following {
     _end: oneshot::Sender<()>,
 }
 
-/// To have these views from now on.
-struct Order {
-    views: Vec<Wanted>,
-    done: oneshot::Sender<()>,
+/// What whoever writes a cluster's views is asked to do.
+enum Order {
+    /// To have these views from now on.
+    Show(Vec<Wanted>, oneshot::Sender<()>),
+    /// To keep what is known in this way from now on.
+    Keep(Keeping),
+    /// To write it down now.
+    Save(oneshot::Sender<()>),
+}
+
+/// What whoever writes waited for.
+enum Woken {
+    /// So many events came.
+    Events(usize),
+    /// Something is asked for.
+    Ordered(Order),
+    /// The snapshot can go on.
+    Snapshot(Progress),
+    /// A time has come.
+    Late,
 }
 
 /// What writes a cluster's views, and where its events come from.
@@ -57,12 +77,17 @@ struct Writer {
     /// When the first change was received that is not published yet.
     changed: Option<std::time::Instant>,
     state: Arc<FollowedSource>,
+    keeper: Keeper,
+    /// Answers come from a snapshot.
+    is_restored: bool,
 }
 
-/// Starts following a cluster. `others` are followed already.
+/// Starts following a cluster, of which a snapshot may have been `taken` up. `others` are followed already.
 pub(super) async fn follow(
     origin: &Origin,
     publisher: Publisher,
+    lens: Lens,
+    taken: Option<Taken>,
     others: &[Arc<FollowedSource>],
 ) -> Result<(Following, Arc<FollowedSource>), Failure> {
     let Origin { source, limits, kinds, selector, .. } = origin.clone();
@@ -73,8 +98,16 @@ pub(super) async fn follow(
     let (ordering, orders) = mpsc::unbounded_channel();
     let (following, health) = Following::start(start, when_listed, ordering).await?;
     let state = Arc::new(FollowedSource::new(&origin.source, health, views, others));
+    let is_restored = taken.is_some();
+    if is_restored {
+        state.health.restored(publisher.kinds());
+        state.snapshot.take(taken);
+        state.held(publisher.cluster());
+    }
     let step = Vec::with_capacity(EVENTS_PER_STEP);
-    let writer = Writer { publisher, events, orders, step, changed: None, state: Arc::clone(&state) };
+    let keeper = Keeper::new(lens, Arc::clone(&state));
+    let writer =
+        Writer { publisher, events, orders, step, changed: None, state: Arc::clone(&state), keeper, is_restored };
     let runtime = Handle::current();
     std::thread::Builder::new()
         .name("zone".into())
@@ -144,7 +177,20 @@ impl Following {
     pub(super) async fn set_views(&self, views: Vec<Wanted>) {
         let (done, is_done) = oneshot::channel();
         // Nobody takes it only where the process ends.
-        if self.orders.send(Order { views, done }).is_ok() {
+        if self.orders.send(Order::Show(views, done)).is_ok() {
+            let _ = is_done.await;
+        }
+    }
+
+    /// Keeps what is known in this way from now on.
+    pub(super) fn keep(&self, keeping: Keeping) {
+        let _ = self.orders.send(Order::Keep(keeping));
+    }
+
+    /// Writes a snapshot, if one is wanted; it is written when this returns, or cannot be.
+    pub(super) async fn save(&self) {
+        let (done, is_done) = oneshot::channel();
+        if self.orders.send(Order::Save(done)).is_ok() {
             let _ = is_done.await;
         }
     }
@@ -191,41 +237,33 @@ impl Writer {
     async fn write(mut self) {
         let mut torn: Option<Instant> = None;
         loop {
-            let mut order = None;
-            let receive = async {
-                tokio::select! {
-                    biased;
-                    taken = self.events.recv_many(&mut self.step, EVENTS_PER_STEP) => taken,
-                    Some(ordered) = self.orders.recv() => {
-                        order = Some(ordered);
-                        0
-                    }
+            self.tend();
+            let woken = self.wait(torn.map(|since| since + TORN_MAX)).await;
+            match woken {
+                Woken::Events(0) => return,
+                Woken::Events(_) => self.take_in(),
+                Woken::Ordered(Order::Save(done)) => {
+                    self.keeper.save(&mut self.publisher).await;
+                    let _ = done.send(());
+                    continue;
                 }
-            };
-            let shown = torn.map(|since| since + TORN_MAX).filter(|shown| *shown > Instant::now());
-            let cut = self.publisher.cut_due().map(Instant::from_std);
-            let taken = match [shown, cut].into_iter().flatten().min() {
-                None => receive.await,
-                Some(until) => match timeout_at(until, receive).await {
-                    Ok(taken) => taken,
-                    Err(_) if shown == Some(until) => {
-                        self.publish();
-                        continue;
-                    }
-                    Err(_) => {
-                        contain(|| self.publisher.cut());
-                        continue;
-                    }
-                },
-            };
-            if let Some(order) = order {
-                self.obey(order);
-                continue;
+                Woken::Ordered(order) => {
+                    self.obey(order);
+                    continue;
+                }
+                Woken::Snapshot(progress) => {
+                    contain(|| self.keeper.go_on(progress, self.publisher.cluster_mut()));
+                    continue;
+                }
+                Woken::Late if torn.is_some_and(|since| since.elapsed() >= TORN_MAX) => {
+                    self.publish();
+                    continue;
+                }
+                Woken::Late => {
+                    contain(|| self.publisher.cut());
+                    continue;
+                }
             }
-            if taken == 0 {
-                return;
-            }
-            self.take_in();
             if self.publisher.is_torn() {
                 let since = *torn.get_or_insert_with(Instant::now);
                 if since.elapsed() < TORN_MAX {
@@ -238,12 +276,63 @@ impl Writer {
         }
     }
 
-    fn obey(&mut self, Order { views, done }: Order) {
-        let shown = views.iter().map(|(view, ..)| Arc::clone(view)).collect();
-        contain(|| self.publisher.set_views(views));
-        self.state.shows(shown);
-        // Who ordered it may be gone.
-        let _ = done.send(());
+    /// Waits for what comes first. What is torn is to be `shown` at some time.
+    async fn wait(&mut self, shown: Option<Instant>) -> Woken {
+        let shown = shown.filter(|shown| *shown > Instant::now());
+        let due = [self.publisher.cut_due(), self.publisher.cluster().release_due(), self.keeper.due(&self.publisher)];
+        let until = due.into_iter().flatten().map(Instant::from_std).chain(shown).min();
+        let first = async {
+            tokio::select! {
+                biased;
+                taken = self.events.recv_many(&mut self.step, EVENTS_PER_STEP) => Woken::Events(taken),
+                Some(order) = self.orders.recv() => Woken::Ordered(order),
+                progress = self.keeper.wait() => Woken::Snapshot(progress),
+            }
+        };
+        match until {
+            None => first.await,
+            Some(until) => timeout_at(until, first).await.unwrap_or(Woken::Late),
+        }
+    }
+
+    /// Does what is not an event's matter, if it is time for it: removes what was held back long enough, and writes the
+    /// snapshot.
+    fn tend(&mut self) {
+        let now = std::time::Instant::now();
+        if self.publisher.cluster().release_due().is_some_and(|due| due <= now) {
+            let Self { publisher, state, .. } = self;
+            // While its API server is away, nobody can say whether it has come back.
+            let is_away = |kind| state.health.status(kind).is_some_and(|status| status.failing.is_some());
+            contain(|| publisher.cluster_mut().release(now, RELEASE_AGAIN, is_away));
+            if !self.publisher.is_torn() {
+                self.publish();
+            }
+        }
+        if self.keeper.due(&self.publisher).is_some_and(|due| due <= now) {
+            contain(|| self.keeper.begin(self.publisher.cluster_mut()));
+        }
+        contain(|| self.keeper.go_on_at_once(self.publisher.cluster_mut()));
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Show(views, done) => {
+                let shown = views.iter().map(|(view, ..)| Arc::clone(view)).collect();
+                contain(|| self.publisher.set_views(views));
+                self.state.shows(shown);
+                // Who ordered it may be gone.
+                let _ = done.send(());
+            }
+            Order::Keep(Keeping { snapshot, mass_removal }) => {
+                let cluster = self.publisher.cluster_mut();
+                cluster.set_mass_removal(mass_removal, std::time::Instant::now());
+                self.keeper.keep_in(snapshot, cluster);
+            }
+            // Before everything was listed there is nothing to write.
+            Order::Save(done) => {
+                let _ = done.send(());
+            }
+        }
     }
 
     fn take_in(&mut self) {
@@ -262,5 +351,32 @@ impl Writer {
         }
         self.publisher.take_triggered(|service, at| changes.programmed(ServiceKind::of(service), at));
         self.state.held(self.publisher.cluster());
+        for note in self.publisher.cluster_mut().take_hold_notes() {
+            self.state.hold.count(&note);
+            self.tell(&note);
+        }
+        if self.is_restored && self.publisher.is_listed() {
+            self.is_restored = false;
+            self.state.snapshot.take(None);
+            tracing::info!("{}: everything is listed, no answer comes from the snapshot any more", self.state.name);
+        }
+    }
+
+    fn tell(&self, note: &HoldNote) {
+        let name = &self.state.name;
+        match note {
+            HoldNote::Began { kind, objects, lost, time } => tracing::warn!(
+                "{name}: a listing left out {objects} objects of the kind {kind}, and with them {} of {}; they stay for \
+                 {time:?}, unless they come back",
+                lost.lost,
+                lost.of
+            ),
+            HoldNote::Removed { kind, objects } => {
+                tracing::warn!("{name}: {objects} objects of the kind {kind} did not come back, and are removed");
+            }
+            HoldNote::Returned { kind } => {
+                tracing::info!("{name}: nothing of the kind {kind} is held back any more");
+            }
+        }
     }
 }

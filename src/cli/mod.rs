@@ -14,6 +14,7 @@ mod running;
 mod serve;
 mod services;
 mod signals;
+mod snapshots;
 mod sources;
 mod transfers;
 mod weights;

@@ -4,10 +4,11 @@
 //! stays the same.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::{self, ApiLimits, Config, Kubernetes, Machine as _, PodMode, Source, ThisMachine};
-use crate::model::{EndpointNames, Filter, Kind, PodNameForm, PodNames};
+use crate::model::{EndpointNames, Filter, Kind, MassRemoval, PodNameForm, PodNames};
 use crate::zone::faults::{Fault, planted};
 use crate::zone::{Name, Pods, ViewOptions, selectors};
 
@@ -26,10 +27,20 @@ pub(super) struct Origin {
     pub(super) own_addresses: Vec<IpAddr>,
 }
 
+/// How what is known of a cluster outlives its API. It may change while the cluster is followed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Keeping {
+    /// `snapshot`
+    pub(super) snapshot: Option<PathBuf>,
+    /// `hold_mass_removal`
+    pub(super) mass_removal: Option<MassRemoval>,
+}
+
 /// A cluster that is followed once, and the views of it.
 #[derive(Debug)]
 pub(super) struct SourcePlan {
     pub(super) origin: Origin,
+    pub(super) keeping: Keeping,
     pub(super) views: Vec<ViewPlan>,
 }
 
@@ -54,6 +65,8 @@ pub(super) struct BlockPlan {
     pub(super) multicluster: Option<usize>,
     /// `startup_timeout`
     pub(super) startup_timeout: Duration,
+    /// `listen_when_synced`
+    pub(super) listen_when_synced: bool,
 }
 
 /// Everything that answers are to come from.
@@ -112,6 +125,7 @@ pub(super) fn plan(config: &Config) -> Result<Plan, PlanError> {
             view,
             multicluster,
             startup_timeout: kubernetes.startup_timeout,
+            listen_when_synced: kubernetes.listen_when_synced,
         }));
     }
     let sources = groups.into_iter().map(source_plan).collect::<Result<_, _>>()?;
@@ -150,7 +164,14 @@ fn source_plan(group: Group<'_>) -> Result<SourcePlan, PlanError> {
     own_addresses.sort_unstable();
     own_addresses.dedup();
     let origin = Origin { source, limits, kinds, selector, own_addresses };
-    Ok(SourcePlan { origin, views: views.into_iter().map(|(view, _)| view).collect() })
+    // Views that say something say the same.
+    let said = views.iter().map(|(_, kubernetes)| kubernetes);
+    let rule = |rule: config::MassRemoval| MassRemoval { percent: rule.percent, time: rule.time };
+    let keeping = Keeping {
+        snapshot: said.clone().find_map(|kubernetes| kubernetes.snapshot.clone()),
+        mass_removal: said.clone().find_map(|kubernetes| kubernetes.mass_removal).map(rule),
+    };
+    Ok(SourcePlan { origin, keeping, views: views.into_iter().map(|(view, _)| view).collect() })
 }
 
 fn filter(kubernetes: &Kubernetes) -> Filter {

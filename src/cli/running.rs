@@ -34,6 +34,8 @@ use crate::zone::View;
 const SYNC_POLL: Duration = Duration::from_millis(5);
 /// How often it says so, as CoreDNS does (plugin/kubernetes/kubernetes.go, func InitKubeCache).
 const SYNC_LOG: Duration = Duration::from_millis(500);
+/// How long it does so that often; from then on, it says so each time that this has passed.
+const SYNC_LONG: Duration = Duration::from_secs(10);
 /// How long a cluster that a reload brings may take to be listed, unless `startup_timeout` is longer. What is at work
 /// goes on meanwhile.
 const RELOAD_SYNC_MAX: Duration = Duration::from_secs(30);
@@ -75,7 +77,7 @@ pub(super) async fn start(args: &Args, loaded: &Loaded) -> Result<Running, Failu
         _pid_file: None,
     };
     telemetry::set_debug_lines(has_debug_lines(config));
-    let (arranged, views) = running.sources.arrange(plan).await?;
+    let (arranged, views) = running.sources.arrange(plan, true).await?;
     let endpoints = running.admin.open(config).await.map_err(|error| Failure::Runtime(error.into()))?;
     // They tell why nothing is served yet.
     running.tell(endpoints, loaded, &views, arranged.states());
@@ -102,7 +104,7 @@ impl Running {
     pub(super) async fn reload(&mut self, args: &Args, loaded: &Loaded) -> Result<(), Failure> {
         let config = &loaded.config;
         let plan = plan(config).map_err(|error| Failure::Configuration(error.into()))?;
-        let (arranged, views) = self.sources.arrange(plan).await?;
+        let (arranged, views) = self.sources.arrange(plan, false).await?;
         let listeners = listeners::plan(config);
         let prepared = self.prepare(args, config, &listeners, &arranged, &views).await;
         let (endpoints, opened) = match prepared {
@@ -248,7 +250,8 @@ impl Running {
             tracing::info!(target: "plugin/health", "Going into lameduck mode for {lameduck:?}");
             sleep(lameduck).await;
         }
-        if self.serving.stop(STOP_LIMIT).await {
+        let (is_finished, ()) = tokio::join!(self.serving.stop(STOP_LIMIT), self.sources.save(STOP_LIMIT));
+        if is_finished {
             return EXIT_OK;
         }
         tracing::error!("what was still being answered after {STOP_LIMIT:?} is cut off");
@@ -260,7 +263,8 @@ fn has_debug_lines(config: &Config) -> bool {
     config.blocks.iter().any(|block| block.debug)
 }
 
-/// Waits until every view has seen everything once that there is to see, or has waited its `startup_timeout`.
+/// Waits until every view has seen everything once that there is to see, or has waited its `startup_timeout`; with
+/// `listen_when_synced` however long that takes.
 async fn wait_for_sync(blocks: &[&BlockViews]) {
     let begun = Instant::now();
     let mut said = begun;
@@ -270,11 +274,12 @@ async fn wait_for_sync(blocks: &[&BlockViews]) {
         if waiting.peek().is_none() {
             return;
         }
-        if waiting.all(|block| begun.elapsed() >= block.startup_timeout) {
+        if waiting.all(|block| !block.listen_when_synced && begun.elapsed() >= block.startup_timeout) {
             tracing::warn!(target: "plugin/kubernetes", "starting server with unsynced Kubernetes API");
             return;
         }
-        if said.elapsed() >= SYNC_LOG {
+        let pause = if begun.elapsed() < SYNC_LONG { SYNC_LOG } else { SYNC_LONG };
+        if said.elapsed() >= pause {
             tracing::info!(target: "plugin/kubernetes", "waiting for Kubernetes API before starting server");
             said = Instant::now();
         }

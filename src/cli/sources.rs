@@ -6,11 +6,12 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::follow::{Following, follow};
-use super::plan::{BlockPlan, Origin, Plan, SourcePlan, ViewPlan};
+use super::plan::{BlockPlan, Keeping, Origin, Plan, SourcePlan, ViewPlan};
 use super::serve::Failure;
+use super::snapshots::{self, Lens};
 use super::transfers::Kept;
 use crate::admin::FollowedSource;
 use crate::model::{Filter, Selector};
@@ -44,7 +45,7 @@ pub(super) struct Sources(Vec<Arc<Followed>>);
 
 /// Clusters and views as a plan wants them, before it is put to work. Those of the plan before are still there.
 pub(super) struct Arranged {
-    sources: Vec<(Arc<Followed>, Vec<Held>)>,
+    sources: Vec<(Arc<Followed>, Vec<Held>, Keeping)>,
     /// The views of clusters that were not followed before.
     new_views: Vec<Arc<View>>,
 }
@@ -58,6 +59,8 @@ pub(super) struct BlockViews {
     pub(super) multicluster: Option<Arc<View>>,
     /// `startup_timeout`
     pub(super) startup_timeout: Duration,
+    /// `listen_when_synced`
+    pub(super) listen_when_synced: bool,
     /// What is kept of each view for transfers, if there are any.
     pub(super) kept: Vec<Kept>,
 }
@@ -75,11 +78,16 @@ impl BlockViews {
 }
 
 impl Sources {
-    /// Arranges what a plan wants: keeps what stays, starts what is new.
+    /// Arranges what a plan wants: keeps what stays, starts what is new. Snapshots are of use where nothing is served yet:
+    /// who changes what is served waits for what is true now.
     ///
     /// # Errors
     /// If a cluster cannot be followed as the configuration says; then all is as before.
-    pub(super) async fn arrange(&self, plan: Plan) -> Result<(Arranged, Vec<Option<BlockViews>>), Failure> {
+    pub(super) async fn arrange(
+        &self,
+        plan: Plan,
+        with_snapshots: bool,
+    ) -> Result<(Arranged, Vec<Option<BlockViews>>), Failure> {
         let Plan { sources, blocks } = plan;
         let mut left: Vec<&Arc<Followed>> = self.0.iter().collect();
         let goes_on: Vec<Option<Arc<Followed>>> = sources
@@ -93,12 +101,13 @@ impl Sources {
             goes_on.iter().flatten().map(|followed| Arc::clone(&followed.state)).collect();
         let mut arranged = Arranged { sources: Vec::new(), new_views: Vec::new() };
         for (wanted, followed) in sources.into_iter().zip(goes_on) {
-            let source = match followed {
+            let keeping = wanted.keeping.clone();
+            let (followed, views) = match followed {
                 Some(followed) => {
                     let views = followed.add(wanted.views, &self.0).await;
                     (followed, views)
                 }
-                None => match start(wanted, &known, &self.0).await {
+                None => match start(wanted, &known, &self.0, with_snapshots).await {
                     Ok((followed, views)) => {
                         known.push(Arc::clone(&followed.state));
                         arranged.new_views.extend(views.iter().map(|held| Arc::clone(&held.view)));
@@ -110,7 +119,7 @@ impl Sources {
                     }
                 },
             };
-            arranged.sources.push(source);
+            arranged.sources.push((followed, views, keeping));
         }
         let views = blocks.into_iter().map(|block| block.map(|block| arranged.of(block))).collect();
         Ok((arranged, views))
@@ -119,6 +128,14 @@ impl Sources {
     /// The files that their clients are made of.
     pub(super) fn files(&self) -> Vec<PathBuf> {
         self.0.iter().flat_map(|followed| source::files(&followed.origin.source)).collect()
+    }
+
+    /// Writes all snapshots that are wanted, within a limit.
+    pub(super) async fn save(&self, limit: Duration) {
+        let all = futures::future::join_all(self.0.iter().map(|followed| followed.following.save()));
+        if tokio::time::timeout(limit, all).await.is_err() {
+            tracing::warn!("a snapshot was not written within {limit:?}; the one before it stays");
+        }
     }
 
     /// Has all clients made anew, since those files have changed.
@@ -133,7 +150,8 @@ impl Arranged {
         let both = [held(block.view), held(block.multicluster)];
         let kept = both.iter().flatten().filter_map(|held| held.kept.clone()).collect();
         let [view, multicluster] = both.map(|held| held.map(|held| Arc::clone(&held.view)));
-        BlockViews { view, multicluster, startup_timeout: block.startup_timeout, kept }
+        let BlockPlan { startup_timeout, listen_when_synced, .. } = block;
+        BlockViews { view, multicluster, startup_timeout, listen_when_synced, kept }
     }
 
     /// The views of clusters that were not followed before.
@@ -143,14 +161,15 @@ impl Arranged {
 
     /// The states of all clusters.
     pub(super) fn states(&self) -> Vec<Arc<FollowedSource>> {
-        self.sources.iter().map(|(followed, _)| Arc::clone(&followed.state)).collect()
+        self.sources.iter().map(|(followed, ..)| Arc::clone(&followed.state)).collect()
     }
 
     /// What it wants is at work: the rest goes.
     pub(super) async fn keep(self) -> Sources {
         let mut sources = Vec::new();
-        for (followed, views) in self.sources {
+        for (followed, views, keeping) in self.sources {
             followed.set(views).await;
+            followed.following.keep(keeping);
             sources.push(followed);
         }
         Sources(sources)
@@ -158,7 +177,7 @@ impl Arranged {
 
     /// What it wants will not be put to work: only what was there before stays.
     pub(super) async fn abandon(self) {
-        for (followed, _) in self.sources {
+        for (followed, ..) in self.sources {
             let before = followed.views();
             followed.set(before).await;
         }
@@ -237,8 +256,9 @@ async fn start(
     wanted: SourcePlan,
     known: &[Arc<FollowedSource>],
     served: &[Arc<Followed>],
+    with_snapshot: bool,
 ) -> Result<(Arc<Followed>, Vec<Held>), Failure> {
-    let SourcePlan { origin, views } = wanted;
+    let SourcePlan { origin, keeping, views } = wanted;
     let held: Vec<Held> = views.into_iter().map(|plan| Held::new(plan, served)).collect();
     let selectors = selectors(held.iter().map(|held| &held.plan.options));
     let views = held.iter().map(|held| (Arc::clone(&held.view), held.plan.filter.clone())).collect();
@@ -256,7 +276,14 @@ async fn start(
         })
         .collect();
     let filters = publisher.filters().to_vec();
-    let (following, state) = follow(&origin, publisher, known).await?;
+    // From its first listing on, removals are held back: it goes over what a snapshot had.
+    publisher.cluster_mut().set_mass_removal(keeping.mass_removal, Instant::now());
+    let lens = Lens::new(&origin, &publisher);
+    let (publisher, taken) = match keeping.snapshot.filter(|_| with_snapshot) {
+        Some(file) => snapshots::take_up(file, lens.clone(), publisher).await,
+        None => (publisher, None),
+    };
+    let (following, state) = follow(&origin, publisher, lens, taken, known).await?;
     let followed = Followed { origin, filters, selectors, following, state, views: Mutex::new(held.clone()) };
     Ok((Arc::new(followed), held))
 }

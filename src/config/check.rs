@@ -9,7 +9,7 @@ use super::report::Report;
 use super::zone::{self, ZoneError};
 use super::{Config, ServerBlock, ZoneKey, acl, admin_overlaps, bind, bufsize, cancel, chaos, errors, forward};
 use super::{health, instead, kubernetes, loadbalance, local, log, metadata, multisocket, nsid, plain, prometheus};
-use super::{ready, reload, timeouts, transfer, tsig, usage};
+use super::{outages, ready, reload, timeouts, transfer, tsig, usage};
 use crate::corefile::{self, Diagnostic, Directive, Token};
 
 /// Directives that podzone serves, in the order in which CoreDNS sets them up.
@@ -77,6 +77,9 @@ pub(super) fn check(
     }
     if misread.none_of(&[KEYS, "tsig", "transfer", "kubernetes"]) {
         transfer::check_all(blocks, &checked, report);
+    }
+    if misread.none_of(&["kubernetes"]) {
+        outages::check_all(blocks, &checked, report);
     }
     if misread.none_of(&[KEYS, "bind"]) {
         check_overlaps(&keys, &checked, report);

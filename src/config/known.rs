@@ -65,7 +65,7 @@ pub(super) const DIRECTIVES: [&str; 60] = [
 ];
 
 /// Options of `kubernetes`: CoreDNS's (`plugin/kubernetes/setup.go`), and podzone's own.
-pub(super) const KUBERNETES_OPTIONS: [&str; 24] = [
+pub(super) const KUBERNETES_OPTIONS: [&str; 27] = [
     "endpoint",
     "tls",
     "kubeconfig",
@@ -90,6 +90,9 @@ pub(super) const KUBERNETES_OPTIONS: [&str; 24] = [
     "multicluster",
     "zonal",
     "startup_timeout",
+    "listen_when_synced",
+    "snapshot",
+    "hold_mass_removal",
 ];
 
 /// Schemes of keys that only CoreDNS serves (`plugin/pkg/transport`).

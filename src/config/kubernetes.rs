@@ -8,7 +8,9 @@ use super::known::KUBERNETES_OPTIONS;
 use super::reader::{ONCE, Reader};
 use super::report::Report;
 use super::zone::{self, ZoneError};
-use super::{Kubernetes, PodMode, PodNames, Source, TlsFiles, ZoneKey, duration, number, pod_names};
+use super::{
+    Kubernetes, MassRemoval, PodMode, PodNames, Source, TlsFiles, ZoneKey, duration, number, outages, pod_names,
+};
 use crate::corefile::{Token, did_you_mean};
 use crate::model::Selector;
 
@@ -62,6 +64,9 @@ fn check_stanza(reader: &mut Reader<'_>, keys: &[ZoneKey], report: &mut Report) 
         negative_ttl_secs: options.negative_ttl_secs,
         fallthrough: options.fallthrough,
         startup_timeout: options.startup_timeout.unwrap_or(STARTUP_TIMEOUT_DEFAULT),
+        listen_when_synced: options.listen_when_synced.is_some(),
+        snapshot: options.snapshot.map(|(_, file)| file),
+        mass_removal: options.mass_removal,
     }
 }
 
@@ -148,6 +153,9 @@ struct Options<'a> {
     /// The zones of the last line, each with the word that it came from.
     multicluster: Vec<(&'a Token, String)>,
     startup_timeout: Option<Duration>,
+    listen_when_synced: Option<&'a Token>,
+    snapshot: Option<(&'a Token, PathBuf)>,
+    mass_removal: Option<MassRemoval>,
 }
 
 impl<'a> Options<'a> {
@@ -240,6 +248,13 @@ impl<'a> Options<'a> {
                 }
                 warn_of_more(more, report);
             }
+            ("listen_when_synced", []) => self.listen_when_synced = Some(option),
+            ("snapshot", [file]) if !file.text.is_empty() => {
+                self.snapshot = Some((option, PathBuf::from(&file.text)));
+            }
+            ("hold_mass_removal", [percent, time]) => {
+                self.mass_removal = outages::check_mass_removal(percent, time, reader, report).or(self.mass_removal);
+            }
             ("endpoint", [url, more @ ..]) => {
                 if let [second, ..] = more {
                     let message = "Multiple endpoints have been deprecated, only the first specified endpoint";
@@ -324,6 +339,14 @@ impl<'a> Options<'a> {
         if let Some(option) = self.no_endpoints.filter(|_| self.zonal.is_some()) {
             let error = reader.error("zonal requires the endpoint cache; remove noendpoints").at(&option.place);
             report.error(error.hint("names of topology zones are those of endpoints: remove noendpoints, or zonal"));
+        }
+        if let Some(option) = self.listen_when_synced.filter(|_| self.startup_timeout.is_some()) {
+            let error = reader.error_at(option, "listen_when_synced and startup_timeout cannot both be set");
+            report.error(error.hint("the sockets open when all is listed, or after a while: remove one of them"));
+        }
+        if let Some((option, _)) = self.snapshot.as_ref().filter(|_| self.manifests.is_some()) {
+            let error = reader.error_at(option, "snapshot and manifests cannot both be set");
+            report.error(error.hint("manifests are on the disk already: remove snapshot"));
         }
     }
 
@@ -432,6 +455,8 @@ pub(super) fn usage(option: &str) -> String {
         "tls" => " CERT KEY CACERT",
         "kubeconfig" => " FILE [CONTEXT]",
         "manifests" => " DIR",
+        "snapshot" => " FILE",
+        "hold_mass_removal" => " PERCENT% DURATION",
         _ => "",
     };
     format!("it is written: {option}{arguments}")

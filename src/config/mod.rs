@@ -30,6 +30,7 @@ mod metadata;
 mod multisocket;
 mod nsid;
 mod number;
+mod outages;
 mod plain;
 mod pod_names;
 mod prometheus;
@@ -55,6 +56,7 @@ pub use load::{Loaded, STDIN, load, load_recorded, parse, parse_for, read_source
 pub use log::COMMON_FORMAT;
 pub use machine::{Machine, ThisMachine};
 pub use multisocket::SOCKETS_MAX;
+pub use outages::MassRemoval;
 pub use pod_names::PodNames;
 pub use recorded::Fingerprint;
 pub use version::Version;
@@ -534,6 +536,12 @@ pub struct Kubernetes {
     pub fallthrough: Vec<String>,
     /// `startup_timeout`: how long the sockets wait for the first listing, default 5 s.
     pub startup_timeout: Duration,
+    /// `listen_when_synced`: they wait for it however long it takes.
+    pub listen_when_synced: bool,
+    /// `snapshot`: where what is known of the cluster is kept on disk.
+    pub snapshot: Option<PathBuf>,
+    /// `hold_mass_removal`: which listings are not believed at once in what they leave out.
+    pub mass_removal: Option<MassRemoval>,
 }
 
 /// Where a cluster's objects come from. Views with equal sources and limits share one.

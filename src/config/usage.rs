@@ -73,6 +73,9 @@ const FORMS: &[(&str, &[&str])] = &[
             "multicluster ZONE...",
             "zonal",
             "startup_timeout DURATION",
+            "listen_when_synced",
+            "snapshot FILE",
+            "hold_mass_removal PERCENT% DURATION, like 'hold_mass_removal 50% 60s'",
         ],
     ),
     (

@@ -6,13 +6,18 @@
 //! A relist is a mark-and-sweep: `Begin` opens an epoch for the kind, each `Apply` stamps its object with it, and
 //! `End` removes what bears an older stamp. Until `End` nothing is missing.
 
+mod hold;
+mod kept;
+
 use std::borrow::Borrow;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ahash::{HashMap, HashSet};
 
+use self::hold::Hold;
 use super::dirty::{Dirty, PodBefore};
 use super::endpoints::AddressRef;
 use super::event::{Event, Kind};
@@ -20,6 +25,9 @@ use super::interned::Interned;
 use super::join::{Join, shrink};
 use super::objects::{EndpointPort, EndpointSlice, Labels, Object, ObjectKey, Pod, PodAddresses, Service, ServicePort};
 use super::selector::Selector;
+
+pub use hold::{HoldNote, Lost, MassRemoval};
+pub use kept::Kept;
 
 /// Which of the filters that a cluster was made with let an object through: bit `i` stands for filter `i`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -29,6 +37,16 @@ impl Visibility {
     /// Whether filter `i` lets the object through.
     pub fn contains(self, filter: usize) -> bool {
         self.0 >> filter & 1 == 1
+    }
+
+    /// The bits, one for each filter.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// What [`Self::bits`] gave.
+    pub fn from_bits(bits: u64) -> Self {
+        Self(bits)
     }
 }
 
@@ -125,11 +143,19 @@ pub struct Cluster {
     /// Selectors that Services can be asked about; see [`Cluster::is_selected`].
     selectors: Vec<Selector>,
     listed: HashSet<Kind>,
+    /// Kinds whose objects were restored, and not listed since.
+    restored: HashSet<Kind>,
     /// Kinds that are being listed.
     under_way: HashSet<Kind>,
     /// Kinds that the API server does not know.
     unknown: HashSet<Kind>,
     dirty: Dirty,
+    /// How often an object came, changed or went.
+    revision: u64,
+    /// Those that did, where somebody wants to know.
+    touched: Option<HashSet<(Kind, ObjectKey)>>,
+    /// Objects that a listing left out, and that are not removed yet.
+    hold: Hold,
     texts: Interned<str>,
     service_ports: Interned<[ServicePort]>,
     endpoint_ports: Interned<[EndpointPort]>,
@@ -155,6 +181,11 @@ impl Cluster {
 
     /// Takes one event in.
     pub fn handle(&mut self, event: Event) {
+        self.handle_at(event, Instant::now());
+    }
+
+    /// [`Self::handle`] at a moment: what a listing leaves out may be held back from then on.
+    pub fn handle_at(&mut self, event: Event, now: Instant) {
         match event {
             Event::Begin(kind) => {
                 self.under_way.insert(kind);
@@ -168,8 +199,8 @@ impl Cluster {
                 self.dirty.synced |= self.unknown.remove(&kind);
             }
             Event::Apply(object) => self.apply(object),
-            Event::Delete(kind, key) => self.delete(kind, &key),
-            Event::End(kind) => self.end(kind),
+            Event::Delete(kind, key) => self.remove(kind, &key),
+            Event::End(kind) => self.end(kind, now),
             // When something happened changes nothing.
             Event::Triggered(..) => {}
             Event::Unknown(kind) => {
@@ -195,8 +226,13 @@ impl Cluster {
         }
     }
 
-    /// Whether every one of these kinds has been listed in full.
+    /// Whether every one of these kinds has been listed in full, or restored.
     pub fn is_synced(&self, kinds: &[Kind]) -> bool {
+        kinds.iter().all(|kind| self.listed.contains(kind) || self.restored.contains(kind))
+    }
+
+    /// Whether every one of these kinds has been listed in full.
+    pub fn is_listed(&self, kinds: &[Kind]) -> bool {
         kinds.iter().all(|kind| self.listed.contains(kind))
     }
 
@@ -309,24 +345,24 @@ impl Cluster {
         match object {
             Object::Namespace(namespace) => {
                 let visible = self.visibility(|filter| &filter.namespace_labels, &namespace.labels);
-                if self.namespaces.put(&namespace.name, (), visible).is_some() {
-                    self.dirty.namespaces.insert(namespace.name);
-                }
+                self.put_namespace(namespace.name, visible);
             }
-            Object::Service(service) => self.apply_service(service),
-            Object::EndpointSlice(slice) => self.apply_slice(slice),
-            Object::Pod(pod) => self.apply_pod(pod),
-            Object::ServiceImport(import) => self.apply_import(import),
-        }
-    }
-
-    fn apply_service(&mut self, mut service: Service) {
-        let visible = self.take_labels(&mut service);
-        self.texts.share(&mut service.key.namespace);
-        self.service_ports.share(&mut service.ports);
-        let key = service.key.clone();
-        if self.services.put(&key, service, visible).is_some() {
-            self.dirty.services.insert(key);
+            Object::Service(mut service) => {
+                let visible = self.take_labels(&mut service);
+                self.put_service(service, visible);
+            }
+            Object::EndpointSlice(mut slice) => {
+                let visible = self.visibility(|filter| &filter.labels, &std::mem::take(&mut slice.labels));
+                self.put_slice(slice, visible);
+            }
+            Object::Pod(mut pod) => {
+                let visible = self.visibility(|filter| &filter.labels, &std::mem::take(&mut pod.labels));
+                self.put_pod(pod, visible);
+            }
+            Object::ServiceImport(mut import) => {
+                let visible = self.take_labels(&mut import);
+                self.put_import(import, visible);
+            }
         }
     }
 
@@ -343,18 +379,38 @@ impl Cluster {
         self.visibility(|filter| &filter.labels, &labels)
     }
 
-    fn apply_import(&mut self, mut import: Service) {
-        let visible = self.take_labels(&mut import);
+    fn put_namespace(&mut self, name: Arc<str>, visible: Visibility) {
+        let key = ObjectKey::new("", Arc::clone(&name));
+        self.hold.forget(Kind::Namespace, &key);
+        if self.namespaces.put(&name, (), visible).is_some() {
+            self.touch(Kind::Namespace, &key);
+            self.dirty.namespaces.insert(name);
+        }
+    }
+
+    fn put_service(&mut self, mut service: Service, visible: Visibility) {
+        self.texts.share(&mut service.key.namespace);
+        self.service_ports.share(&mut service.ports);
+        let key = service.key.clone();
+        self.hold.forget(Kind::Service, &key);
+        if self.services.put(&key, service, visible).is_some() {
+            self.touch(Kind::Service, &key);
+            self.dirty.services.insert(key);
+        }
+    }
+
+    fn put_import(&mut self, mut import: Service, visible: Visibility) {
         self.texts.share(&mut import.key.namespace);
         self.service_ports.share(&mut import.ports);
         let key = import.key.clone();
+        self.hold.forget(Kind::ServiceImport, &key);
         if self.imports.put(&key, import, visible).is_some() {
+            self.touch(Kind::ServiceImport, &key);
             self.dirty.imports.insert(key);
         }
     }
 
-    fn apply_slice(&mut self, mut slice: EndpointSlice) {
-        let visible = self.visibility(|filter| &filter.labels, &std::mem::take(&mut slice.labels));
+    fn put_slice(&mut self, mut slice: EndpointSlice, visible: Visibility) {
         self.texts.share(&mut slice.key.namespace);
         self.endpoint_ports.share(&mut slice.ports);
         slice.import = slice.import.filter(|_| self.has_imports);
@@ -364,7 +420,9 @@ impl Cluster {
         let key = slice.key.clone();
         let (owner, importer) = (owner(&slice), importer(&slice));
         let addresses = self.found_in(&slice);
+        self.hold.forget(Kind::EndpointSlice, &key);
         let Some(before) = self.slices.put(&key, slice, visible) else { return };
+        self.touch(Kind::EndpointSlice, &key);
         // What stays joined is neither taken apart nor looked up: to a Service of many slices it is a search less for each.
         let mut stays = false;
         if let Some((before, _)) = before {
@@ -386,7 +444,8 @@ impl Cluster {
         }
     }
 
-    fn apply_pod(&mut self, mut pod: Pod) {
+    fn put_pod(&mut self, mut pod: Pod, visible: Visibility) {
+        self.hold.forget(Kind::Pod, &pod.key);
         if pod.terminating {
             // CoreDNS ignores updates of a pod that is going: its address stays until the pod is gone, and one first
             // seen while going is not taken in (plugin/kubernetes/object/pod.go).
@@ -396,10 +455,10 @@ impl Cluster {
             }
             return;
         }
-        let visible = self.visibility(|filter| &filter.labels, &std::mem::take(&mut pod.labels));
         self.texts.share(&mut pod.key.namespace);
         let key = pod.key.clone();
         if let Some(before) = self.pods.put(&key, pod, visible) {
+            self.touch(Kind::Pod, &key);
             self.pod_changed(key, before);
         }
     }
@@ -410,37 +469,30 @@ impl Cluster {
         self.dirty.pods.entry(key).or_insert_with(|| before.unwrap_or_default());
     }
 
-    fn delete(&mut self, kind: Kind, key: &ObjectKey) {
-        match kind {
+    fn remove(&mut self, kind: Kind, key: &ObjectKey) {
+        self.hold.forget(kind, key);
+        let is_gone = match kind {
             Kind::Namespace => {
-                if let Some((name, ..)) = self.namespaces.remove(&key.name) {
-                    self.dirty.namespaces.insert(name);
-                }
+                let gone = self.namespaces.remove(&key.name);
+                gone.map(|(name, ..)| self.dirty.namespaces.insert(name)).is_some()
             }
-            Kind::Service => {
-                if let Some((key, ..)) = self.services.remove(key) {
-                    self.dirty.services.insert(key);
-                }
-            }
+            Kind::Service => self.services.remove(key).map(|(key, ..)| self.dirty.services.insert(key)).is_some(),
             Kind::EndpointSlice => {
-                if let Some((_, slice, _)) = self.slices.remove(key) {
-                    self.unlink_slice(&slice, None, None);
-                }
+                let gone = self.slices.remove(key);
+                gone.map(|(_, slice, _)| self.unlink_slice(&slice, None, None)).is_some()
             }
             Kind::Pod => {
-                if let Some((key, pod, visible)) = self.pods.remove(key) {
-                    self.pod_changed(key, Some((pod, visible)));
-                }
+                let gone = self.pods.remove(key);
+                gone.map(|(key, pod, visible)| self.pod_changed(key, Some((pod, visible)))).is_some()
             }
-            Kind::ServiceImport => {
-                if let Some((key, ..)) = self.imports.remove(key) {
-                    self.dirty.imports.insert(key);
-                }
-            }
+            Kind::ServiceImport => self.imports.remove(key).map(|(key, ..)| self.dirty.imports.insert(key)).is_some(),
+        };
+        if is_gone {
+            self.touch(kind, key);
         }
     }
 
-    fn end(&mut self, kind: Kind) {
+    fn end(&mut self, kind: Kind, now: Instant) {
         let stale = match kind {
             Kind::Namespace => self.namespaces.stale().into_iter().map(|name| ObjectKey::new("", name)).collect(),
             Kind::Service => self.services.stale(),
@@ -448,10 +500,11 @@ impl Cluster {
             Kind::Pod => self.pods.stale(),
             Kind::ServiceImport => self.imports.stale(),
         };
-        for key in stale {
-            self.delete(kind, &key);
+        for key in self.sift(kind, stale, now) {
+            self.remove(kind, &key);
         }
         self.under_way.remove(&kind);
+        self.restored.remove(&kind);
         self.texts.tidy();
         self.service_ports.tidy();
         self.endpoint_ports.tidy();

@@ -128,6 +128,29 @@ impl Endpoints {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// The list as it stands in memory, for [`Self::from_octets`].
+    pub fn octets(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A list of the octets that [`Self::octets`] gave; `None` if they are no list.
+    pub fn from_octets(octets: &[u8]) -> Option<Self> {
+        let is_text = |octets: &[u8]| std::str::from_utf8(octets).is_ok();
+        let mut rest = octets;
+        while !rest.is_empty() {
+            let endpoint = take_endpoint(octets, &mut rest)?;
+            let texts = [endpoint.hostname, endpoint.target_name, endpoint.zone];
+            let names = endpoint.addresses().all(|address| match address {
+                AddressRef::Ip(_) => true,
+                AddressRef::Name(name) => is_text(name),
+            });
+            if !names || !texts.into_iter().flatten().all(is_text) {
+                return None;
+            }
+        }
+        Some(Self(octets.into()))
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -387,6 +410,15 @@ mod tests {
         fn what_is_packed_comes_out_again(endpoints in prop::collection::vec(endpoint(), 0..10)) {
             let packed = Endpoints::from(endpoints.clone());
             prop_assert_eq!(packed.iter().map(owned).collect::<Vec<_>>(), endpoints);
+            prop_assert_eq!(Endpoints::from_octets(packed.octets()), Some(packed));
+        }
+
+        #[test]
+        fn octets_that_are_no_list_are_refused(octets: Vec<u8>) {
+            if let Some(list) = Endpoints::from_octets(&octets) {
+                prop_assert_eq!(list.octets(), &octets[..]);
+                list.iter().for_each(|endpoint| drop(owned(endpoint)));
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ mod objects;
 mod selector;
 mod settings;
 
-pub use cluster::{Cluster, Filter, Visibility};
+pub use cluster::{Cluster, Filter, HoldNote, Kept, Lost, MassRemoval, Visibility};
 pub use dirty::Dirty;
 pub use endpoints::{AddressRef, Conditions, Endpoint, EndpointAddress, EndpointRef, Endpoints, EndpointsBuilder};
 pub use event::{Event, Kind};

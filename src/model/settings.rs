@@ -147,6 +147,42 @@ impl Settings {
         }
         (settings != Self::default()).then(|| Box::new(settings))
     }
+
+    /// The annotations that say this: what [`Self::read`] makes the same of, but for who is selected.
+    pub fn annotations(&self) -> Vec<(String, String)> {
+        let names = |is: bool| if is { "names" } else { "none" };
+        let said = [
+            (
+                "endpoint-names",
+                self.endpoint_names.map(|names| match names {
+                    EndpointNames::Ip => "ip",
+                    EndpointNames::Pod => "pod",
+                    EndpointNames::Both => "both",
+                }),
+            ),
+            (
+                "pod-name-form",
+                self.pod_name_form.map(|form| match form {
+                    PodNameForm::CoreDns => "coredns",
+                    PodNameForm::Kubelet => "kubelet",
+                }),
+            ),
+            (
+                "ptr",
+                self.ptr.map(|ptr| match ptr {
+                    PointsBack::All => "all",
+                    PointsBack::Canonical => "canonical",
+                    PointsBack::None => "none",
+                }),
+            ),
+            ("publish-not-ready", self.names_not_ready.map(names)),
+            ("drain", self.names_draining.map(names)),
+            ("portless-srv", self.portless_srv.map(|is| if is { "port-0" } else { "none" })),
+        ];
+        let said = said.into_iter().filter_map(|(name, value)| Some((name, value?.to_owned())));
+        let ttl = self.ttl_secs.map(|secs| ("ttl", secs.to_string()));
+        said.chain(ttl).map(|(name, value)| (format!("{ANNOTATION_PREFIX}{name}"), value)).collect()
+    }
 }
 
 fn one_of<T: Copy>(value: &str, values: &[(&str, T)]) -> Result<T, String> {
@@ -179,6 +215,23 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    /// Each annotation, with each of its values.
+    #[test]
+    fn what_is_read_can_be_said_again() {
+        let values = ["ip", "pod", "both", "coredns", "kubelet", "port-0", "none", "all", "canonical", "names", "17"];
+        let mut said = 0;
+        for (name, _) in ANNOTATIONS {
+            for value in values {
+                let key = format!("{ANNOTATION_PREFIX}{name}");
+                if let (Some(settings), _) = read(&[(&*key, value)]) {
+                    assert_eq!(settings.annotations(), [(key, value.to_owned())]);
+                    said += 1;
+                }
+            }
+        }
+        assert_eq!(said, 3 + 2 + 2 + 3 + 2 + 2 + 1);
     }
 
     #[test]

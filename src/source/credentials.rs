@@ -30,6 +30,27 @@ pub fn files(source: &Source) -> Vec<PathBuf> {
     }
 }
 
+/// What tells one cluster from another without asking it: its name here and, where a kubeconfig names it, its URL. A
+/// kubeconfig that cannot be read names none; whoever makes a client of it says so.
+pub fn identity(source: &Source) -> String {
+    match source {
+        Source::InCluster => "in-cluster".to_owned(),
+        Source::Endpoint { url, .. } => url.clone(),
+        Source::Manifests(folder) => folder.display().to_string(),
+        Source::Kubeconfig { path, context } => {
+            let server = Kubeconfig::read_from(path).ok().and_then(|kubeconfig| server(kubeconfig, context.as_deref()));
+            server.unwrap_or_else(|| path.display().to_string())
+        }
+    }
+}
+
+/// The URL of a context's cluster.
+fn server(kubeconfig: Kubeconfig, context: Option<&str>) -> Option<String> {
+    let current = context.map(str::to_owned).or(kubeconfig.current_context)?;
+    let context = kubeconfig.contexts.into_iter().find(|named| named.name == current)?.context?;
+    kubeconfig.clusters.into_iter().find(|named| named.name == context.cluster)?.cluster?.server
+}
+
 /// Tells the tasks of a source that their client is to be made anew. They do so before their next watch, which begins
 /// within ten minutes: a connection that stands is not harmed by a certificate that was renewed.
 #[derive(Clone, Debug, Default)]

@@ -21,6 +21,8 @@ pub struct Health {
 pub struct Status {
     /// A full listing has been sent at least once. Never becomes false again.
     pub listed: bool,
+    /// What is held of it was restored before that, from a snapshot.
+    pub restored: bool,
     /// Full listings sent, the first included: all but the first are relists.
     pub listings: u64,
     /// The listing under way, one beside a watch too; `None` while there is none.
@@ -83,9 +85,9 @@ pub enum Why {
 }
 
 impl Status {
-    /// Since when nothing is heard of this kind, though it was listed, and no attempt succeeds.
+    /// For how long nothing is heard of this kind, though there is something of it, and no attempt succeeds.
     pub fn lost_for(&self) -> Option<Duration> {
-        let failing = self.failing.as_ref().filter(|_| self.listed)?;
+        let failing = self.failing.as_ref().filter(|_| self.listed || self.restored)?;
         let silent = self.last_heard.map_or(Duration::MAX, |heard| heard.elapsed());
         Some(failing.since.elapsed().unwrap_or_default().min(silent))
     }
@@ -110,6 +112,11 @@ impl Health {
     /// The kinds that the source follows.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> {
         self.kinds.iter().map(|(kind, _)| *kind)
+    }
+
+    /// These kinds were restored from a snapshot.
+    pub fn restored(&self, kinds: &[Kind]) {
+        kinds.iter().for_each(|kind| self.update(*kind, |status| status.restored = true));
     }
 
     /// A change was received.

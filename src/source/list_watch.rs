@@ -407,7 +407,9 @@ impl ListWatch {
                 return ControlFlow::Break(());
             }
         } else if self.complaint.is_due(&cause, Instant::now()) {
-            tracing::warn!("{cause}; retrying, what is known is still served");
+            let lost = self.health.status(self.kind).and_then(|status| status.lost_for());
+            let age = lost.map(|lost| format!(", {} s old", lost.as_secs())).unwrap_or_default();
+            tracing::warn!("{cause}; retrying, what is known is still served{age}");
         }
         let asked = failure.status().and_then(|status| status.retry_after_secs).map(Duration::from_secs);
         let wait = self.backoff.wait().max(asked.unwrap_or_default().min(RETRY_AFTER_MAX));

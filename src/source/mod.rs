@@ -45,7 +45,7 @@ mod start;
 mod stream;
 mod wire;
 
-pub use credentials::{Renewal, files};
+pub use credentials::{Renewal, files, identity};
 pub use health::{Failing, Health, Listing, Status, Why};
 pub use offline::{read_list, read_watch};
 pub use requests::{Requests, ToHost};

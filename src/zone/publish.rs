@@ -154,11 +154,31 @@ impl Publisher {
         &self.cluster
     }
 
+    /// The same, to be changed beside its events: what is restored, and what is held back.
+    pub fn cluster_mut(&mut self) -> &mut Cluster {
+        &mut self.cluster
+    }
+
+    /// The kinds of objects that its views are made of.
+    pub fn kinds(&self) -> &[Kind] {
+        &self.maker.kinds
+    }
+
+    /// Whether everything was listed once, which [`Self::is_synced`] says of what was restored too.
+    pub fn is_listed(&self) -> bool {
+        self.cluster.is_listed(&self.maker.own_kinds)
+    }
+
     /// Takes an event in; nothing is published yet.
     pub fn handle(&mut self, event: Event) {
+        self.handle_at(event, Instant::now());
+    }
+
+    /// [`Self::handle`] at a moment.
+    pub fn handle_at(&mut self, event: Event, now: Instant) {
         match event {
             Event::Triggered(slice, at) => self.triggered.push((slice, at)),
-            event => self.cluster.handle(event),
+            event => self.cluster.handle_at(event, now),
         }
     }
 

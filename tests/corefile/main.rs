@@ -275,6 +275,15 @@ fn summary(config: &Config) -> String {
             if !view.fallthrough.is_empty() {
                 writeln!(text, "    fallthrough {}", view.fallthrough.join(" ")).unwrap();
             }
+            if let Some(file) = &view.snapshot {
+                writeln!(text, "    snapshot {}", file.display()).unwrap();
+            }
+            if let Some(rule) = view.mass_removal {
+                writeln!(text, "    hold_mass_removal {}% {:?}", rule.percent, rule.time).unwrap();
+            }
+            if view.listen_when_synced {
+                writeln!(text, "    listen_when_synced").unwrap();
+            }
             if view.startup_timeout.as_secs() != 5 {
                 writeln!(text, "    startup_timeout {:?}", view.startup_timeout).unwrap();
             }

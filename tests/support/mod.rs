@@ -21,6 +21,7 @@ pub mod ports;
 pub mod process;
 pub mod scripted;
 pub mod server;
+pub mod toy_api;
 pub mod xfr;
 
 use std::time::{Duration, Instant};

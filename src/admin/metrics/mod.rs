@@ -9,6 +9,7 @@
 
 mod forward;
 mod out;
+mod outages;
 mod process;
 mod sources;
 mod views;
@@ -142,6 +143,7 @@ impl Collector for All {
         self.views(&mut out)?;
         self.transfers(&mut out)?;
         self.sources(&mut out)?;
+        self.outages(&mut out)?;
         process::tell(&mut out)
     }
 }
