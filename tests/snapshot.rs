@@ -372,7 +372,8 @@ fn records_of_this_version_are_these() {
     let (version, expected) = (1, RECORDS_OF_VERSION_1);
     assert_eq!((VERSION, text.as_str()), (version, expected));
 }
-const RECORDS_OF_VERSION_1: &str = "";
+const RECORDS_OF_VERSION_1: &str = "370a016e12017319030000000000000032260a037765621a10eb01040a000007\
+    016803706f6400017a220d0a0468747470120354435018500b0a016e1201704a03506f64";
 
 /// What one cluster gives, another takes, and a listing that finds the same changes nothing.
 #[test]

@@ -93,9 +93,9 @@ pub(super) fn check_all(written: &[corefile::ServerBlock], blocks: &[ServerBlock
 /// last of several counts.
 fn word<'a>(written: &'a corefile::ServerBlock, option: &str) -> Option<&'a Token> {
     let directive = written.directives.iter().find(|directive| directive.name == KUBERNETES)?;
-    let lines = directive.tokens.windows(2).filter_map(|pair| match pair {
+    let mut pairs = directive.tokens.windows(2).rev();
+    pairs.find_map(|pair| match pair {
         [before, token] if token.text == option && !before.continues(token) => Some(token),
         _ => None,
-    });
-    lines.last()
+    })
 }

@@ -7,6 +7,7 @@ use super::All;
 use super::out::Out;
 use crate::admin::FollowedSource;
 use crate::model::Kind;
+use crate::snapshot::Written;
 
 impl All {
     pub(super) fn outages(&self, out: &mut Out<'_, '_>) -> fmt::Result {
@@ -39,16 +40,22 @@ impl All {
         let failures = of(|source| source.snapshot.failures());
         out.counter("podzone_snapshot_write_failures_total", "Snapshots that could not be written.", failures)?;
         let labels = |source: &FollowedSource| [("source", source.name.clone())];
-        let taken = || self.sources.iter().filter_map(|source| Some((labels(source), source.snapshot.taken()?)));
-        let ages = taken().map(|(labels, taken)| (labels, taken.age().as_secs_f64()));
-        let help = "Age of the snapshot that answers come from; absent while none does.";
+        let ages = self.sources.iter().map(|source| {
+            let age = source.snapshot.taken().map(|taken| taken.age());
+            (labels(source), age.unwrap_or_default().as_secs_f64())
+        });
+        let help = "Age of the snapshot that answers come from; 0 while none does.";
         out.gauge("podzone_snapshot_age_seconds", help, ages)?;
-        let written = || self.sources.iter().filter_map(|source| Some((labels(source), source.snapshot.written()?)));
-        let ages = written().map(|(labels, written)| (labels, written.at.elapsed().unwrap_or_default().as_secs_f64()));
-        out.gauge("podzone_snapshot_file_age_seconds", "Since a snapshot was last written.", ages)?;
-        let octets = written().map(|(labels, written)| (labels, written.octets));
+        let written = |value: fn(Option<Written>) -> f64| {
+            let each = move |source: &Arc<FollowedSource>| (labels(source), value(source.snapshot.written()));
+            self.sources.iter().map(each).collect::<Vec<_>>()
+        };
+        let ages = written(|it| it.map(|it| it.at.elapsed().unwrap_or_default().as_secs_f64()).unwrap_or_default());
+        let help = "Since a snapshot was last written; 0 while none was.";
+        out.gauge("podzone_snapshot_file_age_seconds", help, ages)?;
+        let octets = written(|it| it.map(|it| it.octets as f64).unwrap_or_default());
         out.gauge("podzone_snapshot_bytes", "Size of the snapshot that was last written.", octets)?;
-        let took = written().map(|(labels, written)| (labels, written.took.as_secs_f64()));
+        let took = written(|it| it.map(|it| it.took.as_secs_f64()).unwrap_or_default());
         out.gauge("podzone_snapshot_write_duration_seconds", "How long the last snapshot took to be written.", took)
     }
 }
