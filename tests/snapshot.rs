@@ -11,7 +11,7 @@ use podzone::model::{
     Cluster, Endpoint, EndpointAddress, EndpointPort, EndpointSlice, Endpoints, Event, Filter, Import, Kept, Kind,
     Labels, Namespace, Object, ObjectKey, Pod, Selector, Service, ServiceKind, ServicePort, Settings, Visibility,
 };
-use podzone::snapshot::{self, Draft, Header, Record, Refused, Selection, Snapshot, VERSION};
+use podzone::snapshot::{self, Draft, Header, Record, Refused, Selection, Snapshot, VERSION, Walk};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -231,6 +231,86 @@ proptest! {
             std::fs::write(file.path(), [start, &octets].concat()).unwrap();
             prop_assert!(read(&file.path(), looked.selection()).is_err());
         }
+    }
+}
+
+/// An object of a few, so that the same comes, changes and goes.
+fn one_of_few() -> impl Strategy<Value = Object> {
+    let key =
+        || (select(&["a", "b"][..]), select(&["x", "y", "z"][..])).prop_map(|(of, name)| ObjectKey::new(of, name));
+    prop_oneof![
+        select(&["a", "b"][..])
+            .prop_map(|name| Object::Namespace(Namespace { name: name.into(), labels: Labels::new() })),
+        (key(), service()).prop_map(|(key, service)| Object::Service(Service { key, ..service })),
+        (key(), slice()).prop_map(|(key, slice)| Object::EndpointSlice(EndpointSlice { key, ..slice })),
+        (key(), pod()).prop_map(|(key, pod)| Object::Pod(Pod { key, ..pod })),
+        (key(), service()).prop_map(|(key, import)| Object::ServiceImport(Service { key, ..import })),
+    ]
+}
+
+fn key_of(object: &Object) -> ObjectKey {
+    match object {
+        Object::Namespace(namespace) => ObjectKey::new("", namespace.name.clone()),
+        Object::Service(service) | Object::ServiceImport(service) => service.key.clone(),
+        Object::EndpointSlice(slice) => slice.key.clone(),
+        Object::Pod(pod) => pod.key.clone(),
+    }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        5 => one_of_few().prop_map(Event::Apply),
+        2 => one_of_few().prop_map(|object| Event::Delete(object.kind(), key_of(&object))),
+        1 => select(&Kind::ALL[..]).prop_map(Event::Begin),
+        1 => select(&Kind::ALL[..]).prop_map(Event::End),
+    ]
+}
+
+/// All that a cluster holds, in words.
+fn content(cluster: &Cluster) -> BTreeMap<(Kind, ObjectKey), String> {
+    let of_kind = |kind| cluster.keys(kind).into_iter().map(move |key| (kind, key));
+    let all = Kind::ALL.into_iter().flat_map(of_kind);
+    all.map(|(kind, key)| ((kind, key.clone()), format!("{:?}", cluster.kept(kind, &key).unwrap()))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// Whatever comes, changes and goes while a cluster is written, the file has what there was at the end.
+    #[test]
+    fn what_is_written_is_of_one_moment(
+        before in proptest::collection::vec(event(), 0..20),
+        meanwhile in proptest::collection::vec(proptest::collection::vec(event(), 0..4), 0..40),
+        octets in select(&[1, 100, 600, 4096][..]),
+    ) {
+        let new = || Cluster::new(vec![Filter::default()], Vec::new()).with_imports();
+        let mut cluster = new();
+        before.into_iter().for_each(|event| cluster.handle(event));
+        let (mut walk, mut meanwhile) = (Walk::begin(&Kind::ALL, &mut cluster), meanwhile.into_iter());
+        let (mut file, mut written, mut steps) = (Vec::new(), None, 0);
+        while written.is_none() {
+            written = walk.step(&mut cluster, octets, &mut file);
+            steps += 1;
+            prop_assert!(steps < 1000, "it comes to its end");
+            if written.is_none() {
+                meanwhile.next().into_iter().flatten().for_each(|event| cluster.handle(event));
+            }
+        }
+        prop_assert_eq!(written, Some(cluster.revision()));
+
+        let place = File::new();
+        let looked = Looked { filters: vec![Filter::default()], selectors: Vec::new() };
+        let mut draft = Draft::begin(&place.path(), &Header::new(CLUSTER, looked.selection(), UNIX_EPOCH)).unwrap();
+        draft.write(&file).unwrap();
+        draft.finish().unwrap();
+        let mut restored = new();
+        for record in read(&place.path(), looked.selection()).unwrap() {
+            match record {
+                Record::Kept(kept) => restored.restore(*kept),
+                Record::Gone(kind, key) => restored.forget(kind, &key),
+            }
+        }
+        prop_assert_eq!(content(&restored), content(&cluster));
     }
 }
 

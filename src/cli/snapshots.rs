@@ -13,9 +13,9 @@ use tokio::task::JoinHandle;
 
 use super::plan::Origin;
 use crate::admin::FollowedSource;
-use crate::model::{Cluster, Filter, Kind, ObjectKey, Selector};
+use crate::model::{Cluster, Filter, Kind, Selector};
 use crate::panics::contain;
-use crate::snapshot::{self, Draft, Header, Record, Refused, Selection, Snapshot, Taken, WriteError, Written};
+use crate::snapshot::{self, Draft, Header, Record, Refused, Selection, Snapshot, Taken, Walk, WriteError, Written};
 use crate::source;
 use crate::zone::{Publisher, selectors};
 
@@ -29,8 +29,6 @@ const QUIET: Duration = Duration::from_secs(300);
 const STEP_OCTETS: usize = 64 * 1024;
 /// Steps that may wait for the disk.
 const STEPS_QUEUED: usize = 4;
-/// So many objects that changed meanwhile are written in one step, which is the last.
-const LAST_STEP_OBJECTS: usize = 256;
 /// A draft that is older was left by a process that was killed.
 const DRAFT_AGE: Duration = Duration::from_secs(600);
 
@@ -122,9 +120,7 @@ pub(super) struct Keeper {
 struct Work {
     pieces: mpsc::Sender<Piece>,
     writing: JoinHandle<Result<Written, WriteError>>,
-    kinds: std::vec::IntoIter<Kind>,
-    /// Objects that are next.
-    keys: std::vec::IntoIter<(Kind, ObjectKey)>,
+    walk: Walk,
     /// The revision that it is of, once all is encoded.
     revision: Option<u64>,
 }
@@ -171,9 +167,8 @@ impl Keeper {
         let header = Header::new(&self.lens.cluster, self.lens.selection(), SystemTime::now());
         let (pieces, taken) = mpsc::channel(STEPS_QUEUED);
         let writing = tokio::task::spawn_blocking(move || write(&file, &header, taken));
-        let (kinds, keys) = (self.lens.kinds.clone().into_iter(), Vec::new().into_iter());
-        cluster.track(true);
-        self.work = Some(Work { pieces, writing, kinds, keys, revision: None });
+        let walk = Walk::begin(&self.lens.kinds, cluster);
+        self.work = Some(Work { pieces, writing, walk, revision: None });
     }
 
     /// Waits until it can go on. Nothing is lost where this is dropped.
@@ -229,24 +224,7 @@ impl Keeper {
     fn step(&mut self, room: mpsc::OwnedPermit<Piece>, cluster: &mut Cluster) {
         let Some(work) = &mut self.work else { return };
         let mut out = Vec::with_capacity(STEP_OCTETS + STEP_OCTETS / 4);
-        while out.len() < STEP_OCTETS {
-            if let Some((kind, key)) = work.keys.next() {
-                record(cluster, kind, key, &mut out);
-            } else if let Some(kind) = work.kinds.next() {
-                let keys = cluster.keys(kind).into_iter();
-                work.keys = keys.map(|key| (kind, key)).collect::<Vec<_>>().into_iter();
-            } else if cluster.touched() > LAST_STEP_OBJECTS {
-                work.keys = cluster.take_touched().into_iter().collect::<Vec<_>>().into_iter();
-            } else {
-                // From here to the end nothing changes: it is of this moment.
-                for (kind, key) in cluster.take_touched() {
-                    record(cluster, kind, key, &mut out);
-                }
-                cluster.track(false);
-                work.revision = Some(cluster.revision());
-                break;
-            }
-        }
+        work.revision = work.walk.step(cluster, STEP_OCTETS, &mut out);
         room.send(Piece { octets: out, is_last: work.revision.is_some() });
     }
 
@@ -283,14 +261,6 @@ impl Keeper {
             cluster.track(false);
         }
     }
-}
-
-fn record(cluster: &Cluster, kind: Kind, key: ObjectKey, out: &mut Vec<u8>) {
-    let record = match cluster.kept(kind, &key) {
-        Some(kept) => Record::Kept(Box::new(kept)),
-        None => Record::Gone(kind, key),
-    };
-    snapshot::encode(&record, out);
 }
 
 fn outcome(joined: Result<Result<Written, WriteError>, tokio::task::JoinError>) -> Result<Written, String> {

@@ -18,12 +18,14 @@ mod header;
 mod read;
 mod record;
 mod state;
+mod walk;
 mod write;
 
 pub use header::{Header, Selection};
 pub use read::{Refused, Snapshot};
 pub use record::{Record, encode};
 pub use state::{State, Taken, Written};
+pub use walk::Walk;
 pub use write::{Draft, WriteError, remove_drafts};
 
 /// How a snapshot begins.
