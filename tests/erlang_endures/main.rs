@@ -23,7 +23,7 @@ mod support;
 mod way;
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -105,8 +105,11 @@ const AGAIN: &str = r#"{"spec":{"template":{"metadata":{"annotations":{"round":"
 #[test]
 fn no_node_that_is_alive_is_lost() {
     let phases = endure(Program::Podzone);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/identity.md");
+    let document = std::fs::read_to_string(path).unwrap();
     for Phase { name, losses, .. } in &phases {
         assert!(losses.is_nothing(), "{name}: {losses:?}");
+        assert!(document.contains(&format!("| {name} | 0 |")), "docs/identity.md has no row of it: {name}");
     }
 }
 
