@@ -200,13 +200,13 @@ fn endure(program: Program) -> Vec<Phase> {
     eprintln!("{program:?}, {NODES} nodes:\n{}", Table(&phases));
     // That losses are seen: without any server, each node leaves all others.
     cluster.agree();
-    let begin = nodes::now();
+    cluster.counted_until = nodes::now();
     for replica in &mut cluster.replicas {
         replica.kill();
     }
     let all = NODES * (NODES - 1);
     cluster.wait("the nodes leave each other", |cluster| {
-        let losses = Losses::between(&cluster.kubelet.nodes, begin, u64::MAX);
+        let losses = Losses::between(&cluster.kubelet.nodes, cluster.counted_until, u64::MAX);
         if losses.downs == all && losses.left >= all / 2 { Ok(()) } else { Err(format!("{losses:?}")) }
     });
     phases
@@ -225,6 +225,8 @@ struct Cluster {
     /// Of `kubernetes`, beside what both servers have.
     options: &'static str,
     phases: Vec<Phase>,
+    /// In milliseconds.
+    counted_until: u64,
     begin_of_outage: Instant,
     /// Stands for the API server.
     api: Host,
@@ -258,6 +260,7 @@ impl Cluster {
             program,
             options: "",
             phases: Vec::new(),
+            counted_until: 0,
             begin_of_outage: Instant::now(),
             api,
             network,
@@ -275,6 +278,7 @@ impl Cluster {
         }
         cluster.roll_out();
         cluster.agree();
+        cluster.counted_until = nodes::now();
         cluster
     }
 
@@ -291,8 +295,10 @@ impl Cluster {
     }
 
     /// Lets something happen, and then the nodes look for a while; notes what it cost.
+    ///
+    /// It begins where the one before ended: no time is left out.
     fn phase(&mut self, name: &'static str, happens: impl FnOnce(&mut Self)) {
-        let begin = nodes::now();
+        let begin = self.counted_until;
         happens(self);
         self.look_again();
         if self.program == Program::Podzone {
@@ -303,6 +309,7 @@ impl Cluster {
         let seconds = (end - begin).div_ceil(1000);
         eprintln!("{:?}: {name}: {seconds} s, {losses:?}", self.program);
         self.phases.push(Phase { name, losses, seconds });
+        self.counted_until = end;
     }
 
     /// Cuts the way to the API server, which is told to nobody: what is sent to it is lost. Gives for how long.
