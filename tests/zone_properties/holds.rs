@@ -5,7 +5,7 @@ use podzone::model::{HoldNote, Lost, MassRemoval};
 
 use super::*;
 
-const HOLD: Duration = Duration::from_secs(2);
+const HOLD: Duration = Duration::from_secs(1);
 /// What a step takes, and a publication.
 const STEP: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_millis(400);
@@ -43,7 +43,8 @@ impl Told {
                     let object = self.there.remove(&key).unwrap();
                     self.gone.insert(key, (object, now));
                 }
-                self.forget(now);
+                // Of other kinds, who asks for it decides.
+                self.gone.retain(|(of, _), (_, since)| of != kind || *since + HOLD > now);
             }
             Event::Triggered(..) | Event::Unknown(_) => {}
         }
@@ -119,17 +120,59 @@ impl Bench {
     }
 }
 
+#[derive(Clone, Debug)]
+enum Change {
+    Step(Step),
+    /// One of the objects that went comes back as it was.
+    Back(usize),
+}
+
+/// Steps that lose objects where nobody watches, bring some back, and list again, whole or in part.
+fn losses() -> impl Strategy<Value = Vec<Change>> {
+    let told = || select(&[super::Told::Once, super::Told::Once, super::Told::Again, super::Told::Never][..]);
+    let kind = || select(&[Kind::Namespace, Kind::Service, Kind::EndpointSlice, Kind::EndpointSlice, Kind::Pod][..]);
+    let steps = prop_oneof![
+        3 => (object(), told()).prop_map(|(object, told)| vec![Step::Put(object, told)]),
+        4 => any::<usize>().prop_map(|number| vec![Step::Remove(number, super::Told::Never)]),
+        1 => any::<usize>().prop_map(|number| vec![Step::Remove(number, super::Told::Once)]),
+        4 => kind().prop_map(|kind| vec![Step::Begin(kind), Step::Go(kind, usize::MAX)]),
+        1 => kind().prop_map(|kind| vec![Step::Begin(kind)]),
+        1 => (kind(), 1..4_usize).prop_map(|(kind, count)| vec![Step::Go(kind, count)]),
+        5 => Just(vec![Step::Publish]),
+    ];
+    let steps = steps.prop_map(|steps| steps.into_iter().map(Change::Step).collect());
+    let changes = prop_oneof![6 => steps, 1 => any::<usize>().prop_map(|number| vec![Change::Back(number)])];
+    proptest::collection::vec(changes, 1..80).prop_map(|changes| changes.concat())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_served_exists_or_did_within_the_hold_time(steps in steps(), percent in select(&[0, 30, 50, 99][..])) {
+    fn what_is_served_exists_or_did_within_the_hold_time(
+        first in proptest::collection::vec(object(), 5..20),
+        changes in losses(),
+        percent in select(&[0, 0, 30, 50, 99][..]),
+    ) {
         let (mut source, mut bench, mut told) = (Source::default(), Bench::new(), Told::default());
         let rule = MassRemoval { percent, time: HOLD };
         bench.publisher.cluster_mut().set_mass_removal(Some(rule), bench.now);
-        for step in &steps {
+        for object in first {
+            source.truth.insert((object.kind(), key_of(&object)), object);
+        }
+        let events = source.finish();
+        bench.hold(&mut told, events);
+        let mut lost: Vec<Object> = Vec::new();
+        for change in changes {
             bench.now += STEP;
-            let events = source.step(step);
+            let step = match change {
+                Change::Step(step) => step,
+                Change::Back(_) if lost.is_empty() => continue,
+                Change::Back(number) => Step::Put(lost.swap_remove(number % lost.len()), super::Told::Once),
+            };
+            let before = source.truth.clone();
+            let events = source.step(&step);
+            lost.extend(before.into_iter().filter(|(key, _)| !source.truth.contains_key(key)).map(|(_, object)| object));
             bench.hold(&mut told, events);
             if matches!(step, Step::Publish) {
                 bench.now += PAUSE;
@@ -238,4 +281,33 @@ fn without_endpoints_objects_count() {
         bench.take(vec![Event::End(Kind::Namespace)]);
         assert_eq!(bench.publisher.cluster().count(Kind::Namespace), there);
     }
+}
+
+/// A listing that is under way may bring back what is held, however long it takes; so may an API server that is away.
+#[test]
+fn what_may_come_back_is_waited_for() {
+    let mut bench = Bench::new();
+    let time = Duration::from_secs(60);
+    bench.publisher.cluster_mut().set_mass_removal(Some(MassRemoval { percent: 50, time }), bench.now);
+    let now = Instant::now();
+    let tell = |bench: &mut Bench, event, after| bench.publisher.handle_at(event, now + after);
+    let (begin, end) = (Event::Begin(Kind::EndpointSlice), Event::End(Kind::EndpointSlice));
+    for event in [begin.clone(), slice_of("one", 3), slice_of("two", 3), end.clone(), begin.clone(), end.clone()] {
+        tell(&mut bench, event, Duration::ZERO);
+    }
+    let count = |bench: &Bench| bench.publisher.cluster().count(Kind::EndpointSlice);
+    let release = |bench: &mut Bench, after, is_away: bool| {
+        bench.publisher.cluster_mut().release(now + after, Duration::from_secs(1), |_| is_away);
+        count(bench)
+    };
+    assert_eq!(bench.publisher.cluster().release_due(), Some(now + time));
+    assert_eq!(release(&mut bench, time - STEP, false), 2, "too soon");
+    assert_eq!(release(&mut bench, time, true), 2, "nobody can say");
+    assert_eq!(bench.publisher.cluster().release_due(), Some(now + time + Duration::from_secs(1)));
+    tell(&mut bench, begin.clone(), time);
+    assert_eq!(release(&mut bench, 2 * time, false), 2, "it may be listed yet");
+    tell(&mut bench, slice_of("one", 3), 2 * time);
+    tell(&mut bench, end, 2 * time);
+    assert_eq!(count(&bench), 1, "and was not");
+    assert_eq!(bench.publisher.cluster().release_due(), None);
 }
