@@ -4,8 +4,11 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use support::dns::{self, Query};
 use support::kube::rights::{SERVICES, SLICES, podzone_rights};
 use support::kube::{ControlPlane, Options};
 use support::page::get;
@@ -105,4 +108,38 @@ fn what_is_lost_is_told_where_it_is_looked_for_and_only_there() {
 
     plane.start_api();
     wait_until_ready(&server, "always");
+}
+
+#[test]
+fn who_is_ready_answers() {
+    let text = "cluster.local {
+    ready 127.0.0.1:{port:ready}
+    kubernetes cluster.local {
+        manifests {folder}
+    }
+}
+";
+    let question = Query::new("cluster.local.", dns::SOA).to_bytes();
+    for _ in 0..10 {
+        let mut server = Server::spawn(Program::Podzone, text, &[]);
+        let ready = server.addr_of("ready");
+        server.process().wait_until("it is ready", RECOVERS_WITHIN, || {
+            // Much more often than it looks whether everything is listed.
+            (0..1000).any(|_| is_200(ready)).then_some(())
+        });
+        let answer = dns::udp_within(server.addr(), &question, Duration::from_secs(5));
+        assert!(answer.is_ok(), "{answer:?}\n{}", server.log());
+    }
+}
+
+/// Whether `/ready` is, asked without a program that takes longer to start than podzone does.
+fn is_200(ready: SocketAddr) -> bool {
+    let ask = || {
+        let mut stream = TcpStream::connect(ready)?;
+        stream.write_all(b"GET /ready HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "))
 }

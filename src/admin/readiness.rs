@@ -28,6 +28,7 @@ pub struct Readiness {
     views: Vec<Arc<View>>,
     sources: Vec<Arc<FollowedSource>>,
     since: Instant,
+    is_open: AtomicBool,
     is_ending: AtomicBool,
 }
 
@@ -38,17 +39,32 @@ pub enum State {
     Ready,
     /// The names of the plugins that are not ready, separated by commas.
     Waiting(String),
+    /// Everything is known, and the sockets of DNS are about to be opened.
+    Opening,
     /// The process is about to end.
     Ending,
 }
 
 impl Readiness {
-    /// Ready when all `views` are synced; `sources` say why they are not. A view that misses only what its API server does
+    /// Ready when all `views` are synced and the sockets of DNS are [open](Self::open); `sources` say why they are not. A view that misses only what its API server does
     /// not have keeps nobody from the others.
     ///
     /// What is not listed is so `since` the start.
     pub fn new(views: Vec<Arc<View>>, sources: Vec<Arc<FollowedSource>>, since: Instant) -> Self {
-        Self { views, sources, since, is_ending: AtomicBool::new(false) }
+        Self { views, sources, since, is_open: AtomicBool::new(false), is_ending: AtomicBool::new(false) }
+    }
+
+    /// From now on DNS is answered. CoreDNS is ready up to a tenth of a second before its sockets are open: its endpoint
+    /// is opened before `kubernetes` waits to be synced, and the sockets are opened after that, when it next looks
+    /// (plugin/ready/setup.go, plugin/kubernetes/kubernetes.go, caddy.go func startWithListenerFds). Who replaces one
+    /// server after the other would have none for that long.
+    pub fn open(&self) {
+        self.is_open.store(true, Ordering::Release);
+    }
+
+    /// Whether DNS is answered.
+    pub fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Acquire)
     }
 
     /// From now on nobody should send queries here.
@@ -68,6 +84,9 @@ impl Readiness {
         let is_awaited = || self.views.iter().any(|view| view.current().is_awaited());
         if is_awaited() || latch.is_none() && self.has_lost() {
             return State::Waiting("kubernetes".to_owned());
+        }
+        if !self.is_open() {
+            return State::Opening;
         }
         if let Some(latch) = latch {
             latch.store(true, Ordering::Release);
@@ -228,12 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn ready_when_all_views_are_and_ending_before_all() {
+    fn ready_when_all_views_are_and_dns_is_answered_and_ending_before_all() {
         let views = [view(), view()];
         let readiness = Readiness::new(views.to_vec(), Vec::new(), Instant::now());
         views[0].set_synced();
         assert_eq!(readiness.state(None), State::Waiting("kubernetes".into()));
         views[1].set_synced();
+        assert_eq!(readiness.state(None), State::Opening);
+        readiness.open();
         assert_eq!(readiness.state(None), State::Ready);
         readiness.end();
         assert_eq!(readiness.state(Some(&AtomicBool::new(true))), State::Ending);
@@ -244,6 +265,7 @@ mod tests {
         let view = view();
         let latch = AtomicBool::new(false);
         let readiness = Readiness::new(vec![Arc::clone(&view)], Vec::new(), Instant::now());
+        readiness.open();
         assert!(matches!(readiness.state(Some(&latch)), State::Waiting(_)));
         assert!(!latch.load(Ordering::Acquire));
         view.set_synced();

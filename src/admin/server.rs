@@ -81,6 +81,7 @@ impl Page {
                         notes => response(StatusCode::OK, TEXT, format!("OK\n{notes}")),
                     },
                     State::Ending => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "Shutting down"),
+                    State::Opening => response(StatusCode::SERVICE_UNAVAILABLE, TEXT, "Starting"),
                     State::Waiting(names) => {
                         tracing::info!(target: "plugin/ready", "Plugins not ready: {names:?}");
                         let body = format!("{names}\n{}", readiness.reasons());

@@ -100,7 +100,11 @@ impl Admin {
     pub(super) fn replace(&mut self, opened: Opened, subjects: Subjects<'_>) {
         let config = subjects.config;
         let views = subjects.views.iter().flatten().flat_map(BlockViews::views).cloned().collect();
-        self.readiness = Arc::new(Readiness::new(views, subjects.sources.clone(), self.begun));
+        let readiness = Readiness::new(views, subjects.sources.clone(), self.begun);
+        if self.readiness.is_open() {
+            readiness.open();
+        }
+        self.readiness = Arc::new(readiness);
         let lameducks = config.blocks.iter().filter_map(|block| block.health.as_ref()).map(|health| health.lameduck);
         self.lameduck = lameducks.max().unwrap_or_default();
         let metrics = Arc::new(metrics(subjects, Arc::clone(&self.health)));

@@ -88,6 +88,7 @@ pub(super) async fn start(args: &Args, loaded: &Loaded) -> Result<Running, Failu
     let listeners = listeners::plan(config);
     let opened = running.open(&listeners, args)?;
     running.answer(config, &views, &listeners, opened)?;
+    running.admin.readiness.open();
     running.notifying.replace(config, &views);
     running.sources = arranged.keep().await;
     if !args.quiet {

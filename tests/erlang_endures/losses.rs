@@ -2,6 +2,7 @@
 
 use super::kubelet::Node;
 use super::nodes;
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
 /// What happened, and what it cost.
@@ -11,14 +12,14 @@ pub(crate) struct Phase {
     pub(crate) seconds: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Losses {
     /// `nodedown` of peers that were alive, at both ends of a connection: of three nodes at most six at a time.
     pub(crate) downs: usize,
     /// Of peers that were alive, how many were left because an answer did not have them.
     pub(crate) left: usize,
-    /// Answers that were errors.
-    pub(crate) errors: usize,
+    /// Answers that were errors, by what Erlang calls them.
+    pub(crate) errors: BTreeMap<String, usize>,
     /// The longest that a node waited for an answer, in milliseconds.
     pub(crate) longest: u64,
 }
@@ -37,7 +38,7 @@ impl Losses {
                 match line.get(1).map(String::as_str) {
                     Some("down") if is_of_alive() => losses.downs += 1,
                     Some("leaves") if is_of_alive() => losses.left += 1,
-                    Some("error") => losses.errors += 1,
+                    Some("error") => *losses.errors.entry(reason(&line[2])).or_default() += 1,
                     _ => {}
                 }
             }
@@ -52,6 +53,11 @@ impl Losses {
     }
 }
 
+/// What Erlang calls an error, without what it says of it: `{servfail,{dns_rec,...` is `servfail`.
+fn reason(term: &str) -> String {
+    term.trim_start_matches('{').split([',', '}']).next().unwrap_or_default().to_owned()
+}
+
 /// A table of Markdown.
 pub(crate) struct Table<'a>(pub(crate) &'a [Phase]);
 
@@ -60,7 +66,8 @@ impl Display for Table<'_> {
         writeln!(f, "| phase | seconds | losses | left | errors | longest answer, ms |\n|---|---|---|---|---|---|")?;
         for Phase { name, losses, seconds } in self.0 {
             let Losses { downs, left, errors, longest } = losses;
-            writeln!(f, "| {name} | {seconds} | {downs} | {left} | {errors} | {longest} |")?;
+            let errors: Vec<_> = errors.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+            writeln!(f, "| {name} | {seconds} | {downs} | {left} | {} | {longest} |", errors.join(", "))?;
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ mod support;
 mod way;
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,6 +59,7 @@ cluster.local in-addr.arpa {
         kubeconfig {kubeconfig}
         endpoint_pod_names
         ttl {ttl}
+        {options}
     }
 }
 ";
@@ -104,8 +105,11 @@ const AGAIN: &str = r#"{"spec":{"template":{"metadata":{"annotations":{"round":"
 #[test]
 fn no_node_that_is_alive_is_lost() {
     let phases = endure(Program::Podzone);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/identity.md");
+    let document = std::fs::read_to_string(path).unwrap();
     for Phase { name, losses, .. } in &phases {
         assert!(losses.is_nothing(), "{name}: {losses:?}");
+        assert!(document.contains(&format!("| {name} | 0 |")), "docs/identity.md has no row of it: {name}");
     }
 }
 
@@ -128,7 +132,7 @@ fn endure(program: Program) -> Vec<Phase> {
             // As long as a process takes that is started elsewhere.
             thread::sleep(Duration::from_secs(2));
             cluster.replicas[number].run_again();
-            cluster.wait("it is ready", |cluster| truth(cluster.replicas[number].is_ready()));
+            cluster.wait("it is ready", |cluster| cluster.replicas[number].is_ready());
         }
     });
     cluster.phase("the Corefile of both reloaded", |cluster| cluster.reload(10, &[0, 1]));
@@ -139,11 +143,7 @@ fn endure(program: Program) -> Vec<Phase> {
         cluster.replicas[0].end();
         cluster.replicas[0].run_again();
         // It knows nothing, and must say so.
-        cluster.wait("it answers", |cluster| {
-            let answer = cluster.replicas[0].dig(SERVICE, "SRV");
-            if answer.contains("SERVFAIL") { Ok(()) } else { Err(answer) }
-        });
-        assert!(!cluster.replicas[0].is_ready(), "it knows nothing");
+        cluster.wait("it answers", |cluster| cluster.replicas[0].says("SERVFAIL"));
     });
     // The one that knows the cluster. Both at once is what a ConfigMap does; the other has nothing to lose.
     cluster.phase("… the Corefile reloaded", |cluster| cluster.reload(20, &[1]));
@@ -159,12 +159,34 @@ fn endure(program: Program) -> Vec<Phase> {
         cluster.plane.forget_history();
         cluster.plane.start_api();
         for number in 0..REPLICAS.len() {
-            cluster.wait("it is ready", |cluster| truth(cluster.replicas[number].is_ready()));
+            cluster.wait("it is ready", |cluster| cluster.replicas[number].is_ready());
         }
         if program == Program::Podzone {
             // Namespaces, Services and EndpointSlices.
             let expired = |cluster: &Cluster| cluster.replicas[1].told("is too far behind, listing again: 410");
             cluster.wait("each watch is answered with 410", |cluster| truth(expired(cluster) >= 3));
+        }
+    });
+
+    if program == Program::Podzone {
+        // CoreDNS has nothing like it.
+        cluster.options = "snapshot {folder}/snapshot";
+        cluster.reload(30, &[0, 1]);
+        cluster.wait("a snapshot is kept", |cluster| truth(cluster.replicas.iter().all(Replica::has_snapshot)));
+    }
+    cluster.api.cut_off();
+    cluster.phase("the API server cannot be reached: both servers restarted, one after the other", |cluster| {
+        for number in 0..REPLICAS.len() {
+            cluster.replicas[number].end();
+            cluster.replicas[number].run_again();
+            let sign = if program == Program::Podzone { "NOERROR" } else { "SERVFAIL" };
+            cluster.wait("it answers", |cluster| cluster.replicas[number].says(sign));
+        }
+    });
+    cluster.phase("… and it is back", |cluster| {
+        cluster.api.reconnect();
+        for number in 0..REPLICAS.len() {
+            cluster.wait("it is ready", |cluster| cluster.replicas[number].is_ready());
         }
     });
     cluster.phase("every pod replaced by the Deployment's controller", |cluster| {
@@ -178,13 +200,13 @@ fn endure(program: Program) -> Vec<Phase> {
     eprintln!("{program:?}, {NODES} nodes:\n{}", Table(&phases));
     // That losses are seen: without any server, each node leaves all others.
     cluster.agree();
-    let begin = nodes::now();
+    cluster.counted_until = nodes::now();
     for replica in &mut cluster.replicas {
         replica.kill();
     }
     let all = NODES * (NODES - 1);
     cluster.wait("the nodes leave each other", |cluster| {
-        let losses = Losses::between(&cluster.kubelet.nodes, begin, u64::MAX);
+        let losses = Losses::between(&cluster.kubelet.nodes, cluster.counted_until, u64::MAX);
         if losses.downs == all && losses.left >= all / 2 { Ok(()) } else { Err(format!("{losses:?}")) }
     });
     phases
@@ -200,7 +222,11 @@ struct Cluster {
     kubelet: Kubelet,
     replicas: Vec<Replica>,
     program: Program,
+    /// Of `kubernetes`, beside what both servers have.
+    options: &'static str,
     phases: Vec<Phase>,
+    /// In milliseconds.
+    counted_until: u64,
     begin_of_outage: Instant,
     /// Stands for the API server.
     api: Host,
@@ -232,7 +258,9 @@ impl Cluster {
             kubelet,
             replicas: Vec::new(),
             program,
+            options: "",
             phases: Vec::new(),
+            counted_until: 0,
             begin_of_outage: Instant::now(),
             api,
             network,
@@ -246,16 +274,20 @@ impl Cluster {
             cluster.replicas.push(replica);
         }
         for number in 0..REPLICAS.len() {
-            cluster.wait("it is ready", |cluster| truth(cluster.replicas[number].is_ready()));
+            cluster.wait("it is ready", |cluster| cluster.replicas[number].is_ready());
         }
         cluster.roll_out();
         cluster.agree();
+        cluster.counted_until = nodes::now();
         cluster
     }
 
     fn corefile(&self, ttl: u32) -> String {
         let kubeconfig = self.kubeconfig.to_string_lossy();
-        COREFILE.replace("{kubeconfig}", &kubeconfig).replace("{ttl}", &ttl.to_string())
+        COREFILE
+            .replace("{kubeconfig}", &kubeconfig)
+            .replace("{ttl}", &ttl.to_string())
+            .replace("{options}", self.options)
     }
 
     fn kubectl(&self, arguments: &[&str]) -> String {
@@ -263,8 +295,10 @@ impl Cluster {
     }
 
     /// Lets something happen, and then the nodes look for a while; notes what it cost.
+    ///
+    /// It begins where the one before ended: no time is left out.
     fn phase(&mut self, name: &'static str, happens: impl FnOnce(&mut Self)) {
-        let begin = nodes::now();
+        let begin = self.counted_until;
         happens(self);
         self.look_again();
         if self.program == Program::Podzone {
@@ -275,6 +309,7 @@ impl Cluster {
         let seconds = (end - begin).div_ceil(1000);
         eprintln!("{:?}: {name}: {seconds} s, {losses:?}", self.program);
         self.phases.push(Phase { name, losses, seconds });
+        self.counted_until = end;
     }
 
     /// Cuts the way to the API server, which is told to nobody: what is sent to it is lost. Gives for how long.

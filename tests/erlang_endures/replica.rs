@@ -1,5 +1,6 @@
 //! One of the DNS servers that all nodes ask, on a host of its own.
 
+use super::SERVICE;
 use super::support::namespace::{Host, Network};
 use super::support::process::Process;
 use super::support::server::Program;
@@ -60,19 +61,26 @@ impl Replica {
         self.process.log().lines().filter(|line| line.contains(words)).count()
     }
 
-    /// Whether `/ready` says so.
-    pub(crate) fn is_ready(&self) -> bool {
+    /// Whether `/ready` says so, and nothing beside that: what podzone serves may be old, which is told there.
+    pub(crate) fn is_ready(&self) -> Result<(), String> {
         let mut command = self.host.command("curl");
         command.args(["--silent", "--fail", "--max-time", "2", "http://127.0.0.1:8181/ready"]);
-        command.output().expect("curl: run `make setup` (tests/peers/install)").status.success()
+        let output = command.output().expect("curl: run `make setup` (tests/peers/install)");
+        if output.stdout == b"OK" { Ok(()) } else { Err(format!("{output:?}")) }
     }
 
-    /// What it answers to this question over TCP, in dig's words.
-    pub(crate) fn dig(&self, name: &str, of: &str) -> String {
+    /// Whether it answers with this code who the peers are.
+    pub(crate) fn says(&self, code: &str) -> Result<(), String> {
         let mut command = self.host.command("dig");
-        command.arg(format!("@{}", self.host.address())).args(["+tcp", "+time=2", "+tries=1", name, of]);
+        command.arg(format!("@{}", self.host.address())).args(["+tcp", "+time=2", "+tries=1", SERVICE, "SRV"]);
         let output = command.env("HOME", &self.folder).output().expect("dig: run `make setup` (tests/peers/install)");
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let answer = String::from_utf8_lossy(&output.stdout);
+        if answer.contains(code) { Ok(()) } else { Err(answer.into_owned()) }
+    }
+
+    /// Whether it has written what it knows of the cluster.
+    pub(crate) fn has_snapshot(&self) -> bool {
+        self.folder.join("snapshot").is_file()
     }
 
     pub(crate) fn log_tail(&self) -> String {
