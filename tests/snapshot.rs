@@ -423,6 +423,31 @@ fn a_place_that_is_none_is_named() {
     assert!(error.ends_with("No such file or directory (os error 2)"), "{error}");
 }
 
+/// docs/outages.md says so: an endpoint with a pod's name and a topology zone, in a slice of 100.
+#[test]
+fn an_endpoint_takes_some_30_octets() {
+    let endpoint = |at| Endpoint {
+        addresses: vec![EndpointAddress::Ip([10, 0, 0, at].into())],
+        hostname: None,
+        target_name: Some("beam-7d9f8b6c5-8wq4m".into()),
+        ready: Some(true),
+        serving: Some(true),
+        terminating: Some(false),
+        zone: Some("eu-central-1a".into()),
+    };
+    let object = Object::EndpointSlice(EndpointSlice {
+        key: ObjectKey::new("default", "beam-x7k2p"),
+        labels: Labels::new(),
+        service: Some("beam".into()),
+        import: None,
+        endpoints: (0..100).map(endpoint).collect(),
+        ports: vec![EndpointPort { name: "epmd".into(), protocol: "TCP".into(), port: Some(4369) }].into(),
+    });
+    let mut octets = Vec::new();
+    snapshot::encode(&Record::Kept(Box::new(Kept { object, visible: Visibility::from_bits(1) })), &mut octets);
+    assert!((2900..3100).contains(&octets.len()), "{} octets", octets.len());
+}
+
 /// The octets of version 1. Who changes them counts the version up: an older podzone would misread them, or refuse them as
 /// damaged.
 #[test]

@@ -21,7 +21,7 @@ impl Walk {
     /// Begins one through the objects of these kinds.
     pub fn begin(kinds: &[Kind], cluster: &mut Cluster) -> Self {
         cluster.track(true);
-        Self { kinds: kinds.to_vec().into_iter(), keys: Vec::new().into_iter() }
+        Self { kinds: Vec::from(kinds).into_iter(), keys: Vec::new().into_iter() }
     }
 
     /// Goes on by some records, which have about so many octets together; the cluster's revision that all of them make up,
