@@ -92,6 +92,9 @@ pub fn harmless(text: &str) -> String {
     })
 }
 
+/// How many octets of a line are shown behind a place at most: more than the renderer has room for.
+const SHOWN_BEHIND: usize = 1000;
+
 /// The line of a place with a caret under it, and hints below.
 pub(super) fn picture(place: &Place, level: Level<'_>, hints: &[String]) -> String {
     // The renderer panics on places that do not lie between characters.
@@ -102,7 +105,14 @@ pub(super) fn picture(place: &Place, level: Level<'_>, hints: &[String]) -> Stri
     if let Some(newline) = text.get(start..end).and_then(|word| word.find('\n')) {
         end = start + newline;
     }
-    let snippet = Snippet::source(text).path(place.source.name()).annotation(AnnotationKind::Primary.span(start..end));
+    // The renderer reads all that it is given, each time: this line is enough, and of a very long one what stands around.
+    let line = text.get(..start).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
+    let rest = text.get(end..).and_then(|behind| behind.find('\n')).unwrap_or(text.len() - end);
+    let shown = text.get(line..text.floor_char_boundary(end + rest.min(SHOWN_BEHIND))).unwrap_or_default();
+    let snippet = Snippet::source(shown)
+        .line_start(usize::try_from(place.line).unwrap_or(usize::MAX))
+        .path(place.source.name())
+        .annotation(AnnotationKind::Primary.span(start - line..end - line));
     let mut group = Group::with_level(level).element(snippet);
     for hint in hints {
         group = group.element(Level::HELP.message(hint));
