@@ -262,6 +262,7 @@ impl Writer {
                 }
                 Woken::Late => {
                     contain(|| self.publisher.cut());
+                    self.tell_news();
                     continue;
                 }
             }
@@ -351,6 +352,21 @@ impl Writer {
             changes.answered(changed.elapsed());
         }
         self.publisher.take_triggered(|service, at| changes.programmed(ServiceKind::of(service), at));
+        self.tell_news();
+        self.state.held(self.publisher.cluster());
+        for note in self.publisher.cluster_mut().take_hold_notes() {
+            self.state.hold.count(&note);
+            self.tell(&note);
+        }
+        if self.is_restored && self.publisher.is_listed() {
+            self.is_restored = false;
+            self.state.snapshot.take(None);
+            tracing::info!("{}: everything is listed, no answer comes from the snapshot any more", self.state.name);
+        }
+    }
+
+    /// Tells of names that several pods claim, or that were cut. They are found when the zone is cut.
+    fn tell_news(&mut self) {
         self.publisher.take_news(|News { first, more, zone }| {
             let name = format!("{}.svc.{zone}", first.labels);
             let more = if more == 0 { String::new() } else { format!("; {more} more of the Service: see /conflicts") };
@@ -365,16 +381,6 @@ impl Writer {
                 }
             }
         });
-        self.state.held(self.publisher.cluster());
-        for note in self.publisher.cluster_mut().take_hold_notes() {
-            self.state.hold.count(&note);
-            self.tell(&note);
-        }
-        if self.is_restored && self.publisher.is_listed() {
-            self.is_restored = false;
-            self.state.snapshot.take(None);
-            tracing::info!("{}: everything is listed, no answer comes from the snapshot any more", self.state.name);
-        }
     }
 
     fn tell(&self, note: &HoldNote) {
