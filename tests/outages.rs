@@ -157,7 +157,7 @@ fn without_a_snapshot_nothing_is_known_and_some_of_a_set_is_not_given() {
         let begun = Instant::now();
         assert_eq!(server.ask(&name(service), A).rcode, SERVFAIL, "{service}");
         assert_eq!(server.ask(&name(service), SRV).rcode, SERVFAIL, "{service}");
-        assert!(begun.elapsed() < Duration::from_secs(1), "at once");
+        assert!(begun.elapsed() < Duration::from_secs(3), "at once");
     }
     assert_eq!(server.ask("2.0.0.10.in-addr.arpa.", PTR).rcode, SERVFAIL);
     let (status, body) = ready(&server);
