@@ -6,6 +6,7 @@
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use support::dns::{self, A, PTR, Query, SRV};
@@ -166,6 +167,31 @@ fn without(role: &serde_json::Value, rule: usize, resource: &serde_json::Value, 
     }
     rules.push(rest);
     less
+}
+
+#[test]
+fn the_corefiles_of_overlays_are_sound_and_that_of_the_base_with_what_they_add() {
+    let read = |folder: &str| std::fs::read_to_string(deploy(&format!("kustomize/{folder}/Corefile"))).unwrap();
+    let base = read("base");
+    for (folder, added) in [
+        ("base", &[][..]),
+        ("overlays/pods-verified", &["        pods verified\n"]),
+        (
+            "overlays/multicluster",
+            &["        multicluster clusterset.local\n", " clusterset.local:1053", " clusterset.local"],
+        ),
+    ] {
+        let rest = added.iter().fold(read(folder), |text, added| {
+            assert!(text.contains(added), "{folder}: no {added:?}");
+            text.replacen(added, "", 1)
+        });
+        assert_eq!(rest, base, "{folder}");
+        let path = deploy(&format!("kustomize/{folder}/Corefile"));
+        let check = Command::new(Program::Podzone.path()).args(["check", "-conf"]).arg(&path).output().unwrap();
+        let said = [check.stdout, check.stderr].map(|octets| String::from_utf8(octets).unwrap()).concat();
+        assert!(check.status.success(), "{folder}: {said}");
+        assert!(!said.contains("warning"), "{folder}: {said}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 // A test may panic; what it lacks is said by the harness.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[macro_use]
 mod support;
 
 use std::net::SocketAddr;
@@ -17,18 +18,6 @@ use support::process::Scratch;
 use support::scripted::{Over, Scripted};
 use support::server::{Program, Server};
 use support::{ports, wait_for};
-
-/// Runs each scenario on both programs.
-macro_rules! on_both {
-    ($($scenario:ident),* $(,)?) => {
-        mod on_coredns {
-            $(#[test] fn $scenario() { super::$scenario(super::Program::CoreDns); })*
-        }
-        mod on_podzone {
-            $(#[test] fn $scenario() { super::$scenario(super::Program::Podzone); })*
-        }
-    };
-}
 
 on_both! {
     asks_over_the_transport_that_is_configured,

@@ -178,7 +178,7 @@ fn locate_service<'n>(
 ) -> Option<Found<'n>> {
     let service = content.service(labels.run(3, 1)?)?;
     let below = match (long, labels.count) {
-        (Some(Below::Endpoint(labels)), _) if !service.is_dotted(labels) && !service.is_above_dotted(labels) => {
+        (Some(Below::Endpoint(labels)), _) if !service.has_dotted(labels) => {
             return None;
         }
         (Some(long), _) => long,

@@ -168,10 +168,7 @@ fn below<'n>(
         3 => Some(Below::Service),
         4 => Some(Below::Endpoint(wire.get(..key_at)?)),
         5 => two_labels(view, service, wire.get(..key_at)?, name.label(0)?, name.label(1)?),
-        _ => Some(Below::Endpoint(wire.get(..key_at)?)).filter(|_| {
-            let labels = &wire[..key_at];
-            service.is_dotted(labels) || service.is_above_dotted(labels)
-        }),
+        _ => Some(Below::Endpoint(wire.get(..key_at)?)).filter(|_| service.has_dotted(&wire[..key_at])),
     })
 }
 

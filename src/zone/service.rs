@@ -199,6 +199,11 @@ impl Service {
         self.head().has(NAMES).then(|| self.item(label_hash(label), label)).flatten()
     }
 
+    /// Whether labels are a name that has dots, or the end of one.
+    pub fn has_dotted(&self, labels: &[u8]) -> bool {
+        self.head().has_trait(DOTTED) && self.endpoint(labels).is_some()
+    }
+
     /// Whether several labels are the name of an endpoint, as a pod's name with dots is, and not of a port.
     pub fn is_dotted(&self, labels: &[u8]) -> bool {
         self.head().has_trait(DOTTED) && self.endpoint(labels).is_some_and(|(_, item)| !item.is_empty())

@@ -1,12 +1,12 @@
 //! API servers that are none, or bad ones: the zone that needs them says SERVFAIL, its neighbour is served.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
 use super::manifests::service;
 use super::support::dns::{A, NOERROR, SERVFAIL};
+use super::support::http::{reply, request};
 use super::support::pki::Pki;
 use super::support::process::{Process, Scratch};
 use super::support::server::{Program, Server};
@@ -26,26 +26,6 @@ fn serve(treat: fn(TcpStream)) -> u16 {
     port
 }
 
-/// Reads a request's head and gives its path.
-fn request(stream: &TcpStream) -> Option<String> {
-    let mut path = None;
-    for line in BufReader::new(stream).lines() {
-        let line = line.ok()?;
-        if line.is_empty() {
-            return path;
-        }
-        path = path.or_else(|| line.split(' ').nth(1).map(str::to_owned));
-    }
-    None
-}
-
-fn reply(mut stream: &TcpStream, status: &str, content: &str, body: &str) {
-    let length = body.len();
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: {content}\r\nContent-Length: {length}\r\n");
-    // A client that is gone needs no answer.
-    let _ = stream.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes());
-}
-
 fn reset(stream: TcpStream) {
     // Without lingering, a close sends RST.
     let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
@@ -53,7 +33,7 @@ fn reset(stream: TcpStream) {
 
 fn html(stream: TcpStream) {
     if request(&stream).is_some() {
-        reply(&stream, "200 OK", "text/html", "<html><body>Welcome to nginx!</body></html>");
+        reply(&stream, "200 OK", "text/html", "<html><body>Welcome to nginx!</body></html>", None);
     }
 }
 
@@ -83,7 +63,7 @@ fn newer(stream: TcpStream) {
         "/api/v1/namespaces" => list("Namespace", r#"{"metadata":{"name":"a"},"spec":{"finalizers":["k"]}}"#),
         _ => list("EndpointSlice", slices),
     };
-    reply(&stream, "200 OK", "application/json", &body);
+    reply(&stream, "200 OK", "application/json", &body, None);
 }
 
 /// An API server from before EndpointSlices.
@@ -93,11 +73,11 @@ fn without_slices(stream: TcpStream) {
         r#"{"metadata":{"name":"old","namespace":"a"},"spec":{"clusterIP":"10.96.0.9","ports":[{"port":80}]}}"#;
     match path.split('?').next().unwrap_or_default() {
         _ if path.contains("watch=true") => silent(stream),
-        "/api/v1/services" => reply(&stream, "200 OK", "application/json", &list("Service", service)),
+        "/api/v1/services" => reply(&stream, "200 OK", "application/json", &list("Service", service), None),
         "/api/v1/namespaces" => {
-            reply(&stream, "200 OK", "application/json", &list("Namespace", r#"{"metadata":{"name":"a"}}"#));
+            reply(&stream, "200 OK", "application/json", &list("Namespace", r#"{"metadata":{"name":"a"}}"#), None);
         }
-        _ => reply(&stream, "404 Not Found", "text/plain", "404 page not found\n"),
+        _ => reply(&stream, "404 Not Found", "text/plain", "404 page not found\n", None),
     }
 }
 

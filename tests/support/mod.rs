@@ -3,7 +3,19 @@
 //!
 //! Every process that a test starts dies with the test's process, however that ends, see [`process`].
 // Each test crate takes what it needs; tests may panic.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, unused_macros, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+
+/// Runs each scenario, a function of a [`server::Program`], on both programs.
+macro_rules! on_both {
+    ($($scenario:ident),* $(,)?) => {
+        mod on_coredns {
+            $(#[test] fn $scenario() { super::$scenario(super::Program::CoreDns); })*
+        }
+        mod on_podzone {
+            $(#[test] fn $scenario() { super::$scenario(super::Program::Podzone); })*
+        }
+    };
+}
 
 pub mod answered;
 pub mod dns;
@@ -11,6 +23,7 @@ pub mod dns_text;
 pub mod dnsperf;
 pub mod exposition;
 pub mod held;
+pub mod http;
 pub mod kube;
 pub mod mcs;
 pub mod namespace;

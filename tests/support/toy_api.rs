@@ -1,12 +1,15 @@
 //! A Kubernetes API server of a few objects, which a test changes behind everybody's back: every change ends all watches,
 //! so that all is listed again. It may be away, or break its lists off.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::http::{reply, request};
+
+const JSON: &str = "application/json";
 /// How often a watch looks whether it is to end.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -92,7 +95,7 @@ impl State {
         if query.contains("sendInitialEvents") {
             let refusal =
                 r#"{"kind":"Status","status":"Failure","code":422,"reason":"Invalid","message":"no streams"}"#;
-            return reply(stream, "422 Unprocessable Entity", refusal, None);
+            return reply(stream, "422 Unprocessable Entity", JSON, refusal, None);
         }
         if query.contains("watch=true") {
             return self.watch(stream, query);
@@ -102,7 +105,7 @@ impl State {
         let body = format!(r#"{{"metadata":{{"resourceVersion":"{version}"}},"items":[{}]}}"#, items.join(","));
         // Into the last object, so that some were told.
         let cut = self.broken.load(Ordering::SeqCst).then(|| body.len().saturating_sub(10));
-        reply(stream, "200 OK", &body, cut);
+        reply(stream, "200 OK", JSON, &body, cut);
     }
 
     /// Nothing, until something changes.
@@ -150,23 +153,4 @@ fn slice(name: &str, endpoints: &[(String, String)]) -> String {
             "addressType":"IPv4","endpoints":[{}],"ports":[{{"name":"p","port":80,"protocol":"TCP"}}]}}"#,
         endpoints.join(",")
     )
-}
-
-fn request(stream: &TcpStream) -> Option<String> {
-    let mut path = None;
-    for line in BufReader::new(stream).lines() {
-        let line = line.ok()?;
-        if line.is_empty() {
-            return path;
-        }
-        path = path.or_else(|| line.split(' ').nth(1).map(str::to_owned));
-    }
-    None
-}
-
-fn reply(mut stream: &TcpStream, status: &str, body: &str, cut: Option<usize>) {
-    let length = body.len();
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n");
-    // A client that is gone needs no answer.
-    let _ = stream.write_all(format!("{head}Connection: close\r\n\r\n{}", &body[..cut.unwrap_or(length)]).as_bytes());
 }
