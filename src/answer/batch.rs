@@ -8,7 +8,6 @@ use std::hint::black_box;
 
 use super::chance;
 use super::client::Client;
-use super::elsewhere::Deferred;
 use super::folded::Folded;
 use super::kubernetes::Verdict;
 use super::order::Order;
@@ -91,8 +90,7 @@ impl<'r> Batch<'r> {
             return None;
         }
         let Some(spot) = received.spot.as_ref() else {
-            let Received { query, name, block, .. } = received;
-            return Deferred::relay(block, name, packet, query).map(Outcome::Deferred);
+            return self.responder.elsewhere(packet, received, (0, false), out);
         };
         match self.contents.get(received.view?) {
             Some(Some(content)) => self.prepared_from(spot, content, received, out),

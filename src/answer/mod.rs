@@ -6,6 +6,7 @@
 //!                                        └────▶ kubernetes ──▶ locate ──▶ zone::records
 //!                                               (by type)     (by name; composed)
 //!                             ├──────▶ ahead, acl, whoami (before the zones, and behind them)
+//!                             ├──────▶ cached ──▶ cache (what others answered before)
 //!                             └──────▶ message (write, cut) ──▶ response
 //! ```
 //!
@@ -16,8 +17,11 @@ mod acl;
 mod ahead;
 mod alias;
 mod batch;
+mod cache;
+mod cached;
 mod chance;
 mod client;
+mod complete;
 pub mod edns;
 mod elsewhere;
 mod fall;
@@ -34,6 +38,7 @@ mod responder;
 mod rotate;
 mod routes;
 mod service;
+pub mod shard;
 mod signing;
 mod transfers;
 mod whoami;
@@ -42,6 +47,9 @@ mod window;
 pub use acl::{Acl, Action, Network, Policy, Rule, decide};
 pub use ahead::{Ahead, Chaos, Local};
 pub use batch::{Batch, Read};
+pub use cache::{
+    Cache, CacheCounts, CacheOptions, CacheSide, Clock, Keeping, Prefetch, Refresh, ServeStale, Side as CacheStore,
+};
 pub use client::{Client, Transport};
 pub use elsewhere::{Deferred, Lookup, LookupError};
 pub use folded::Folded;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::admin::{self, Admin, Subjects};
 use super::args::Args;
+use super::caches::Caches;
 use super::listeners::{self, Listener};
 use super::pid_file::PidFile;
 use super::plan::plan;
@@ -50,6 +51,7 @@ pub(super) struct Running {
     admin: Admin,
     notifying: Notifying,
     forwarders: Arc<Forwarders>,
+    caches: Caches,
     weights: WeightFiles,
     _pid_file: Option<PidFile>,
 }
@@ -73,6 +75,7 @@ pub(super) async fn start(args: &Args, loaded: &Loaded) -> Result<Running, Failu
         admin: Admin::default(),
         notifying: Notifying::default(),
         forwarders: Arc::new(forwarders(config, &Forwarders::default()).await?),
+        caches: Caches::default(),
         weights: WeightFiles::default(),
         _pid_file: None,
     };
@@ -185,7 +188,9 @@ impl Running {
         Opened { mut new, more }: Opened,
     ) -> Result<(), Failure> {
         self.weights.replace(config);
-        let services = Services::new(config, views, Arc::clone(&self.forwarders), &self.weights, &self.lasting);
+        let caches = self.caches.next(config, &self.forwarders);
+        let kept = (&caches, &self.weights);
+        let services = Services::new(config, views, Arc::clone(&self.forwarders), kept, &self.lasting);
         let served: HashSet<SocketAddr> = self.serving.addresses().collect();
         let no_thread = |error| Failure::Runtime(anyhow::Error::from(error).context("cannot start a UDP worker"));
         for listener in listeners {
@@ -203,6 +208,8 @@ impl Running {
                 service.replace(services.of(listener, service.waiting()));
             }
         }
+        drop(services);
+        self.caches = caches;
         Ok(())
     }
 
@@ -220,6 +227,7 @@ impl Running {
             sources,
             counters: Arc::clone(&self.lasting.counters),
             forwards: self.forwarders.counts(),
+            caches: Arc::clone(&self.lasting.cache_tally),
         };
         self.admin.replace(opened, subjects);
     }

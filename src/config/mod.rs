@@ -10,6 +10,7 @@ mod admin_overlaps;
 mod api_limits;
 mod bind;
 mod bufsize;
+mod cache;
 mod cancel;
 mod chaos;
 mod check;
@@ -53,6 +54,7 @@ mod zone;
 
 pub use admin_address::AdminAddress;
 pub use api_limits::{ApiLimits, Qps};
+pub use cache::{Cache, CacheSide, Prefetch, ServeStale};
 pub use check::SERVED as DIRECTIVES;
 pub use error::ConfigError;
 pub use forward::{Forward, HealthCheck, Policy};
@@ -133,6 +135,8 @@ pub struct ServerBlock {
     pub chaos: Option<Chaos>,
     /// `acl`: what becomes of queries by who asks for what, in order.
     pub acl: Vec<AclRule>,
+    /// `cache`: what others answer is kept for a while.
+    pub cache: Option<Cache>,
     /// `minimal`: additional records are left out.
     pub minimal: bool,
     /// `whoami`: clients are told their own addresses, where nobody else has an answer.
