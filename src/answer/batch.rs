@@ -91,7 +91,10 @@ impl<'r> Batch<'r> {
             return None;
         }
         let Some(spot) = received.spot.as_ref() else {
-            let Received { query, name, block, .. } = received;
+            let Received { query, question, name, block, .. } = received;
+            if block.probes.as_ref().is_some_and(|probes| probes.has(question, name)) {
+                return None;
+            }
             return Deferred::relay(block, name, packet, query).map(Outcome::Deferred);
         };
         match self.contents.get(received.view?) {

@@ -15,6 +15,7 @@ use super::kubernetes::{self, Verdict};
 use super::message::Message;
 use super::order::Order;
 use super::prepared::Spot;
+use super::probes::Probes;
 use super::query::{CLASS_IN, Parsed, Query, Question, bits, parse, rtype};
 use super::rcode::Rcode;
 use super::rotate;
@@ -43,6 +44,8 @@ pub struct Block {
     pub ahead: Option<Box<Ahead>>,
     /// `whoami`: who asks is told who that is, where nobody else has an answer.
     pub whoami: bool,
+    /// `loop`: what was sent out to see whether it comes back, if that is looked for.
+    pub probes: Option<Arc<Probes>>,
     /// `forward`: which names go to whose upstreams, in order.
     pub forwards: Vec<Forwarded>,
     /// `tsig`: which queries must be signed.
@@ -183,6 +186,8 @@ pub enum By {
     Acl,
     /// `whoami`
     Whoami,
+    /// `loop`
+    Loop,
 }
 
 /// What was answered, for logs and counters.
@@ -339,6 +344,12 @@ impl Responder {
                 }
                 Verdict::PassedOn => {}
             }
+        }
+        if let Some(probes) = block.probes.as_ref().filter(|probes| probes.has(&question, name)) {
+            probes.note(name);
+            // It goes round no more.
+            let ended = self.fail(query, Some(block), Rcode::NXDOMAIN, None, transport, out);
+            return Outcome::Answered(Answered { by: By::Loop, ..ended });
         }
         if let Some(deferred) = Deferred::relay(block, name, packet, &query) {
             return Outcome::Deferred(deferred);

@@ -10,7 +10,7 @@ use super::serve::Failure;
 use super::sources::BlockViews;
 use super::transfers::{keys, signing, transfers, zones};
 use super::weights::WeightFiles;
-use crate::answer::{Block, Forwarded, Network, Order, Responder};
+use crate::answer::{Block, Forwarded, Network, Order, Probes, Responder};
 use crate::config::{Config, Forward, LoadBalance, ServerBlock};
 use crate::forward::{Forwarder, Forwarders, targets};
 use crate::net::{Elsewhere, Service, Slots, Transferring, WaitingRoom};
@@ -45,14 +45,17 @@ impl<'c> Services<'c> {
         views: &[Option<BlockViews>],
         forwarders: Arc<Forwarders>,
         weights: &WeightFiles,
+        probes: &[Option<Arc<Probes>>],
         lasting: &'c Lasting,
     ) -> Self {
-        let blocks = config.blocks.iter().zip(views).enumerate();
+        let blocks = config.blocks.iter().zip(views).zip(probes).enumerate();
         Self {
             config,
             lasting,
             blocks: blocks
-                .map(|(id, (block, views))| Arc::new(self::block(id, block, views.as_ref(), weights)))
+                .map(|(id, ((block, views), probes))| {
+                    Arc::new(Block { probes: probes.clone(), ..self::block(id, block, views.as_ref(), weights) })
+                })
                 .collect(),
             keys: keys(config),
             transfers: transfers(config, views),
@@ -148,6 +151,7 @@ fn block(id: usize, block: &ServerBlock, views: Option<&BlockViews>, weights: &W
         nsid: block.nsid.as_ref().map(|name| name.as_bytes().into()),
         minimal: block.minimal,
         ahead: ahead(block).map(Box::new),
+        probes: None,
         whoami: block.whoami,
         rotates: block.loadbalance.is_some(),
         order: block.loadbalance.as_ref().and_then(|balance| order(balance, weights)),
@@ -181,6 +185,7 @@ pub(super) fn handlers(block: &ServerBlock) -> Vec<&'static str> {
         ("minimal", block.minimal),
         ("transfer", !block.transfers.is_empty()),
         ("kubernetes", block.kubernetes.is_some()),
+        ("loop", block.finds_loops),
         ("forward", !block.forwards.is_empty()),
         ("whoami", block.whoami),
     ];

@@ -8,12 +8,12 @@ use super::reader::Reader;
 use super::report::Report;
 use super::zone::{self, ZoneError};
 use super::{Config, ServerBlock, ZoneKey, acl, admin_overlaps, bind, bufsize, cancel, chaos, errors, forward};
-use super::{health, instead, kubernetes, loadbalance, local, log, metadata, multisocket, nsid, plain, prometheus};
+use super::{health, instead, kubernetes, loadbalance, local, log, loops, metadata, multisocket, nsid, plain, prometheus};
 use super::{outages, ready, reload, timeouts, transfer, tsig, usage};
 use crate::corefile::{self, Diagnostic, Directive, Token};
 
 /// Directives that podzone serves, in the order in which CoreDNS sets them up.
-pub const SERVED: [&str; 25] = [
+pub const SERVED: [&str; 26] = [
     "metadata",
     "cancel",
     "timeouts",
@@ -37,6 +37,7 @@ pub const SERVED: [&str; 25] = [
     "minimal",
     "transfer",
     "kubernetes",
+    "loop",
     "forward",
     "whoami",
 ];
@@ -185,6 +186,7 @@ fn read_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn 
         "tsig" => block.tsig = tsig::check(reader, &block.keys, report),
         "transfer" => block.transfers = transfer::check(reader, &block.keys, report),
         "kubernetes" => block.kubernetes = kubernetes::check(reader, &block.keys, report),
+        "loop" => block.finds_loops = loops::check(reader, report),
         "forward" => block.forwards = forward::check(reader, machine, report),
         _ => {}
     }

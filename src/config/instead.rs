@@ -26,7 +26,6 @@ pub(super) fn of_directive(name: &str) -> &'static str {
         "cache" => {
             "remove it: the cluster's names are answered from memory; for others keep a cache (NodeLocal DNSCache) in front"
         }
-        "loop" => "remove it, and name no upstream behind forward that asks podzone",
         "grpc" => "write forward with addresses instead",
         "erratic" => "remove it: it serves tests",
         "on" => "remove it, and run the command where podzone is started",

@@ -27,6 +27,7 @@ mod load;
 mod loadbalance;
 mod local;
 mod log;
+mod loops;
 mod machine;
 mod metadata;
 mod multisocket;
@@ -145,6 +146,8 @@ pub struct ServerBlock {
     pub transfers: Vec<Transfer>,
     /// `kubernetes`: the view that this block answers from.
     pub kubernetes: Option<Kubernetes>,
+    /// `loop`: whether what is forwarded comes back is looked for.
+    pub finds_loops: bool,
     /// `forward`: who is asked about all else, in order; the first that is about a name is asked.
     pub forwards: Vec<Forward>,
 }

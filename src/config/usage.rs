@@ -79,6 +79,7 @@ const FORMS: &[(&str, &[&str])] = &[
             "hold_mass_removal PERCENT% DURATION, like 'hold_mass_removal 50% 60s'",
         ],
     ),
+    ("loop, once in a block", &[]),
     (
         "forward FROM TO...",
         &[

@@ -74,7 +74,8 @@ pub fn rcode_name(rcode: u16) -> Option<&'static str> {
 }
 
 /// What may have made an answer; the first stands for a query that nothing took.
-const PLUGINS: [&str; 10] = ["", "kubernetes", "forward", "transfer", "tsig", "local", "any", "chaos", "acl", "whoami"];
+const PLUGINS: [&str; 11] =
+    ["", "kubernetes", "forward", "transfer", "tsig", "local", "any", "chaos", "acl", "whoami", "loop"];
 
 /// Codes with which one of them says that it has no answer.
 const REFUSALS: [Rcode; 4] = [Rcode::FORMERR, Rcode::SERVFAIL, Rcode::NOTIMP, Rcode::REFUSED];
@@ -368,6 +369,7 @@ fn plugin(answered: &Answered<'_>) -> usize {
             By::Chaos => 7,
             By::Acl => 8,
             By::Whoami => 9,
+            By::Loop => 10,
         },
         _ => 0,
     }
