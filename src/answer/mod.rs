@@ -15,6 +15,7 @@
 mod acl;
 mod ahead;
 mod alias;
+mod autopath;
 mod batch;
 mod chance;
 mod client;
@@ -42,6 +43,7 @@ mod window;
 
 pub use acl::{Acl, Action, Network, Policy, Rule, decide};
 pub use ahead::{Ahead, Chaos, Local};
+pub use autopath::{Autopath, Made, SearchPath, Walk};
 pub use batch::{Batch, Read};
 pub use client::{Client, Transport};
 pub use elsewhere::{Deferred, Lookup, LookupError};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::ahead::Ahead;
 use super::alias;
+use super::autopath::{Autopath, Walk};
 use super::client::{Client, Transport};
 use super::edns::{self, Terms};
 use super::elsewhere::{self, Deferred};
@@ -44,6 +45,8 @@ pub struct Block {
     pub ahead: Option<Box<Ahead>>,
     /// `whoami`: who asks is told who that is, where nobody else has an answer.
     pub whoami: bool,
+    /// `autopath`: search paths that are gone through here.
+    pub autopath: Option<Autopath>,
     /// `loop`: what was sent out to see whether it comes back, if that is looked for.
     pub probes: Option<Arc<Probes>>,
     /// `forward`: which names go to whose upstreams, in order.
@@ -78,7 +81,7 @@ impl Block {
     }
 
     /// Where a name falls in them, and the number of the view.
-    fn fall(&self, name: &Folded) -> Option<(usize, Fall<'_>)> {
+    pub(super) fn fall(&self, name: &Folded) -> Option<(usize, Fall<'_>)> {
         fall::find(self.views().map(|view| &**view), name)
     }
 
@@ -203,6 +206,8 @@ pub struct Answered<'p> {
     pub flags: u16,
     /// Who made the answer.
     pub by: By,
+    /// It is that of another name, which `autopath` found.
+    pub is_by_path: bool,
     /// What failed, for the error log; the client was told by the response code.
     pub failure: Option<Cow<'static, str>>,
 }
@@ -321,7 +326,7 @@ impl Responder {
         signature_octets: usize,
         out: &mut Vec<u8>,
     ) -> Outcome<'p> {
-        let &Received { query, question, name, block, client, spot, .. } = received;
+        let &Received { query, question, block, client, .. } = received;
         let transport = client.transport;
         if let Some(asked) = Asked::read(packet, received) {
             // A transfer is a stream of messages, but for an IXFR that fits into one (RFC 5936 section 4.2, RFC 1995
@@ -331,6 +336,22 @@ impl Responder {
             }
             return Outcome::Transfer(asked);
         }
+        if let Some(walk) = Walk::begin(packet, received, signature_octets) {
+            return self.walk(query, block, walk, out);
+        }
+        self.compose_alone(packet, received, signature_octets, out)
+    }
+
+    /// The same for what is no transfer, and the name alone.
+    pub(super) fn compose_alone<'p>(
+        &self,
+        packet: &[u8],
+        received: &Received<'p, '_>,
+        signature_octets: usize,
+        out: &mut Vec<u8>,
+    ) -> Outcome<'p> {
+        let &Received { query, question, name, block, client, spot, .. } = received;
+        let transport = client.transport;
         if let Some(spot) = spot {
             let mut message = begin(&query, block, transport, signature_octets, out);
             match kubernetes::answer(self, spot.fall(), &question, name, &mut message) {
@@ -448,5 +469,5 @@ pub(super) fn reject<'p>(mut query: Query<'p>, rcode: Rcode, out: &mut Vec<u8>) 
 
 /// An answer that is our own, and no failure.
 pub(super) fn answered(query: Query<'_>, block: Option<usize>, rcode: Rcode, flags: u16) -> Answered<'_> {
-    Answered { query, block, rcode, flags, by: By::Views, failure: None }
+    Answered { query, block, rcode, flags, by: By::Views, is_by_path: false, failure: None }
 }

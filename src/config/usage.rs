@@ -41,6 +41,7 @@ const FORMS: &[(&str, &[&str])] = &[
             "drop [type QTYPE...] [net ADDRESS|NETWORK...]",
         ],
     ),
+    ("autopath [ZONE]... RESOLV-CONF|@kubernetes", &[]),
     ("minimal", &[]),
     (
         "transfer [ZONE]... {, lines like 'to *', and }",

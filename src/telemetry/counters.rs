@@ -108,6 +108,7 @@ pub struct ServerCounts {
     pub label: String,
     dropped: ZoneCounters,
     shed: AtomicU64,
+    by_path: AtomicU64,
     paths: [PathCells; SHARDS],
     zones: Mutex<Vec<(Name, Arc<ZoneCounters>)>>,
     access: AccessCounts,
@@ -128,6 +129,7 @@ impl ServerCounts {
             label,
             dropped: ZoneCounters::default(),
             shed: AtomicU64::new(0),
+            by_path: AtomicU64::new(0),
             paths: Default::default(),
             zones: Mutex::default(),
             access: AccessCounts::default(),
@@ -156,6 +158,11 @@ impl ServerCounts {
     /// How many queries were dropped for want of room.
     pub fn shed_count(&self) -> u64 {
         self.shed.load(Ordering::Relaxed)
+    }
+
+    /// How many queries `autopath` answered by another name.
+    pub fn autopath_count(&self) -> u64 {
+        self.by_path.load(Ordering::Relaxed)
     }
 
     /// How many answers went which way.
@@ -194,6 +201,9 @@ impl ServerCounters {
     pub fn count(&self, exchange: &Exchange<'_>, answered: &Answered<'_>) {
         if let Some(zone) = self.zone(answered) {
             zone.shard().count(exchange, answered);
+        }
+        if answered.is_by_path {
+            self.counts.by_path.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(Some(ahead)) = answered.block.and_then(|block| self.ahead.get(block)) {
             self.counts.access.count(ahead, exchange, answered);
