@@ -31,7 +31,7 @@ const SILENT_MAX: u32 = 30;
 /// How often it is looked whether a loop has ended.
 const LOOPING_PAUSE: Duration = Duration::from_secs(5);
 /// How often it is looked whether there is one now. CoreDNS looks at its start only.
-const SOUND_PAUSE: Duration = Duration::from_secs(600);
+const SOUND_PAUSE: Duration = Duration::from_secs(60);
 /// Octets of the label that nobody can guess: 128 bits, in hexadecimal digits.
 const LABEL_OCTETS: u8 = 32;
 
