@@ -131,15 +131,13 @@ fn a_pod_gets_the_first_name_of_its_search_path_that_exists() {
     let name = "Www.example.org.default.svc.cluster.local";
     let found = (
         NOERROR,
-        vec![
-            format!("{name}. 60 IN CNAME Www.example.org."),
-            "Www.example.org. 60 IN A 192.0.2.99".to_owned(),
-        ],
+        vec![format!("{name}. 60 IN CNAME Www.example.org."), "Www.example.org. 60 IN A 192.0.2.99".to_owned()],
     );
     assert_eq!(told_as(&server, DEFAULT, name, A), found);
     assert_eq!(autopathed(&server), 1.0);
     // Only the name itself leaves the cluster: all others are known not to exist.
-    let names: Vec<String> = upstream.questions().into_iter().filter(|it| it.rtype != HINFO).map(|it| it.name).collect();
+    let names: Vec<String> =
+        upstream.questions().into_iter().filter(|it| it.rtype != HINFO).map(|it| it.name).collect();
     assert!(names.iter().all(|name| ["www.example.org.", "."].contains(&&*name.to_ascii_lowercase())), "{names:?}");
 
     // A Service of another namespace, by its short name.
@@ -191,7 +189,8 @@ fn only_pods_have_search_paths_and_each_its_own() {
     let server = start(&corefile(&format!("forward . {}", upstream.addr()), "@kubernetes"));
     let [of_default, of_shop] = ["default", "shop"].map(|space| format!("www.example.org.{space}.svc.cluster.local"));
     let has = |client, name: &str| told_as(&server, client, name, A) != NOTHING;
-    let table = [DEFAULT, SHOP, BOTH, ENDED, NOBODY].map(|client| (client, has(client, &of_default), has(client, &of_shop)));
+    let table =
+        [DEFAULT, SHOP, BOTH, ENDED, NOBODY].map(|client| (client, has(client, &of_default), has(client, &of_shop)));
     let expected = [
         (DEFAULT, true, false),
         (SHOP, false, true),

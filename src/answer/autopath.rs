@@ -224,8 +224,7 @@ impl Responder {
         let received = Received { query, question, name, block, client, view: None, spot, is_guarded: false };
         let refused = block.ahead.as_ref().filter(|_| walk.first.is_some());
         let refused = refused.and_then(|ahead| ahead.refuse(&received, out));
-        let outcome =
-            refused.unwrap_or_else(|| self.compose_alone(packet, &received, walk.signature_octets, out));
+        let outcome = refused.unwrap_or_else(|| self.compose_alone(packet, &received, walk.signature_octets, out));
         match outcome {
             Outcome::Answered(answered) => Step::Made(Made::of(answered)),
             Outcome::Deferred(deferred) => Step::Deferred(deferred),

@@ -173,7 +173,15 @@ impl Responder {
         if let Some(mut signer) = deferred.signer {
             signer.sign(out, tsig::now());
         }
-        Some(Answered { query, block: Some(deferred.block), rcode, flags, by, is_by_path: false, failure: failure.map(Into::into) })
+        Some(Answered {
+            query,
+            block: Some(deferred.block),
+            rcode,
+            flags,
+            by,
+            is_by_path: false,
+            failure: failure.map(Into::into),
+        })
     }
 }
 
@@ -215,7 +223,9 @@ fn answer_records(response: &[u8]) -> Vec<alias::Record> {
 }
 
 /// The octets that something encodes itself to, alone: there is nothing that it could point back to.
-pub(super) fn wire_of(emit: impl FnOnce(&mut BinEncoder<'_>) -> Result<(), hickory_proto::ProtoError>) -> Option<Vec<u8>> {
+pub(super) fn wire_of(
+    emit: impl FnOnce(&mut BinEncoder<'_>) -> Result<(), hickory_proto::ProtoError>,
+) -> Option<Vec<u8>> {
     let mut wire = Vec::new();
     emit(&mut BinEncoder::new(&mut wire)).ok()?;
     Some(wire)

@@ -119,7 +119,10 @@ mod tests {
     #[test]
     fn the_last_search_path_counts() {
         let of = |text| search_of(text).join(" ");
-        assert_eq!(of("nameserver 1.2.3.4\ndomain foo.com\nsearch Bar.com  baz.com.\noptions ndots:5\n"), "bar.com. baz.com.");
+        assert_eq!(
+            of("nameserver 1.2.3.4\ndomain foo.com\nsearch Bar.com  baz.com.\noptions ndots:5\n"),
+            "bar.com. baz.com."
+        );
         assert_eq!(of("search a.com b.com\ndomain c.com d.com\n"), "c.com.");
         assert_eq!(of("search a..b c.com .\n#search d.com\n"), "c.com.");
         assert_eq!(of(""), "");

@@ -7,8 +7,12 @@ use super::machine::Machine;
 use super::reader::Reader;
 use super::report::Report;
 use super::zone::{self, ZoneError};
-use super::{Config, ServerBlock, ZoneKey, acl, admin_overlaps, autopath, bind, bufsize, cancel, chaos, errors, forward};
-use super::{health, instead, kubernetes, loadbalance, local, log, loops, metadata, multisocket, nsid, plain, prometheus};
+use super::{
+    Config, ServerBlock, ZoneKey, acl, admin_overlaps, autopath, bind, bufsize, cancel, chaos, errors, forward,
+};
+use super::{
+    health, instead, kubernetes, loadbalance, local, log, loops, metadata, multisocket, nsid, plain, prometheus,
+};
 use super::{outages, ready, reload, timeouts, transfer, tsig, usage};
 use crate::corefile::{self, Diagnostic, Directive, Token};
 

@@ -105,11 +105,7 @@ impl Waiting {
     }
 }
 
-async fn look_up(
-    service: &Service,
-    lookups: Vec<Lookup>,
-    transport: Transport,
-) -> Vec<Result<Vec<u8>, LookupError>> {
+async fn look_up(service: &Service, lookups: Vec<Lookup>, transport: Transport) -> Vec<Result<Vec<u8>, LookupError>> {
     let mut lookups = lookups.into_iter();
     match (lookups.next(), lookups.len()) {
         // As a rule there is one.
