@@ -7,6 +7,7 @@ use hickory_proto::op::Message as ParsedMessage;
 use hickory_proto::serialize::binary::{BinEncodable as _, BinEncoder};
 
 use super::alias::{self, Data};
+use super::autopath::Walk;
 use super::client::Transport;
 use super::edns::{self, Terms};
 use super::folded::Folded;
@@ -28,7 +29,9 @@ pub struct Deferred {
     pub block: usize,
     then: Then,
     /// Signs the answer, where the query was signed. In a box: what a query gives is moved, and few are signed.
-    pub(super) signer: Option<Box<Signer>>,
+    pub signer: Option<Box<Signer>>,
+    /// The search path that this is a name of: what becomes of it is for [`Responder::walk_on`] to say.
+    pub walk: Option<Box<Walk>>,
 }
 
 /// A question to a block's upstreams.
@@ -73,7 +76,7 @@ impl Deferred {
             edns.limit_in(&mut lookup.query, bufsize);
         }
         lookup.is_signed = query.tsig_at.is_some();
-        Some(Self { lookups: vec![lookup], block: block.id, then: Then::Relay, signer: None })
+        Some(Self { lookups: vec![lookup], block: block.id, then: Then::Relay, signer: None, walk: None })
     }
 
     /// An alias chain, of which some ends are elsewhere.
@@ -93,7 +96,7 @@ impl Deferred {
                 _ => None,
             })
             .collect();
-        Self { lookups, block, then: Then::Complete(chain), signer: None }
+        Self { lookups, block, then: Then::Complete(chain), signer: None, walk: None }
     }
 }
 
@@ -107,7 +110,7 @@ impl Lookup {
 }
 
 /// A query like the client's for another name: its flags and EDNS stay (plugin/pkg/upstream, request.NewWithQuestion).
-fn question_of(query: &Query<'_>, name: &[u8], qtype: u16) -> Vec<u8> {
+pub(super) fn question_of(query: &Query<'_>, name: &[u8], qtype: u16) -> Vec<u8> {
     let mut wire = Vec::with_capacity(HEADER_OCTETS + name.len() + 15);
     wire.extend_from_slice(&[0, 0]);
     wire.extend_from_slice(&(query.flags & (bits::OPCODE | bits::RD | bits::AD | bits::CD)).to_be_bytes());
@@ -170,7 +173,15 @@ impl Responder {
         if let Some(mut signer) = deferred.signer {
             signer.sign(out, tsig::now());
         }
-        Some(Answered { query, block: Some(deferred.block), rcode, flags, by, failure: failure.map(Into::into) })
+        Some(Answered {
+            query,
+            block: Some(deferred.block),
+            rcode,
+            flags,
+            by,
+            is_by_path: false,
+            failure: failure.map(Into::into),
+        })
     }
 }
 
@@ -212,7 +223,9 @@ fn answer_records(response: &[u8]) -> Vec<alias::Record> {
 }
 
 /// The octets that something encodes itself to, alone: there is nothing that it could point back to.
-fn wire_of(emit: impl FnOnce(&mut BinEncoder<'_>) -> Result<(), hickory_proto::ProtoError>) -> Option<Vec<u8>> {
+pub(super) fn wire_of(
+    emit: impl FnOnce(&mut BinEncoder<'_>) -> Result<(), hickory_proto::ProtoError>,
+) -> Option<Vec<u8>> {
     let mut wire = Vec::new();
     emit(&mut BinEncoder::new(&mut wire)).ok()?;
     Some(wire)

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::admin::{self, Admin, Subjects};
 use super::args::Args;
 use super::listeners::{self, Listener};
+use super::loops;
 use super::pid_file::PidFile;
 use super::plan::plan;
 use super::serve::Failure;
@@ -25,7 +26,7 @@ use super::weights::WeightFiles;
 use super::{EXIT_OK, EXIT_UNFINISHED, version};
 use crate::admin::{FollowedSource, Readiness};
 use crate::config::{Config, Fingerprint, Loaded};
-use crate::forward::Forwarders;
+use crate::forward::{Forwarders, LoopWatch};
 use crate::net::{ListenError, Serving, SharedService, Sockets, TcpPlaces, WaitingRoom};
 use crate::telemetry;
 use crate::zone::View;
@@ -51,6 +52,7 @@ pub(super) struct Running {
     notifying: Notifying,
     forwarders: Arc<Forwarders>,
     weights: WeightFiles,
+    loops: Vec<LoopWatch>,
     _pid_file: Option<PidFile>,
 }
 
@@ -74,6 +76,7 @@ pub(super) async fn start(args: &Args, loaded: &Loaded) -> Result<Running, Failu
         notifying: Notifying::default(),
         forwarders: Arc::new(forwarders(config, &Forwarders::default()).await?),
         weights: WeightFiles::default(),
+        loops: Vec::new(),
         _pid_file: None,
     };
     telemetry::set_debug_lines(has_debug_lines(config));
@@ -185,7 +188,9 @@ impl Running {
         Opened { mut new, more }: Opened,
     ) -> Result<(), Failure> {
         self.weights.replace(config);
-        let services = Services::new(config, views, Arc::clone(&self.forwarders), &self.weights, &self.lasting);
+        let probes = loops::probes(config);
+        let forwarders = Arc::clone(&self.forwarders);
+        let services = Services::new(config, views, forwarders, &self.weights, &probes, &self.lasting);
         let served: HashSet<SocketAddr> = self.serving.addresses().collect();
         let no_thread = |error| Failure::Runtime(anyhow::Error::from(error).context("cannot start a UDP worker"));
         for listener in listeners {
@@ -203,6 +208,7 @@ impl Running {
                 service.replace(services.of(listener, service.waiting()));
             }
         }
+        self.loops = loops::watch(config, &self.forwarders, &probes);
         Ok(())
     }
 
