@@ -8,6 +8,7 @@
 //! programs can be added up.
 
 mod forward;
+mod memory;
 mod out;
 mod outages;
 mod process;
