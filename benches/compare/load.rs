@@ -63,7 +63,13 @@ impl Client {
     }
 
     /// Asks the questions of a file as much as dnsperf is told.
-    pub(crate) fn run(self, server: &Server, queries: &Path, way: Way, much: [String; 2]) -> Measured {
+    pub(crate) fn run(
+        self,
+        server: &Server,
+        queries: &Path,
+        way: Way,
+        much: impl IntoIterator<Item = String>,
+    ) -> Measured {
         let mut command = Command::new("taskset");
         command
             .args(["-c", &self.core.to_string(), "dnsperf", "-s", &server.addr.ip().to_string()])

@@ -15,9 +15,12 @@ pub(crate) struct Arguments {
     /// Seconds of each load. What is cached must live as long: at most 15.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=15))]
     pub(crate) seconds: u32,
-    /// Queries a second that are forwarded; few enough that the upstream has them all.
-    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) rate: u32,
+    /// Queries that are forwarded, each for a name of its own.
+    #[arg(long, default_value_t = 40_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) forwarded: u32,
+    /// How many of them are asked a second; as many as are answered if not given.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rate: Option<u32>,
     /// Seed of the questions; drawn if not given.
     #[arg(long)]
     pub(crate) seed: Option<u64>,

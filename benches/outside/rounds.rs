@@ -76,26 +76,24 @@ fn load(arguments: &Arguments, server: &Server, questions: &mut Questions, part:
             client.ask(server, &questions.cached(), Way::Udp)
         }
         Part::Search => {
-            once(client, server, &questions.searches_once(), FILLING_RATE);
+            once(client, server, &questions.searches_once(), Some(FILLING_RATE));
             client.ask(server, &questions.searches(), Way::Udp)
         }
-        Part::Uncached => {
-            let count = (arguments.rate * arguments.seconds) as usize;
-            once(client, server, &questions.unheard_of(count), arguments.rate)
-        }
+        Part::Uncached => once(client, server, &questions.unheard_of(arguments.forwarded as usize), arguments.rate),
     }
 }
 
 /// Has all names cached.
 fn fill(arguments: &Arguments, server: &Server, questions: &mut Questions) {
     let client = Client { core: arguments.client_core, outstanding: arguments.outstanding, seconds: 0 };
-    let run = once(client, server, &questions.all_once(), FILLING_RATE);
+    let run = once(client, server, &questions.all_once(), Some(FILLING_RATE));
     assert!(!run.is_void(), "{} of {} queries were lost while the cache was filled", run.lost(), run.sent);
 }
 
-/// Asks each question of a file once, so many a second.
-fn once(client: Client, server: &Server, queries: &Path, per_second: u32) -> Measured {
-    client.run(server, queries, Way::Udp, ["-n1".to_owned(), format!("-Q{per_second}")])
+/// Asks each question of a file once, so many a second, or as many as are answered.
+fn once(client: Client, server: &Server, queries: &Path, per_second: Option<u32>) -> Measured {
+    let rate = per_second.map(|per_second| format!("-Q{per_second}"));
+    client.run(server, queries, Way::Udp, ["-n1".to_owned()].into_iter().chain(rate))
 }
 
 fn resident(server: &Server) -> f64 {
