@@ -12,6 +12,7 @@ use super::folded::Folded;
 use super::kubernetes::Verdict;
 use super::order::Order;
 use super::prepared::{self, Spot};
+use super::rcode::Rcode;
 use super::responder::{Accepted, Outcome, Received, Responder, answered, begin, finish};
 use super::rotate;
 use crate::zone::{Current, Snapshot};
@@ -90,6 +91,13 @@ impl<'r> Batch<'r> {
             return None;
         }
         let Some(spot) = received.spot.as_ref() else {
+            let Received { question, name, block, .. } = received;
+            if block.probes.as_ref().is_some_and(|probes| probes.has(question, name)) {
+                return None;
+            }
+            if block.autopath.as_ref().is_some_and(|autopath| autopath.concerns(received)) {
+                return None;
+            }
             return self.responder.elsewhere(packet, received, (0, false), out);
         };
         match self.contents.get(received.view?) {
@@ -109,6 +117,11 @@ impl<'r> Batch<'r> {
         let mut message = begin(query, block, client.transport, 0, out);
         let turn = (block.rotates && !matches!(block.order, Some(Order::Weighted(_)))).then(chance::next);
         match prepared::answer(content, spot, question, name, turn, &mut message)? {
+            Verdict::Answered(Rcode::NXDOMAIN)
+                if block.autopath.as_ref().is_some_and(|autopath| autopath.concerns(received)) =>
+            {
+                None
+            }
             Verdict::Answered(rcode) => {
                 let flags = finish(message, query, rcode, block.terms());
                 if block.order.is_some() {

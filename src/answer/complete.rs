@@ -123,7 +123,7 @@ fn write(
 }
 
 /// A query like the client's for another name: its flags and EDNS stay (plugin/pkg/upstream, request.NewWithQuestion).
-fn question_of(query: &Query<'_>, name: &[u8], qtype: u16) -> Vec<u8> {
+pub(super) fn question_of(query: &Query<'_>, name: &[u8], qtype: u16) -> Vec<u8> {
     let mut wire = Vec::with_capacity(HEADER_OCTETS + name.len() + 15);
     wire.extend_from_slice(&[0, 0]);
     wire.extend_from_slice(&(query.flags & (bits::OPCODE | bits::RD | bits::AD | bits::CD)).to_be_bytes());
@@ -168,7 +168,9 @@ fn answer_records(response: &[u8]) -> Vec<alias::Record> {
 }
 
 /// The octets that something encodes itself to, alone: there is nothing that it could point back to.
-fn wire_of(emit: impl FnOnce(&mut BinEncoder<'_>) -> Result<(), hickory_proto::ProtoError>) -> Option<Vec<u8>> {
+pub(super) fn wire_of(
+    emit: impl FnOnce(&mut BinEncoder<'_>) -> Result<(), hickory_proto::ProtoError>,
+) -> Option<Vec<u8>> {
     let mut wire = Vec::new();
     emit(&mut BinEncoder::new(&mut wire)).ok()?;
     Some(wire)

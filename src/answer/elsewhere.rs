@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::alias;
+use super::autopath::Walk;
 use super::cache::{Keeping, Settled};
 use super::cached;
 use super::client::Transport;
@@ -29,7 +30,9 @@ pub struct Deferred {
     pub block: usize,
     then: Then,
     /// Signs the answer, where the query was signed. In a box: what a query gives is moved, and few are signed.
-    pub(super) signer: Option<Box<Signer>>,
+    pub signer: Option<Box<Signer>>,
+    /// The search path that this is a name of: what becomes of it is for [`Responder::walk_on`] to say.
+    pub walk: Option<Box<Walk>>,
     /// What is to be done with each answer, in their order; none where none is kept.
     keeping: Vec<Option<Keeping>>,
 }
@@ -76,7 +79,8 @@ impl Deferred {
             edns.limit_in(&mut lookup.query, bufsize);
         }
         lookup.is_signed = query.tsig_at.is_some();
-        Some(Self { lookups: vec![lookup], block: block.id, then: Then::Relay, signer: None, keeping: Vec::new() })
+        let (signer, walk, keeping) = (None, None, Vec::new());
+        Some(Self { lookups: vec![lookup], block: block.id, then: Then::Relay, signer, walk, keeping })
     }
 
     /// A chain of which some ends are elsewhere: what is asked of whom, and what is to be done with each answer.
@@ -86,7 +90,7 @@ impl Deferred {
         keeping: Vec<Option<Keeping>>,
         chain: Vec<alias::Record>,
     ) -> Self {
-        Self { lookups, block, then: Then::Complete(chain), signer: None, keeping }
+        Self { lookups, block, then: Then::Complete(chain), signer: None, walk: None, keeping }
     }
 
     /// Has the one answer kept. What a resolver checked is told to those who come later, so that it is asked for with AD
@@ -190,7 +194,15 @@ impl Responder {
         if let Some(mut signer) = deferred.signer {
             signer.sign(out, tsig::now());
         }
-        Some(Answered { query, block: Some(deferred.block), rcode, flags, by, failure: failure.map(Into::into) })
+        Some(Answered {
+            query,
+            block: Some(deferred.block),
+            rcode,
+            flags,
+            by,
+            is_by_path: false,
+            failure: failure.map(Into::into),
+        })
     }
 }
 

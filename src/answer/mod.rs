@@ -16,6 +16,7 @@
 mod acl;
 mod ahead;
 mod alias;
+mod autopath;
 mod batch;
 mod cache;
 mod cached;
@@ -31,6 +32,7 @@ mod locate;
 mod message;
 mod order;
 mod prepared;
+mod probes;
 pub mod query;
 mod rcode;
 mod relay;
@@ -46,6 +48,7 @@ mod window;
 
 pub use acl::{Acl, Action, Network, Policy, Rule, decide};
 pub use ahead::{Ahead, Chaos, Local};
+pub use autopath::{Autopath, Made, SearchPath, Walk};
 pub use batch::{Batch, Read};
 pub use cache::{
     Cache, CacheCounts, CacheOptions, CacheSide, Clock, Keeping, Prefetch, Refresh, ServeStale, Side as CacheStore,
@@ -54,6 +57,7 @@ pub use client::{Client, Transport};
 pub use elsewhere::{Deferred, Lookup, LookupError};
 pub use folded::Folded;
 pub use order::{Order, Weights};
+pub use probes::{Probe, Probes};
 pub use rcode::Rcode;
 pub use responder::{Answered, Block, By, Forwarded, Outcome, Responder};
 pub use signing::{Required, Signing};

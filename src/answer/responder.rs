@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::ahead::Ahead;
 use super::alias;
+use super::autopath::{Autopath, Walk};
 use super::cache::{Cache, CacheCounts, Refresh};
 use super::client::{Client, Transport};
 use super::complete;
@@ -17,6 +18,7 @@ use super::kubernetes::{self, Verdict};
 use super::message::Message;
 use super::order::Order;
 use super::prepared::Spot;
+use super::probes::Probes;
 use super::query::{CLASS_IN, Parsed, Query, Question, bits, parse, rtype};
 use super::rcode::Rcode;
 use super::rotate;
@@ -45,6 +47,10 @@ pub struct Block {
     pub ahead: Option<Box<Ahead>>,
     /// `whoami`: who asks is told who that is, where nobody else has an answer.
     pub whoami: bool,
+    /// `autopath`: search paths that are gone through here.
+    pub autopath: Option<Autopath>,
+    /// `loop`: what was sent out to see whether it comes back, if that is looked for.
+    pub probes: Option<Arc<Probes>>,
     /// `forward`: which names go to whose upstreams, in order.
     pub forwards: Vec<Forwarded>,
     /// `cache`: what they answered is kept for a while.
@@ -79,7 +85,7 @@ impl Block {
     }
 
     /// Where a name falls in them, and the number of the view.
-    fn fall(&self, name: &Folded) -> Option<(usize, Fall<'_>)> {
+    pub(super) fn fall(&self, name: &Folded) -> Option<(usize, Fall<'_>)> {
         fall::find(self.views().map(|view| &**view), name)
     }
 
@@ -193,6 +199,8 @@ pub enum By {
     Acl,
     /// `whoami`
     Whoami,
+    /// `loop`
+    Loop,
 }
 
 /// What was answered, for logs and counters.
@@ -208,6 +216,8 @@ pub struct Answered<'p> {
     pub flags: u16,
     /// Who made the answer.
     pub by: By,
+    /// It is that of another name, which `autopath` found.
+    pub is_by_path: bool,
     /// What failed, for the error log; the client was told by the response code.
     pub failure: Option<Cow<'static, str>>,
 }
@@ -331,7 +341,7 @@ impl Responder {
         signature_octets: usize,
         out: &mut Vec<u8>,
     ) -> Outcome<'p> {
-        let &Received { query, question, name, block, client, spot, .. } = received;
+        let &Received { query, question, block, client, .. } = received;
         let transport = client.transport;
         if let Some(asked) = Asked::read(packet, received) {
             // A transfer is a stream of messages, but for an IXFR that fits into one (RFC 5936 section 4.2, RFC 1995
@@ -341,6 +351,22 @@ impl Responder {
             }
             return Outcome::Transfer(asked);
         }
+        if let Some(walk) = Walk::begin(packet, received, signature_octets) {
+            return self.walk(query, block, walk, out);
+        }
+        self.compose_alone(packet, received, signature_octets, out)
+    }
+
+    /// The same for what is no transfer, and the name alone.
+    pub(super) fn compose_alone<'p>(
+        &self,
+        packet: &[u8],
+        received: &Received<'p, '_>,
+        signature_octets: usize,
+        out: &mut Vec<u8>,
+    ) -> Outcome<'p> {
+        let &Received { query, question, name, block, client, spot, .. } = received;
+        let transport = client.transport;
         if let Some(spot) = spot {
             let mut message = begin(&query, block, transport, signature_octets, out);
             match kubernetes::answer(self, spot.fall(), &question, name, &mut message) {
@@ -354,6 +380,12 @@ impl Responder {
                 }
                 Verdict::PassedOn => {}
             }
+        }
+        if let Some(probes) = block.probes.as_ref().filter(|probes| probes.has(&question, name)) {
+            probes.note(name);
+            // It goes round no more.
+            let ended = self.fail(query, Some(block), Rcode::NXDOMAIN, None, transport, out);
+            return Outcome::Answered(Answered { by: By::Loop, ..ended });
         }
         if let Some(outcome) = self.elsewhere(packet, received, (signature_octets, true), out) {
             return outcome;
@@ -452,5 +484,5 @@ pub(super) fn reject<'p>(mut query: Query<'p>, rcode: Rcode, out: &mut Vec<u8>) 
 
 /// An answer that is our own, and no failure.
 pub(super) fn answered(query: Query<'_>, block: Option<usize>, rcode: Rcode, flags: u16) -> Answered<'_> {
-    Answered { query, block, rcode, flags, by: By::Views, failure: None }
+    Answered { query, block, rcode, flags, by: By::Views, is_by_path: false, failure: None }
 }

@@ -101,7 +101,8 @@ impl Admin {
     pub(super) fn replace(&mut self, opened: Opened, subjects: Subjects<'_>) {
         let config = subjects.config;
         let views = subjects.views.iter().flatten().flat_map(BlockViews::views).cloned().collect();
-        let readiness = Readiness::new(views, subjects.sources.clone(), self.begun);
+        let readiness =
+            Readiness::new(views, subjects.sources.clone(), self.begun).with_forwards(subjects.forwards.clone());
         if self.readiness.is_open() {
             readiness.open();
         }

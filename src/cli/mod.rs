@@ -8,6 +8,7 @@ mod check;
 mod fmt;
 mod follow;
 mod listeners;
+mod loops;
 mod pid_file;
 mod plan;
 mod reload;

@@ -16,6 +16,7 @@ use super::admin::{self, Admin, Subjects};
 use super::args::Args;
 use super::caches::Caches;
 use super::listeners::{self, Listener};
+use super::loops;
 use super::pid_file::PidFile;
 use super::plan::plan;
 use super::serve::Failure;
@@ -26,7 +27,7 @@ use super::weights::WeightFiles;
 use super::{EXIT_OK, EXIT_UNFINISHED, version};
 use crate::admin::{FollowedSource, Readiness};
 use crate::config::{Config, Fingerprint, Loaded};
-use crate::forward::Forwarders;
+use crate::forward::{Forwarders, LoopWatch};
 use crate::net::{ListenError, Serving, SharedService, Sockets, TcpPlaces, WaitingRoom};
 use crate::telemetry;
 use crate::zone::View;
@@ -53,6 +54,7 @@ pub(super) struct Running {
     forwarders: Arc<Forwarders>,
     caches: Caches,
     weights: WeightFiles,
+    loops: Vec<LoopWatch>,
     _pid_file: Option<PidFile>,
 }
 
@@ -77,6 +79,7 @@ pub(super) async fn start(args: &Args, loaded: &Loaded) -> Result<Running, Failu
         forwarders: Arc::new(forwarders(config, &Forwarders::default()).await?),
         caches: Caches::default(),
         weights: WeightFiles::default(),
+        loops: Vec::new(),
         _pid_file: None,
     };
     telemetry::set_debug_lines(has_debug_lines(config));
@@ -189,7 +192,8 @@ impl Running {
     ) -> Result<(), Failure> {
         self.weights.replace(config);
         let caches = self.caches.next(config, &self.forwarders);
-        let kept = (&caches, &self.weights);
+        let probes = loops::probes(config);
+        let kept = (&caches, &self.weights, &probes[..]);
         let services = Services::new(config, views, Arc::clone(&self.forwarders), kept, &self.lasting);
         let served: HashSet<SocketAddr> = self.serving.addresses().collect();
         let no_thread = |error| Failure::Runtime(anyhow::Error::from(error).context("cannot start a UDP worker"));
@@ -210,6 +214,7 @@ impl Running {
         }
         drop(services);
         self.caches = caches;
+        self.loops = loops::watch(config, &self.forwarders, &probes);
         Ok(())
     }
 

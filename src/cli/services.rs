@@ -11,8 +11,8 @@ use super::serve::Failure;
 use super::sources::BlockViews;
 use super::transfers::{keys, signing, transfers, zones};
 use super::weights::WeightFiles;
-use crate::answer::{Block, Cache, Forwarded, Network, Order, Responder};
-use crate::config::{Config, Forward, LoadBalance, ServerBlock};
+use crate::answer::{self, Block, Cache, Forwarded, Network, Order, Probes, Responder};
+use crate::config::{Autopath, Config, Forward, LoadBalance, SearchPath, ServerBlock};
 use crate::forward::{Forwarder, Forwarders, targets};
 use crate::net::{Elsewhere, Service, Slots, Transferring, WaitingRoom};
 use crate::telemetry::{BlockLog, CacheTally, Counters, KubernetesMetadata, Metadata, QueryLog, Witness};
@@ -48,17 +48,17 @@ impl<'c> Services<'c> {
         config: &'c Config,
         views: &[Option<BlockViews>],
         forwarders: Arc<Forwarders>,
-        (caches, weights): (&Caches, &WeightFiles),
+        (caches, weights, probes): (&Caches, &WeightFiles, &[Option<Arc<Probes>>]),
         lasting: &'c Lasting,
     ) -> Self {
-        let blocks = config.blocks.iter().zip(views).enumerate();
+        let blocks = config.blocks.iter().zip(views).zip(probes).enumerate();
         Self {
             config,
             lasting,
             blocks: blocks
-                .map(|(id, (block, views))| {
-                    let block = self::block(id, block, views.as_ref(), weights);
-                    Arc::new(Block { cache: caches.of(id).map(Arc::clone), ..block })
+                .map(|(id, ((block, views), probes))| {
+                    let (cache, probes) = (caches.of(id).map(Arc::clone), probes.clone());
+                    Arc::new(Block { cache, probes, ..self::block(id, block, views.as_ref(), weights) })
                 })
                 .collect(),
             keys: keys(config),
@@ -156,18 +156,29 @@ fn block(id: usize, block: &ServerBlock, views: Option<&BlockViews>, weights: &W
         multicluster,
         forwards: block.forwards.iter().filter_map(forwarded).collect(),
         signing: block.tsig.as_ref().map(signing),
+        autopath: block.autopath.as_ref().map(autopath),
         transfers: zones(block),
         bufsize: block.bufsize,
         nsid: block.nsid.as_ref().map(|name| name.as_bytes().into()),
         cache: None,
         minimal: block.minimal,
         ahead: ahead(block).map(Box::new),
+        probes: None,
         whoami: block.whoami,
         rotates: block.loadbalance.is_some(),
         order: block.loadbalance.as_ref().and_then(|balance| order(balance, weights)),
         handles: !handlers(block).is_empty(),
         id,
     }
+}
+
+fn autopath(autopath: &Autopath) -> answer::Autopath {
+    let names = |names: &[String]| names.iter().filter_map(|name| Name::parse(name)).collect();
+    let search = match &autopath.search {
+        SearchPath::OfPods { host } => answer::SearchPath::OfPods(names(host)),
+        SearchPath::These(path) => answer::SearchPath::These(names(path)),
+    };
+    answer::Autopath { zones: names(&autopath.zones), search }
 }
 
 /// The names that go to a directive's upstreams.
@@ -191,11 +202,13 @@ pub(super) fn handlers(block: &ServerBlock) -> Vec<&'static str> {
         ("chaos", block.chaos.is_some()),
         ("loadbalance", block.loadbalance.is_some()),
         ("tsig", block.tsig.is_some()),
+        ("autopath", block.autopath.is_some()),
         ("acl", !block.acl.is_empty()),
         ("cache", block.cache.is_some()),
         ("minimal", block.minimal),
         ("transfer", !block.transfers.is_empty()),
         ("kubernetes", block.kubernetes.is_some()),
+        ("loop", block.finds_loops),
         ("forward", !block.forwards.is_empty()),
         ("whoami", block.whoami),
     ];

@@ -41,6 +41,7 @@ const FORMS: &[(&str, &[&str])] = &[
             "drop [type QTYPE...] [net ADDRESS|NETWORK...]",
         ],
     ),
+    ("autopath [ZONE]... RESOLV-CONF|@kubernetes", &[]),
     (
         "cache [TTL] [ZONE]..., once in a block",
         &[
@@ -92,6 +93,7 @@ const FORMS: &[(&str, &[&str])] = &[
             "hold_mass_removal PERCENT% DURATION, like 'hold_mass_removal 50% 60s'",
         ],
     ),
+    ("loop, once in a block", &[]),
     (
         "forward FROM TO...",
         &[

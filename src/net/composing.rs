@@ -110,7 +110,7 @@ impl Job {
 /// What is told of an answer to a question for a transfer.
 pub(super) fn answered_transfer(packet: &[u8], block: usize, rcode: Rcode, flags: u16) -> Option<Answered<'_>> {
     let Parsed::Query(query) = parse(packet) else { return None };
-    Some(Answered { query, block: Some(block), rcode, flags, by: By::Transfers, failure: None })
+    Some(Answered { query, block: Some(block), rcode, flags, by: By::Transfers, is_by_path: false, failure: None })
 }
 
 /// A client that is gone, a full buffer, a filter: of one datagram, and nothing to do about it.

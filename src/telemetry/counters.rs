@@ -74,8 +74,8 @@ pub fn rcode_name(rcode: u16) -> Option<&'static str> {
 }
 
 /// What may have made an answer; the first stands for a query that nothing took.
-const PLUGINS: [&str; 11] =
-    ["", "kubernetes", "forward", "transfer", "tsig", "local", "any", "chaos", "acl", "whoami", "cache"];
+const PLUGINS: [&str; 12] =
+    ["", "kubernetes", "forward", "transfer", "tsig", "local", "any", "chaos", "acl", "whoami", "loop", "cache"];
 
 /// Codes with which one of them says that it has no answer.
 const REFUSALS: [Rcode; 4] = [Rcode::FORMERR, Rcode::SERVFAIL, Rcode::NOTIMP, Rcode::REFUSED];
@@ -108,6 +108,7 @@ pub struct ServerCounts {
     pub label: String,
     dropped: ZoneCounters,
     shed: AtomicU64,
+    by_path: AtomicU64,
     paths: [PathCells; SHARDS],
     zones: Mutex<Vec<(Name, Arc<ZoneCounters>)>>,
     access: AccessCounts,
@@ -128,6 +129,7 @@ impl ServerCounts {
             label,
             dropped: ZoneCounters::default(),
             shed: AtomicU64::new(0),
+            by_path: AtomicU64::new(0),
             paths: Default::default(),
             zones: Mutex::default(),
             access: AccessCounts::default(),
@@ -156,6 +158,11 @@ impl ServerCounts {
     /// How many queries were dropped for want of room.
     pub fn shed_count(&self) -> u64 {
         self.shed.load(Ordering::Relaxed)
+    }
+
+    /// How many queries `autopath` answered by another name.
+    pub fn autopath_count(&self) -> u64 {
+        self.by_path.load(Ordering::Relaxed)
     }
 
     /// How many answers went which way.
@@ -194,6 +201,9 @@ impl ServerCounters {
     pub fn count(&self, exchange: &Exchange<'_>, answered: &Answered<'_>) {
         if let Some(zone) = self.zone(answered) {
             zone.shard().count(exchange, answered);
+        }
+        if answered.is_by_path {
+            self.counts.by_path.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(Some(ahead)) = answered.block.and_then(|block| self.ahead.get(block)) {
             self.counts.access.count(ahead, exchange, answered);
@@ -359,7 +369,8 @@ fn plugin(answered: &Answered<'_>) -> usize {
             By::Chaos => 7,
             By::Acl => 8,
             By::Whoami => 9,
-            By::Cache => 10,
+            By::Loop => 10,
+            By::Cache => 11,
         },
         _ => 0,
     }

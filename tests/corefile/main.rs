@@ -33,7 +33,7 @@ use podzone::config::{
     Multisocket,
 };
 use podzone::config::{
-    PodMode, PodNames, Policy, RequiredCodes, ServerBlock, Source, Timeouts, Transfer, TransferTo, Tsig,
+    PodMode, PodNames, Policy, RequiredCodes, SearchPath, ServerBlock, Source, Timeouts, Transfer, TransferTo, Tsig,
 };
 use podzone::corefile::Files;
 use proptest::prelude::*;
@@ -325,6 +325,15 @@ fn summary_of_ahead(block: &ServerBlock) -> String {
     lines.extend(block.local.map(|local| format!("local prefix={}", local.prefix)));
     lines.extend(block.any.then(|| "any".to_owned()));
     lines.extend(block.chaos.as_ref().map(|chaos| format!("chaos {:?} {:?}", chaos.version, chaos.authors)));
+    if let Some(autopath) = &block.autopath {
+        let search = match &autopath.search {
+            SearchPath::OfPods { host } if host.is_empty() => "of pods".to_owned(),
+            SearchPath::OfPods { host } => format!("of pods, then {}", host.join(" ")),
+            SearchPath::These(path) => path.join(" "),
+        };
+        lines.push(format!("autopath {} {search}", autopath.zones.join(" ")).trim_end().to_owned());
+    }
+    lines.extend(block.finds_loops.then(|| "loop".to_owned()));
     for rule in &block.acl {
         lines.push(format!("acl {}", rule.zones.join(" ")));
         for policy in &rule.policies {
@@ -569,6 +578,9 @@ fn nearly_a_corefile() -> impl Strategy<Value = String> {
         "bufsize",
         "multisocket",
         "loadbalance",
+        "autopath",
+        "@kubernetes",
+        "loop",
         "weighted",
         "prefer",
         "reload",

@@ -24,6 +24,7 @@ pub mod dnsperf;
 pub mod exposition;
 pub mod held;
 pub mod http;
+pub mod internet;
 pub mod kube;
 pub mod mcs;
 pub mod namespace;

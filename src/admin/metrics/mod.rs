@@ -9,6 +9,7 @@
 
 mod caches;
 mod forward;
+mod memory;
 mod out;
 mod outages;
 mod process;
@@ -244,6 +245,10 @@ impl All {
             let help = format!("Queries that acl {what}, by server and the zone of its rule.");
             out.counter(&format!("coredns_acl_{what}_requests_total"), &help, counts)?;
         }
+        let found = servers.iter().filter(|server| server.autopath_count() > 0);
+        let found = found.map(|server| ([("server", server.label.clone())], server.autopath_count()));
+        let help = "Queries that autopath answered by another name of their search path.";
+        out.counter("coredns_autopath_success_total", help, found)?;
         let shed = servers.iter().map(|server| ([("server", server.label.clone())], server.shed_count()));
         out.counter("podzone_shed_queries_total", "Queries that were dropped for want of room, by server.", shed)?;
         let went = servers.iter().flat_map(|server| {

@@ -17,6 +17,7 @@ pub(super) fn tell(out: &mut Out<'_, '_>) -> fmt::Result {
         out.value("process_virtual_memory_bytes", "Virtual memory size in bytes.", stat.vsize)?;
         let resident = stat.rss * procfs::page_size();
         out.value("process_resident_memory_bytes", "Resident memory size in bytes.", resident)?;
+        super::memory::tell(out, &process, resident)?;
         if let Ok(boot) = procfs::boot_time_secs() {
             let started = boot as f64 + stat.starttime as f64 / ticks;
             let help = "Start time of the process since unix epoch in seconds.";

@@ -1,13 +1,24 @@
-// Builds the lint of Prometheus for pages of metrics.
+// Builds what looks at pages of metrics, and at queries for them, as Prometheus does.
 module podzone/tests/peers/promlint
 
 go 1.26.0
 
-require github.com/prometheus/client_golang v1.24.1
+require (
+	github.com/prometheus/client_golang v1.24.1
+	github.com/prometheus/prometheus v0.313.5
+)
 
 require (
+	github.com/beorn7/perks v1.0.1 // indirect
+	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/dennwc/varint v1.0.0 // indirect
+	github.com/grafana/regexp v0.0.0-20250905093917-f7b3be9d1853 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/prometheus/client_model v0.6.2 // indirect
 	github.com/prometheus/common v0.70.1 // indirect
+	github.com/prometheus/procfs v0.21.1 // indirect
+	go.uber.org/atomic v1.11.0 // indirect
+	golang.org/x/sys v0.48.0 // indirect
+	golang.org/x/text v0.42.0 // indirect
 	google.golang.org/protobuf v1.36.11 // indirect
 )

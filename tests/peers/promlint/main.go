@@ -1,5 +1,9 @@
-// Reads a page of metrics from standard input and prints what Prometheus's own lint finds in it, a line each. Ends with 1
-// if it found something, and with 2 if the page cannot be read.
+// Looks at metrics, and at what asks for them, as Prometheus does.
+//
+// Without arguments it reads a page of metrics from standard input and prints what Prometheus's own lint finds in it, a
+// line each. It ends with 1 if it found something, and with 2 if the page cannot be read.
+//
+// With the argument `queries` it does what queries.go says.
 package main
 
 import (
@@ -10,6 +14,13 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == "queries" {
+		if err := queries(os.Stdin, os.Stdout); err != nil {
+			fmt.Println(err)
+			os.Exit(2)
+		}
+		return
+	}
 	problems, err := promlint.New(os.Stdin).Lint()
 	if err != nil {
 		fmt.Println(err)
