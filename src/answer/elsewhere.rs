@@ -4,7 +4,7 @@
 //! block's upstreams ([`Deferred`]), and goes on when the word has come ([`Responder::resume`]).
 
 use hickory_proto::op::Message as ParsedMessage;
-use hickory_proto::serialize::binary::{BinEncodable as _, BinEncoder};
+use hickory_proto::serialize::binary::{BinEncodable as _, BinEncoder, NameEncoding};
 
 use super::alias::{self, Data};
 use super::autopath::Walk;
@@ -227,7 +227,10 @@ pub(super) fn wire_of(
     emit: impl FnOnce(&mut BinEncoder<'_>) -> Result<(), hickory_proto::ProtoError>,
 ) -> Option<Vec<u8>> {
     let mut wire = Vec::new();
-    emit(&mut BinEncoder::new(&mut wire)).ok()?;
+    let mut encoder = BinEncoder::new(&mut wire);
+    // The second name of a SOA would point into the first, which will stand elsewhere.
+    encoder.set_name_encoding(NameEncoding::Uncompressed);
+    emit(&mut encoder).ok()?;
     Some(wire)
 }
 
