@@ -89,7 +89,7 @@ fn forwarded_answers_are_coredns_answers() {
                 }
                 let query = question(number);
                 let [theirs, ours] = servers.each_ref().map(|server| {
-                    let answer = if number % 11 == 0 {
+                    let answer = if number.is_multiple_of(11) {
                         dns::ask_tcp(server.addr(), &query)
                     } else {
                         dns::ask(server.addr(), &query)

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, join_all};
 use tokio::runtime::Handle;
@@ -15,6 +15,10 @@ use crate::tsig;
 /// Queries that may wait at a time, over all clients of a listener. One more is dropped, as one that a full socket
 /// buffer drops is: the client asks again.
 const WAITING_MAX: usize = 10_000;
+
+/// When a walk through a search path begins no further lookup, of which each may take as long (plugin/forward, func
+/// ServeDNS): libcs wait for so long.
+const WALK_MAX: Duration = Duration::from_secs(5);
 
 /// Asks other servers.
 pub trait Elsewhere: Send + Sync {
@@ -73,7 +77,7 @@ impl Waiting {
         let answered = loop {
             let responses = look_up(&service, std::mem::take(&mut self.deferred.lookups), transport).await;
             let (responder, block) = (&service.responder, self.deferred.block);
-            let Some(walk) = self.deferred.walk.take() else {
+            let Some(mut walk) = self.deferred.walk.take() else {
                 let made = responder.resume(&self.packet, transport, self.deferred, responses, &mut response);
                 match made {
                     Some(made) => break made,
@@ -82,6 +86,9 @@ impl Waiting {
             };
             let made = responder.resume(walk.packet(), transport, self.deferred, responses, &mut response);
             let Some(made) = made.map(Made::of) else { return };
+            if self.received.elapsed() >= WALK_MAX {
+                walk.give_up();
+            }
             match responder.walk_on(&self.packet, *walk, block, made, &mut response) {
                 Some(Outcome::Answered(answered)) => break answered,
                 Some(Outcome::Deferred(deferred)) => self.deferred = deferred,
