@@ -3,7 +3,20 @@
 // A test may panic; what it lacks is said by the harness.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod chart;
+mod clients;
+mod cluster;
+mod document;
+mod examples;
+mod front;
+mod overlays;
+mod pod;
+mod replace;
+mod story;
+#[path = "../support/mod.rs"]
 mod support;
+#[path = "../erlang_endures/way.rs"]
+mod way;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
