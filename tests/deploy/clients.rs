@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::cluster::{PATIENCE, cluster, deploy, objects, rendered, wait_until_only};
+use super::cluster::{PATIENCE, cluster, objects, rendered, wait_until_only};
+use super::document;
 use super::front::Front;
 use super::pod::Pod;
 use super::support::namespace::{Host, Network};
@@ -71,8 +72,7 @@ fn a_client_of_coredns_gets_it_all_and_loses_no_query_with_a_replica() {
     let before = objects(&plane);
     plane.apply(BEAM);
     plane.apply(&wide());
-    plane.apply(&std::fs::read_to_string(deploy("kustomize/base/namespace.yaml")).unwrap());
-    plane.apply(&rendered(&plane, "forwarded"));
+    document::run(&plane, &document::blocks("docs/deploy.md", "In a cluster")[0]);
     let network = Network::new();
     let mut pods = [("podzone-1", 2), ("podzone-2", 3)].map(|(name, last)| {
         let place = (name, Ipv4Addr::new(10, 244, 0, last));

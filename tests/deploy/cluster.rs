@@ -61,6 +61,7 @@ spec:
             type: object
             required: [endpoints, selector]
             properties:
+              jobLabel: {type: string}
               namespaceSelector:
                 type: object
                 properties: {any: {type: boolean}, matchNames: {type: array, items: {type: string}}}

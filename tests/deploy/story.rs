@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::chart::values;
 use super::cluster::{PATIENCE, cluster, helm_on, objects, root, wait_until_only};
+use super::document;
 use super::pod::Pod;
 use super::support::kube::ControlPlane;
 use super::support::namespace::Network;
@@ -19,10 +20,9 @@ const SERVICE: &str = "peers.default.svc.cluster.local";
 fn the_pods_of_a_deployment_find_each_other_by_name() {
     let plane = cluster();
     let before = objects(&plane);
-    let install = ["install", "podzone", "deploy/chart", "--namespace", "podzone", "--create-namespace"];
-    let options = ["--values", &values("forwarded"), "--set", "replicaCount=1", "--wait", "--timeout=120s"];
-    let said = helm_on(&plane, &[&install[..], &options[..]].concat());
+    let said = document::run(&plane, &document::blocks("docs/deploy.md", "In a cluster")[1]);
     assert!(said.contains("forward . 10.96.0.53"), "{said}");
+    plane.kubectl(&["--namespace=podzone", "rollout", "status", "deployment/podzone", "--timeout=120s"], "");
 
     let network = Network::new();
     let place = ("podzone-1", Ipv4Addr::new(10, 244, 0, 2));
@@ -49,8 +49,7 @@ fn the_pods_of_a_deployment_find_each_other_by_name() {
     let revision = |plane: &ControlPlane| {
         super::cluster::object(plane, "podzone", "deployment/podzone")["metadata"]["generation"].clone()
     };
-    let (generation, _) =
-        (revision(&plane), helm_on(&plane, &[&upgrade[..], &["--set", "replicaCount=1", "--wait"]].concat()));
+    let (generation, _) = (revision(&plane), helm_on(&plane, &[&upgrade[..], &["--wait", "--timeout=120s"]].concat()));
     assert_eq!(revision(&plane), generation);
 
     pod.stop();
