@@ -1,13 +1,18 @@
 //! podzone in CoreDNS's place: there and back by the commands of `docs/deploy.md`, and no moment at which nobody answers.
 
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use super::cluster::{PATIENCE, cluster, deploy, object, objects, wait_until_only};
 use super::document;
+use super::overlays::assert_rights;
+use super::pod::Pod;
 use super::support::kube::ControlPlane;
-use super::support::process::Process;
+use super::support::namespace::Network;
+use super::support::process::{Process, Scratch};
+use super::support::server::Program;
 use super::support::{peers, wait_for};
 
 /// What kubeadm makes of CoreDNS, as far as it says who answers.
@@ -77,6 +82,7 @@ fn there_and_back_while_somebody_answers() {
     let [there, alone, back] = &commands[..] else { panic!("docs/deploy.md: {commands:?}") };
     document::run(&plane, there);
     wait_for_behind(&plane, &["coredns", "podzone"]);
+    answers_in_its_place(&plane);
     document::run(&plane, alone);
     wait_for_behind(&plane, &["podzone"]);
     // Nothing of kubeadm's was changed: what an upgrade writes anew is what is there.
@@ -96,6 +102,37 @@ fn there_and_back_while_somebody_answers() {
     watch.kill();
     plane.kubectl(&["delete", "-f", "-"], &format!("{COREDNS}---\n{service}"));
     wait_until_only(&plane, &before, &[]);
+}
+
+/// A pod of the overlay's Deployment as it stands, on port 53, with the node's resolver as its upstream: it serves the cluster and the
+/// world, and is no loop.
+fn answers_in_its_place(plane: &ControlPlane) {
+    let network = Network::new();
+    let upstream = network.host("upstream.test", Ipv4Addr::new(10, 244, 0, 9), &[]);
+    let folder = Scratch::new();
+    let corefile = folder.path().join("Corefile");
+    std::fs::write(&corefile, ".:53 {\n hosts {\n  192.0.2.7 www.example.org\n }\n}\n").unwrap();
+    let mut command = upstream.command(&Program::CoreDns.path().to_string_lossy());
+    command.arg("-conf").arg(&corefile);
+    let _upstream = Process::spawn("the node's resolver", command, &folder.path().join("log"));
+    let place = ("podzone-1", Ipv4Addr::new(10, 244, 0, 2));
+    let mut pod = Pod::run(plane, &network, ("kube-system", "podzone"), place, &[upstream.address()]);
+    pod.wait_until_ready();
+    assert_eq!(pod.port("dns"), "53");
+    assert_rights(plane, "kube-system", "podzone", &[]);
+    for (name, address) in [
+        ("kube-dns.kube-system.svc.cluster.local", "10.96.0.10"),
+        ("10-1-2-3.default.pod.cluster.local", "10.1.2.3"),
+        ("www.example.org", "192.0.2.7"),
+    ] {
+        wait_for(name, PATIENCE, || {
+            let answer = pod.dig(&["+short", name, "A"]);
+            if answer.trim() == address { Ok(()) } else { Err(format!("{answer}\n{}", pod.log())) }
+        });
+    }
+    let targets = pod.dig(&["+short", "+tcp", "_dns._udp.kube-dns.kube-system.svc.cluster.local", "SRV"]);
+    assert!(targets.contains(" kube-dns.kube-system.svc.cluster.local."), "{targets}");
+    pod.stop();
 }
 
 /// The states of the slice as they were told, the last perhaps left out while it is written.
