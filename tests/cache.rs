@@ -442,10 +442,16 @@ fn the_clusters_zones_are_never_kept() {
         std::fs::write(&file, service("10.96.0.1")).unwrap();
         let server = Program::Podzone.start(&format!(". {{\n bind 127.0.0.1\n {lines}\n forward . 192.0.2.1\n}}\n"));
         let (web, missing) = ("web.shop.svc.cluster.local", "missing.shop.svc.cluster.local");
-        wait_for("it is known", PATIENCE, || if ask(&server, web) == (vec![1], ttl) { Ok(()) } else { Err(lines.clone()) });
+        wait_for("it is known", PATIENCE, || {
+            if ask(&server, web) == (vec![1], ttl) { Ok(()) } else { Err(lines.clone()) }
+        });
         assert_eq!(ask(&server, missing).1, denied, "{lines}");
         std::fs::write(&file, service("10.96.0.2")).unwrap();
-        wait_for("its change", PATIENCE, || if ask(&server, web) == (vec![2], ttl) { Ok(()) } else { Err(lines.clone()) });
+        wait_for(
+            "its change",
+            PATIENCE,
+            || if ask(&server, web) == (vec![2], ttl) { Ok(()) } else { Err(lines.clone()) },
+        );
     }
 }
 
@@ -468,7 +474,7 @@ fn what_is_kept_outlives_a_reload() {
     {
         let before = times(&upstream, "ttl-300-a.test");
         server.rewrite_corefile(&corefile(more, of_cache));
-        server.process().signal(nix::sys::signal::Signal::SIGUSR1);
+        server.process().signal("USR1");
         let version = more.split_whitespace().nth(1).unwrap();
         wait_for("it is at work", PATIENCE, || {
             let answer = dns::ask(server.addr(), &Query::new(name, dns::TXT).class(3)).map_err(|it| it.to_string())?;
