@@ -14,8 +14,10 @@ use hickory_proto::op::Message as ParsedMessage;
 use hickory_proto::rr::Record as ParsedRecord;
 use hickory_proto::serialize::binary::BinEncodable as _;
 
+use super::cache::Refresh;
 use super::client::Client;
-use super::elsewhere::{Deferred, question_of, wire_of};
+use super::complete::{question_of, wire_of};
+use super::elsewhere::Deferred;
 use super::folded::Folded;
 use super::message::{Message, Owner, Section};
 use super::prepared::Spot;
@@ -56,6 +58,8 @@ pub struct Walk {
     first: Option<(Vec<u8>, Made)>,
     client: Client,
     signature_octets: usize,
+    /// What is to be asked for anew of what was found on the way.
+    refreshes: Vec<Refresh>,
 }
 
 /// What was made of a name that a walk tried.
@@ -145,7 +149,8 @@ impl Walk {
         let root = Name::of_wire(b"\0");
         let left = root.into_iter().chain(path.into_iter().rev()).collect();
         let client = received.client;
-        Some(Self { base, left, packet: packet.to_vec(), first: None, client, signature_octets })
+        let packet = packet.to_vec();
+        Some(Self { base, left, packet, first: None, client, signature_octets, refreshes: Vec::new() })
     }
 
     /// The query for the name that is tried now.
@@ -168,6 +173,15 @@ impl Walk {
     }
 }
 
+impl Walk {
+    fn end<'p>(&mut self, answered: Answered<'p>) -> Outcome<'p> {
+        match std::mem::take(&mut self.refreshes) {
+            none if none.is_empty() => Outcome::Answered(answered),
+            refreshes => Outcome::Refreshing(answered, refreshes),
+        }
+    }
+}
+
 /// What a step of a walk comes to.
 enum Step {
     Made(Made),
@@ -179,7 +193,7 @@ impl Responder {
     /// Answers a query with the first name of its search path that exists.
     pub(super) fn walk<'p>(&self, query: Query<'p>, block: &Block, mut walk: Walk, out: &mut Vec<u8>) -> Outcome<'p> {
         loop {
-            let made = match self.step(block, &walk, out) {
+            let made = match self.step(block, &mut walk, out) {
                 Step::Made(made) => made,
                 Step::Deferred(mut deferred) => {
                     deferred.walk = Some(Box::new(walk));
@@ -191,7 +205,7 @@ impl Responder {
                 }
             };
             if let Some(answered) = self.judge(query, block, &mut walk, made, out) {
-                return Outcome::Answered(answered);
+                return walk.end(answered);
             }
         }
     }
@@ -207,14 +221,14 @@ impl Responder {
     ) -> Option<Outcome<'p>> {
         let (query, block) = (self.query(packet)?, self.block(block)?);
         match self.judge(query, block, &mut walk, made, out) {
-            Some(answered) => Some(Outcome::Answered(answered)),
+            Some(answered) => Some(walk.end(answered)),
             None => Some(self.walk(query, block, walk, out)),
         }
     }
 
     /// Answers the name that is tried, as if somebody asked this block for it. What `acl` says of it counts, too: else
     /// every name could be had by way of another (coredns/coredns#8290).
-    fn step(&self, block: &Block, walk: &Walk, out: &mut Vec<u8>) -> Step {
+    fn step(&self, block: &Block, walk: &mut Walk, out: &mut Vec<u8>) -> Step {
         let packet = walk.packet();
         let Parsed::Query(query) = parse(packet) else { return Step::Dropped };
         let Some(question) = query.question else { return Step::Dropped };
@@ -227,6 +241,11 @@ impl Responder {
         let outcome = refused.unwrap_or_else(|| self.compose_alone(packet, &received, walk.signature_octets, out));
         match outcome {
             Outcome::Answered(answered) => Step::Made(Made::of(answered)),
+            Outcome::Refreshing(answered, refreshes) => {
+                let made = Made::of(answered);
+                walk.refreshes.extend(refreshes);
+                Step::Made(made)
+            }
             Outcome::Deferred(deferred) => Step::Deferred(deferred),
             Outcome::Dropped(_) | Outcome::Ignored | Outcome::Transfer(_) => Step::Dropped,
         }

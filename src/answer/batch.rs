@@ -8,7 +8,6 @@ use std::hint::black_box;
 
 use super::chance;
 use super::client::Client;
-use super::elsewhere::Deferred;
 use super::folded::Folded;
 use super::kubernetes::Verdict;
 use super::order::Order;
@@ -92,14 +91,14 @@ impl<'r> Batch<'r> {
             return None;
         }
         let Some(spot) = received.spot.as_ref() else {
-            let Received { query, question, name, block, .. } = received;
+            let Received { question, name, block, .. } = received;
             if block.probes.as_ref().is_some_and(|probes| probes.has(question, name)) {
                 return None;
             }
             if block.autopath.as_ref().is_some_and(|autopath| autopath.concerns(received)) {
                 return None;
             }
-            return Deferred::relay(block, name, packet, query).map(Outcome::Deferred);
+            return self.responder.elsewhere(packet, received, (0, false), out);
         };
         match self.contents.get(received.view?) {
             Some(Some(content)) => self.prepared_from(spot, content, received, out),

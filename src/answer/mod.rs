@@ -6,6 +6,7 @@
 //!                                        └────▶ kubernetes ──▶ locate ──▶ zone::records
 //!                                               (by type)     (by name; composed)
 //!                             ├──────▶ ahead, acl, whoami (before the zones, and behind them)
+//!                             ├──────▶ cached ──▶ cache (what others answered before)
 //!                             └──────▶ message (write, cut) ──▶ response
 //! ```
 //!
@@ -17,8 +18,11 @@ mod ahead;
 mod alias;
 mod autopath;
 mod batch;
+mod cache;
+mod cached;
 mod chance;
 mod client;
+mod complete;
 pub mod edns;
 mod elsewhere;
 mod fall;
@@ -36,6 +40,7 @@ mod responder;
 mod rotate;
 mod routes;
 mod service;
+pub mod shard;
 mod signing;
 mod transfers;
 mod whoami;
@@ -45,6 +50,9 @@ pub use acl::{Acl, Action, Network, Policy, Rule, decide};
 pub use ahead::{Ahead, Chaos, Local};
 pub use autopath::{Autopath, Made, SearchPath, Walk};
 pub use batch::{Batch, Read};
+pub use cache::{
+    Cache, CacheCounts, CacheOptions, CacheSide, Clock, Keeping, Prefetch, Refresh, ServeStale, Side as CacheStore,
+};
 pub use client::{Client, Transport};
 pub use elsewhere::{Deferred, Lookup, LookupError};
 pub use folded::Folded;

@@ -86,12 +86,22 @@ pub(super) fn relay(
     if out.len() <= limit {
         return Ok((rcode, flags));
     }
-    // What does not fit is asked for again over TCP; a part of it would serve nobody.
+    Ok((rcode, cut(query, flags, rcode, (limit, terms), out)))
+}
+
+/// Writes what is left of a response with these header bits that does not fit: it is asked for again over TCP, and a part
+/// of it would serve nobody. Its header bits.
+pub(super) fn cut(
+    query: &Query<'_>,
+    flags: u16,
+    rcode: Rcode,
+    (limit, terms): (usize, Terms<'_>),
+    out: &mut Vec<u8>,
+) -> u16 {
     let mut message = Message::reply(out, query, limit);
     message.set(flags & (bits::AA | bits::RA | bits::AD) | bits::TC);
     let opt = query.edns.map(|edns| move |out: &mut Vec<u8>| edns.write_reply(out, terms));
-    let flags = message.finish(Rcode(rcode.0 & 0xf), opt);
-    Ok((rcode, flags))
+    message.finish(Rcode(rcode.0 & 0xf), opt)
 }
 
 /// Whether a query is neither for a transfer nor a NOTIFY.
@@ -100,7 +110,8 @@ fn is_plain(query: &Query<'_>) -> bool {
     query.opcode() == opcode::QUERY && !asks_for_zone
 }
 
-fn append_opt(out: &mut Vec<u8>, edns: &Edns<'_>, additional: u16, terms: Terms<'_>) {
+/// Writes our OPT record behind a message with so many additional records.
+pub(super) fn append_opt(out: &mut Vec<u8>, edns: &Edns<'_>, additional: u16, terms: Terms<'_>) {
     edns.write_reply(out, terms);
     if let Some(count) = out.get_mut(10..12) {
         count.copy_from_slice(&additional.saturating_add(1).to_be_bytes());

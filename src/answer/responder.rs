@@ -7,9 +7,11 @@ use std::sync::Arc;
 use super::ahead::Ahead;
 use super::alias;
 use super::autopath::{Autopath, Walk};
+use super::cache::{Cache, CacheCounts, Refresh};
 use super::client::{Client, Transport};
+use super::complete;
 use super::edns::{self, Terms};
-use super::elsewhere::{self, Deferred};
+use super::elsewhere::Deferred;
 use super::fall::{self, Fall};
 use super::folded::Folded;
 use super::kubernetes::{self, Verdict};
@@ -51,6 +53,8 @@ pub struct Block {
     pub probes: Option<Arc<Probes>>,
     /// `forward`: which names go to whose upstreams, in order.
     pub forwards: Vec<Forwarded>,
+    /// `cache`: what they answered is kept for a while.
+    pub cache: Option<Arc<Cache>>,
     /// `tsig`: which queries must be signed.
     pub signing: Option<Signing>,
     /// `transfer`: the zones that it is about.
@@ -113,6 +117,8 @@ pub struct Responder {
     any_class: bool,
     /// The keys of all blocks: a block's queries may be signed with any of them.
     pub(super) keys: Keyring,
+    /// What is counted of each block's cache, by [`Block::id`].
+    pub(super) cache_counts: Vec<Option<Arc<CacheCounts>>>,
 }
 
 /// What becomes of a packet.
@@ -123,6 +129,8 @@ pub enum Outcome<'p> {
     Ignored,
     /// The response is ready.
     Answered(Answered<'p>),
+    /// The response is ready, and these are to be asked for, for whoever comes next.
+    Refreshing(Answered<'p>, Vec<Refresh>),
     /// There is to be no response, which is told of as one without octets.
     Dropped(Answered<'p>),
     /// Others must be asked first.
@@ -162,7 +170,7 @@ impl<'p> Outcome<'p> {
     /// The answer, if it is ready.
     pub fn answered(self) -> Option<Answered<'p>> {
         match self {
-            Self::Answered(answered) => Some(answered),
+            Self::Answered(answered) | Self::Refreshing(answered, _) => Some(answered),
             Self::Ignored | Self::Dropped(_) | Self::Deferred(_) | Self::Transfer(_) => None,
         }
     }
@@ -175,6 +183,8 @@ pub enum By {
     Views,
     /// Another server.
     Elsewhere,
+    /// Another server, before.
+    Cache,
     /// The transfers.
     Transfers,
     /// The check of signatures, which lets nothing through to the others.
@@ -219,12 +229,17 @@ impl Responder {
         let blocks: HashMap<usize, Arc<Block>> = routes.blocks().map(|block| (block.id, Arc::clone(block))).collect();
         let has_chaos = |block: &Block| block.ahead.as_ref().is_some_and(|ahead| ahead.chaos.is_some());
         let any_class = blocks.values().any(|block| !block.forwards.is_empty() || has_chaos(block));
-        Self { routes, blocks, any_class, keys: Keyring::default() }
+        Self { routes, blocks, any_class, ..Self::default() }
     }
 
     /// The same with keys that queries may be signed with.
     pub fn with_keys(self, keys: Keyring) -> Self {
         Self { keys, ..self }
+    }
+
+    /// The same with counts of the blocks' caches, by [`Block::id`].
+    pub fn with_cache_counts(self, cache_counts: Vec<Option<Arc<CacheCounts>>>) -> Self {
+        Self { cache_counts, ..self }
     }
 
     /// Answers a packet into `out`, as far as that can be done here and now.
@@ -361,7 +376,7 @@ impl Responder {
                     return Outcome::Answered(answered(query, Some(block.id), rcode, flags));
                 }
                 Verdict::Elsewhere(chain) => {
-                    return Outcome::Deferred(Deferred::complete(self, block.id, &query, question.qtype, chain));
+                    return self.complete(received, chain, signature_octets, out);
                 }
                 Verdict::PassedOn => {}
             }
@@ -372,8 +387,8 @@ impl Responder {
             let ended = self.fail(query, Some(block), Rcode::NXDOMAIN, None, transport, out);
             return Outcome::Answered(Answered { by: By::Loop, ..ended });
         }
-        if let Some(deferred) = Deferred::relay(block, name, packet, &query) {
-            return Outcome::Deferred(deferred);
+        if let Some(outcome) = self.elsewhere(packet, received, (signature_octets, true), out) {
+            return outcome;
         }
         if block.whoami {
             let mut message = begin(&query, block, transport, signature_octets, out).with_class(question.qclass);
@@ -433,7 +448,7 @@ impl Responder {
             }
         }
         let is_forwarded = block.forwards(wire).next().is_some();
-        if is_forwarded { vec![elsewhere::placeholder(block.id, name)] } else { Vec::new() }
+        if is_forwarded { vec![complete::placeholder(block.id, name)] } else { Vec::new() }
     }
 }
 

@@ -3,6 +3,7 @@
 mod admin;
 mod ahead;
 pub mod args;
+mod caches;
 mod check;
 mod fmt;
 mod follow;

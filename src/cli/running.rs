@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::admin::{self, Admin, Subjects};
 use super::args::Args;
+use super::caches::Caches;
 use super::listeners::{self, Listener};
 use super::loops;
 use super::pid_file::PidFile;
@@ -51,6 +52,7 @@ pub(super) struct Running {
     admin: Admin,
     notifying: Notifying,
     forwarders: Arc<Forwarders>,
+    caches: Caches,
     weights: WeightFiles,
     loops: Vec<LoopWatch>,
     _pid_file: Option<PidFile>,
@@ -75,6 +77,7 @@ pub(super) async fn start(args: &Args, loaded: &Loaded) -> Result<Running, Failu
         admin: Admin::default(),
         notifying: Notifying::default(),
         forwarders: Arc::new(forwarders(config, &Forwarders::default()).await?),
+        caches: Caches::default(),
         weights: WeightFiles::default(),
         loops: Vec::new(),
         _pid_file: None,
@@ -188,9 +191,10 @@ impl Running {
         Opened { mut new, more }: Opened,
     ) -> Result<(), Failure> {
         self.weights.replace(config);
+        let caches = self.caches.next(config, &self.forwarders);
         let probes = loops::probes(config);
-        let forwarders = Arc::clone(&self.forwarders);
-        let services = Services::new(config, views, forwarders, &self.weights, &probes, &self.lasting);
+        let kept = (&caches, &self.weights, &probes[..]);
+        let services = Services::new(config, views, Arc::clone(&self.forwarders), kept, &self.lasting);
         let served: HashSet<SocketAddr> = self.serving.addresses().collect();
         let no_thread = |error| Failure::Runtime(anyhow::Error::from(error).context("cannot start a UDP worker"));
         for listener in listeners {
@@ -208,6 +212,8 @@ impl Running {
                 service.replace(services.of(listener, service.waiting()));
             }
         }
+        drop(services);
+        self.caches = caches;
         self.loops = loops::watch(config, &self.forwarders, &probes);
         Ok(())
     }
@@ -226,6 +232,7 @@ impl Running {
             sources,
             counters: Arc::clone(&self.lasting.counters),
             forwards: self.forwarders.counts(),
+            caches: Arc::clone(&self.lasting.cache_tally),
         };
         self.admin.replace(opened, subjects);
     }

@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::report::Report;
 use super::zone::{self, ZoneError};
 use super::{
-    Config, ServerBlock, ZoneKey, acl, admin_overlaps, autopath, bind, bufsize, cancel, chaos, errors, forward,
+    Config, ServerBlock, ZoneKey, acl, admin_overlaps, autopath, bind, bufsize, cache, cancel, chaos, errors, forward,
 };
 use super::{
     health, instead, kubernetes, loadbalance, local, log, loops, metadata, multisocket, nsid, plain, prometheus,
@@ -17,7 +17,7 @@ use super::{outages, ready, reload, timeouts, transfer, tsig, usage};
 use crate::corefile::{self, Diagnostic, Directive, Token};
 
 /// Directives that podzone serves, in the order in which CoreDNS sets them up.
-pub const SERVED: [&str; 27] = [
+pub const SERVED: [&str; 28] = [
     "metadata",
     "cancel",
     "timeouts",
@@ -39,6 +39,7 @@ pub const SERVED: [&str; 27] = [
     "tsig",
     "autopath",
     "acl",
+    "cache",
     "minimal",
     "transfer",
     "kubernetes",
@@ -80,6 +81,9 @@ pub(super) fn check(
             let what = format_args!("directive '{}'", directive.name);
             report.not_served_but(&directive.tokens[0], what, instead::of_directive(&directive.name));
         }
+    }
+    if misread.none_of(&["cache", "forward"]) {
+        cache::check_all(blocks, &checked, report);
     }
     if misread.none_of(&[KEYS, "tsig", "transfer", "kubernetes"]) {
         transfer::check_all(blocks, &checked, report);
@@ -180,6 +184,7 @@ fn read_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn 
         "local" => block.local = Some(local::check(reader, report)),
         "chaos" => block.chaos = chaos::check(reader, &machine.host_name(), report),
         "acl" => block.acl = acl::check(reader, &block.keys, report),
+        "cache" => block.cache = cache::check(reader, &block.keys, report),
         "multisocket" => block.multisocket = multisocket::check(reader, report),
         "bufsize" => block.bufsize = bufsize::check(reader, report),
         "bind" => block.bind = bind::check(reader, machine, report).unwrap_or_default(),

@@ -22,9 +22,6 @@ pub(super) fn of_directive(name: &str) -> &'static str {
         "shed" => "remove it: what cannot be answered in time is shed anyway (podzone_shed_queries_total)",
         "dnstap" => "write log instead, which has a format of your own",
         "rewrite" => "for an alias write a Service of type ExternalName; for the rest keep CoreDNS in front",
-        "cache" => {
-            "remove it: the cluster's names are answered from memory; for others keep a cache (NodeLocal DNSCache) in front"
-        }
         "grpc" => "write forward with addresses instead",
         "erratic" => "remove it: it serves tests",
         "on" => "remove it, and run the command where podzone is started",

@@ -11,6 +11,7 @@ mod api_limits;
 mod autopath;
 mod bind;
 mod bufsize;
+mod cache;
 mod cancel;
 mod chaos;
 mod check;
@@ -55,6 +56,7 @@ mod zone;
 
 pub use admin_address::AdminAddress;
 pub use api_limits::{ApiLimits, Qps};
+pub use cache::{Cache, CacheSide, Prefetch, ServeStale};
 pub use check::SERVED as DIRECTIVES;
 pub use error::ConfigError;
 pub use forward::{Forward, HealthCheck, Policy};
@@ -135,6 +137,8 @@ pub struct ServerBlock {
     pub chaos: Option<Chaos>,
     /// `acl`: what becomes of queries by who asks for what, in order.
     pub acl: Vec<AclRule>,
+    /// `cache`: what others answer is kept for a while.
+    pub cache: Option<Cache>,
     /// `minimal`: additional records are left out.
     pub minimal: bool,
     /// `whoami`: clients are told their own addresses, where nobody else has an answer.

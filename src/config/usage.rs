@@ -42,6 +42,19 @@ const FORMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("autopath [ZONE]... RESOLV-CONF|@kubernetes", &[]),
+    (
+        "cache [TTL] [ZONE]..., once in a block",
+        &[
+            "success CAPACITY [TTL] [MINTTL]",
+            "denial CAPACITY [TTL] [MINTTL]",
+            "prefetch AMOUNT [DURATION] [PERCENTAGE%]",
+            "serve_stale [DURATION] [immediate [TTL [RECHECK]]|verify [TIMEOUT [TTL [RECHECK]]]]",
+            "serve_stale_policy prefer_positive",
+            "servfail DURATION, at most 5m",
+            "disable success|denial [ZONE]...",
+            "keepttl",
+        ],
+    ),
     ("minimal", &[]),
     (
         "transfer [ZONE]... {, lines like 'to *', and }",

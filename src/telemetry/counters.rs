@@ -6,11 +6,11 @@
 
 use std::array::from_fn;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::access::AccessCounts;
-use crate::answer::{Ahead, Answered, By, Folded, Rcode, Transport};
+use crate::answer::{Ahead, Answered, By, Folded, Rcode, Transport, shard};
 use crate::histogram::{Distribution, TIME_BOUNDS, bucket_of};
 use crate::net::{Exchange, Path};
 use crate::zone::Name;
@@ -74,8 +74,8 @@ pub fn rcode_name(rcode: u16) -> Option<&'static str> {
 }
 
 /// What may have made an answer; the first stands for a query that nothing took.
-const PLUGINS: [&str; 11] =
-    ["", "kubernetes", "forward", "transfer", "tsig", "local", "any", "chaos", "acl", "whoami", "loop"];
+const PLUGINS: [&str; 12] =
+    ["", "kubernetes", "forward", "transfer", "tsig", "local", "any", "chaos", "acl", "whoami", "loop", "cache"];
 
 /// Codes with which one of them says that it has no answer.
 const REFUSALS: [Rcode; 4] = [Rcode::FORMERR, Rcode::SERVFAIL, Rcode::NOTIMP, Rcode::REFUSED];
@@ -87,8 +87,8 @@ const FAMILIES: [&str; 2] = ["1", "2"];
 /// Upper bounds of messages' sizes, in octets (plugin/metrics/vars/vars.go).
 const SIZE_BOUNDS: [u64; 14] = [0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16_000, 32_000, 48_000, 64_000];
 
-/// Threads that count beside each other without touching the same memory; further ones share.
-const SHARDS: usize = 16;
+/// See [`shard`].
+const SHARDS: usize = shard::COUNT;
 
 /// The zone of queries that no server block takes. It has no final dot, so that it is no zone's name.
 const DROPPED: &str = "dropped";
@@ -192,7 +192,7 @@ impl ServerCounters {
 
     /// Counts answers by how they were made.
     pub fn went(&self, path: Path, answers: u64) {
-        if let Some(PathCells(cells)) = self.counts.paths.get(own_shard()) {
+        if let Some(PathCells(cells)) = self.counts.paths.get(shard::own()) {
             add(cells.get(path as usize), answers);
         }
     }
@@ -229,16 +229,6 @@ impl ServerCounters {
     }
 }
 
-/// The shard of this thread.
-fn own_shard() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static SHARD: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
-    }
-    // A thread that ends has counted for the last time; any shard is right.
-    SHARD.try_with(|shard| *shard).unwrap_or(0)
-}
-
 /// Answers by [`Path`], of one shard.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -251,7 +241,7 @@ struct ZoneCounters {
 
 impl ZoneCounters {
     fn shard(&self) -> &Cells {
-        self.shards[own_shard()].get_or_init(Box::default)
+        self.shards[shard::own()].get_or_init(Box::default)
     }
 
     /// The sum of the shards; `None` if nothing was counted.
@@ -380,6 +370,7 @@ fn plugin(answered: &Answered<'_>) -> usize {
             By::Acl => 8,
             By::Whoami => 9,
             By::Loop => 10,
+            By::Cache => 11,
         },
         _ => 0,
     }

@@ -7,6 +7,7 @@
 //! writes gauges, under their full names, and bounds are written as CoreDNS writes them, so that the series of both
 //! programs can be added up.
 
+mod caches;
 mod forward;
 mod memory;
 mod out;
@@ -74,6 +75,8 @@ pub struct Told {
     pub sources: Vec<Arc<FollowedSource>>,
     /// What other servers are asked.
     pub forwards: Vec<Arc<ForwardCounts>>,
+    /// What is kept of their answers.
+    pub caches: Arc<telemetry::CacheTally>,
     /// The requests to our own `/health`.
     pub health: Arc<HealthCounts>,
 }
@@ -139,6 +142,7 @@ impl Collector for All {
         self.program(&mut out)?;
         self.queries(&mut out)?;
         self.forwards(&mut out)?;
+        self.caches(&mut out)?;
         self.changes(&mut out)?;
         self.requests(&mut out)?;
         self.views(&mut out)?;
