@@ -158,6 +158,11 @@ impl Walk {
         &self.packet
     }
 
+    /// Tries no further name: its client does not wait any longer.
+    pub fn give_up(&mut self) {
+        self.left.clear();
+    }
+
     /// Goes on to the next name; `false` if there is none.
     fn advance(&mut self, query: &Query<'_>) -> bool {
         let Some(question) = query.question else { return false };

@@ -1,7 +1,7 @@
 //! Alias chains that leave the views: what stands at their ends is what others say.
 
 use hickory_proto::op::Message as ParsedMessage;
-use hickory_proto::serialize::binary::{BinEncodable as _, BinEncoder};
+use hickory_proto::serialize::binary::{BinEncodable as _, BinEncoder, NameEncoding};
 
 use super::alias::{self, Data};
 use super::cache::{Keeping, Refresh, Settled};
@@ -172,7 +172,10 @@ pub(super) fn wire_of(
     emit: impl FnOnce(&mut BinEncoder<'_>) -> Result<(), hickory_proto::ProtoError>,
 ) -> Option<Vec<u8>> {
     let mut wire = Vec::new();
-    emit(&mut BinEncoder::new(&mut wire)).ok()?;
+    let mut encoder = BinEncoder::new(&mut wire);
+    // The second name of a SOA would point into the first, which will stand elsewhere.
+    encoder.set_name_encoding(NameEncoding::Uncompressed);
+    emit(&mut encoder).ok()?;
     Some(wire)
 }
 

@@ -18,7 +18,7 @@ pub(super) fn watch(config: &Config, forwarders: &Forwarders, probes: &[Option<A
     for ((block, forwarders), probes) in config.blocks.iter().zip(&forwarders.0).zip(probes) {
         for (forward, forwarder) in block.forwards.iter().zip(forwarders) {
             match (probes, zone(block, forward)) {
-                (Some(probes), Some(zone)) => watches.push(forwarder.watch_loops(&zone, probes)),
+                (Some(probes), Some(zone)) => watches.push(forwarder.watch_loops(zone, probes)),
                 // Nobody would see that a loop has ended.
                 _ => forwarder.forget_loops(),
             }
@@ -29,11 +29,14 @@ pub(super) fn watch(config: &Config, forwarders: &Forwarders, probes: &[Option<A
 
 /// The zone below which a directive's upstreams are asked: its own where the block serves that, else the block's first,
 /// which is the only one that CoreDNS looks at (plugin/loop/setup.go, func parse).
-fn zone(block: &ServerBlock, forward: &Forward) -> Option<Name> {
-    let from = Name::parse(&forward.from)?;
-    let mut keys = block.keys.iter().filter_map(|key| Name::parse(&key.zone));
-    if keys.any(|key| from.is_within(&key)) {
+fn zone<'c>(block: &'c ServerBlock, forward: &'c Forward) -> Option<&'c str> {
+    let is_within = |zone: &str, other: &str| {
+        Name::parse(zone).zip(Name::parse(other)).is_some_and(|(zone, other)| zone.is_within(&other))
+    };
+    let from = forward.from.as_str();
+    let keys = || block.keys.iter().map(|key| key.zone.as_str());
+    if keys().any(|key| is_within(from, key)) {
         return Some(from);
     }
-    block.keys.iter().filter_map(|key| Name::parse(&key.zone)).find(|key| key.is_within(&from))
+    keys().find(|key| is_within(key, from))
 }

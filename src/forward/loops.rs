@@ -15,11 +15,11 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use super::forwarder::Forwarder;
+use super::hosts::query;
 use super::reply::Question;
 use super::upstream::Upstream;
 use crate::answer::Probes;
-use crate::answer::query::{CLASS_IN, rtype};
-use crate::zone::Name;
+use crate::answer::query::rtype;
 
 /// How long an upstream may take over a name that is to be found again, in a loop of others even.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,8 +32,8 @@ const SILENT_MAX: u32 = 30;
 const LOOPING_PAUSE: Duration = Duration::from_secs(5);
 /// How often it is looked whether there is one now. CoreDNS looks at its start only.
 const SOUND_PAUSE: Duration = Duration::from_secs(60);
-/// Octets of the label that nobody can guess: 128 bits, in hexadecimal digits.
-const LABEL_OCTETS: u8 = 32;
+/// Octets of a name in a message, at most (RFC 1035 section 2.3.4).
+const NAME_OCTETS_MAX: usize = 255;
 
 /// The looking for loops through the upstreams of a `forward` directive; it ends with this.
 pub struct LoopWatch(Vec<AbortHandle>);
@@ -45,15 +45,15 @@ impl Drop for LoopWatch {
 }
 
 impl Forwarder {
-    /// Begins to look for loops of names below a zone. Those that come back are found by the block's `probes`. What is
-    /// known of loops from before is kept until it is known anew.
-    pub fn watch_loops(self: &Arc<Self>, zone: &Name, probes: &Arc<Probes>) -> LoopWatch {
+    /// Begins to look for loops of names below a zone (lower case, trailing dot). Those that come back are found by the
+    /// block's `probes`. What is known of loops from before is kept until it is known anew.
+    pub fn watch_loops(self: &Arc<Self>, zone: &str, probes: &Arc<Probes>) -> LoopWatch {
         let watch = |upstream: &Arc<Upstream>| {
             upstream.counts().await_probe();
             let search = Search {
                 forwarder: Arc::clone(self),
                 upstream: Arc::clone(upstream),
-                zone: zone.clone(),
+                zone: zone.to_owned(),
                 probes: Arc::clone(probes),
             };
             tokio::spawn(search.run()).abort_handle()
@@ -74,7 +74,7 @@ impl Forwarder {
 struct Search {
     forwarder: Arc<Forwarder>,
     upstream: Arc<Upstream>,
-    zone: Name,
+    zone: String,
     probes: Arc<Probes>,
 }
 
@@ -131,16 +131,13 @@ impl Search {
 
     /// A query for HINFO, as CoreDNS's; `None` where the zone's name leaves no room for one more label.
     fn query(&self) -> Option<Vec<u8>> {
-        let label = format!("{:032x}", rand::rng().random::<u128>());
-        let name = [&[LABEL_OCTETS], label.as_bytes(), self.zone.as_wire()].concat();
-        if name.len() > crate::zone::name::NAME_OCTETS_MAX {
+        // 128 bits that nobody can guess.
+        let name = format!("{:032x}.{}", rand::rng().random::<u128>(), self.zone);
+        // As text a name has an octet less than in a message, with its final dot.
+        if name.len() >= NAME_OCTETS_MAX {
             return None;
         }
-        let mut query = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-        query.extend_from_slice(&name);
-        query.extend_from_slice(&rtype::HINFO.to_be_bytes());
-        query.extend_from_slice(&CLASS_IN.to_be_bytes());
-        Some(query)
+        query(&name, rtype::HINFO)
     }
 
     fn tell(&self, is_looping: bool) {

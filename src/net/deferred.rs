@@ -19,6 +19,10 @@ const WAITING_MAX: usize = 10_000;
 /// Answers that may be asked for anew at a time, for no client.
 const REFRESHING_MAX: usize = 1000;
 
+/// When a walk through a search path begins no further lookup, of which each may take as long (plugin/forward, func
+/// ServeDNS): libcs wait for so long.
+const WALK_MAX: Duration = Duration::from_secs(5);
+
 /// Asks other servers.
 pub trait Elsewhere: Send + Sync {
     /// The response to a lookup, in wire form; `transport` is how the client came.
@@ -79,7 +83,7 @@ impl Waiting {
         let answered = loop {
             let responses = look_up(&service, &mut self.deferred, transport).await;
             let (responder, block) = (&service.responder, self.deferred.block);
-            let Some(walk) = self.deferred.walk.take() else {
+            let Some(mut walk) = self.deferred.walk.take() else {
                 let made = responder.resume(&self.packet, transport, self.deferred, responses, &mut response);
                 match made {
                     Some(made) => break made,
@@ -88,6 +92,9 @@ impl Waiting {
             };
             let made = responder.resume(walk.packet(), transport, self.deferred, responses, &mut response);
             let Some(made) = made.map(Made::of) else { return };
+            if self.received.elapsed() >= WALK_MAX {
+                walk.give_up();
+            }
             match responder.walk_on(&self.packet, *walk, block, made, &mut response) {
                 Some(Outcome::Answered(answered)) => break answered,
                 Some(Outcome::Refreshing(answered, refreshes)) => {

@@ -87,6 +87,18 @@ fn values_that_mean_nothing_are_refused_by_name() {
     template(&["--set", "global.anything=1"]).unwrap();
 }
 
+/// Where kubeadm's Service is, the chart brings pods that it selects, and no Service.
+#[test]
+fn behind_the_service_of_kubeadm_there_is_no_other() {
+    let objects = documents(&template(&["--values", &values("replace"), "--set", "service.enabled=false"]).unwrap());
+    let of_kind = |kind: &str| objects.iter().filter(|object| object["kind"] == kind).collect::<Vec<_>>();
+    assert!(of_kind("Service").is_empty());
+    let pod = &of_kind("Deployment")[0]["spec"]["template"];
+    assert_eq!(pod["metadata"]["labels"]["k8s-app"], "kube-dns");
+    assert!(pod["spec"]["containers"][0]["ports"].as_array().unwrap().iter().any(|port| port["containerPort"] == 53));
+    assert_eq!(of_kind("Deployment")[0].pointer("/metadata/labels/k8s-app"), None);
+}
+
 /// Every value has a row with its default, and every row is about a value.
 #[test]
 fn the_table_of_values_is_true() {

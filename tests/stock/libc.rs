@@ -40,7 +40,7 @@ const NAMES: [&str; 26] = [
 const FAILING: [&str; 2] = ["fail-1.test", "fail-1.test."];
 
 /// kubeadm's Corefile, with the search paths of pods gone through.
-fn with_autopath() -> String {
+pub(crate) fn with_autopath() -> String {
     let text =
         KUBEADM.replace("pods insecure", "pods verified").replace("    loop\n", "    loop\n    autopath @kubernetes\n");
     assert!(text.contains("pods verified") && text.contains("autopath"));

@@ -8,6 +8,7 @@ mod support;
 
 mod libc;
 mod node_local;
+mod search_path;
 mod sources;
 mod stage;
 
