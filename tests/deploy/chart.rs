@@ -87,6 +87,18 @@ fn values_that_mean_nothing_are_refused_by_name() {
     template(&["--set", "global.anything=1"]).unwrap();
 }
 
+/// Where kubeadm's Service is, the chart brings pods that it selects, and no Service.
+#[test]
+fn behind_the_service_of_kubeadm_there_is_no_other() {
+    let objects = documents(&template(&["--values", &values("replace"), "--set", "service.enabled=false"]).unwrap());
+    let of_kind = |kind: &str| objects.iter().filter(|object| object["kind"] == kind).collect::<Vec<_>>();
+    assert!(of_kind("Service").is_empty());
+    let pod = &of_kind("Deployment")[0]["spec"]["template"];
+    assert_eq!(pod["metadata"]["labels"]["k8s-app"], "kube-dns");
+    assert!(pod["spec"]["containers"][0]["ports"].as_array().unwrap().iter().any(|port| port["containerPort"] == 53));
+    assert_eq!(of_kind("Deployment")[0].pointer("/metadata/labels/k8s-app"), None);
+}
+
 /// Every value has a row with its default, and every row is about a value.
 #[test]
 fn the_table_of_values_is_true() {
@@ -168,15 +180,31 @@ fn would_be(plane: &ControlPlane, what: &str, objects: &str) -> BTreeMap<(String
     items.iter().map(|item| (key(item).into(), essence(item))).collect()
 }
 
+/// What an overlay of a user's own comes to, of `forwarded` and a component.
+fn with_component(plane: &ControlPlane, component: &str) -> String {
+    let folder = Scratch::new();
+    let path = folder.path().canonicalize().unwrap();
+    // kustomize takes no absolute paths.
+    let up = "../".repeat(path.components().count() - 1);
+    let there = format!("{up}{}", deploy("kustomize").canonicalize().unwrap().strip_prefix("/").unwrap().display());
+    let text = format!("resources: [{there}/overlays/forwarded]\ncomponents: [{there}/components/{component}]\n");
+    std::fs::write(path.join("kustomization.yaml"), text).unwrap();
+    plane.kubectl(&["kustomize", &path.display().to_string()], "")
+}
+
 #[test]
 fn chart_and_kustomize_make_the_same() {
     let plane = cluster();
     let before = objects(&plane);
     plane.apply(&std::fs::read_to_string(deploy("kustomize/base/namespace.yaml")).unwrap());
-    for name in OVERLAYS {
-        let mut by_kustomize = would_be(&plane, name, &rendered(&plane, name));
+    let with_scaler = with_component(&plane, "hpa");
+    let cases = OVERLAYS.map(|name| (name, rendered(&plane, name), vec![values(name)]));
+    let scaled = ("hpa", with_scaler, vec![values("forwarded"), values("hpa")]);
+    for (name, objects, files) in cases.into_iter().chain([scaled]) {
+        let mut by_kustomize = would_be(&plane, name, &objects);
         assert!(by_kustomize.remove(&("Namespace".into(), "podzone".into())).is_some());
-        let by_chart = would_be(&plane, name, &template(&["--values", &values(name)]).unwrap());
+        let options: Vec<&str> = files.iter().flat_map(|file| ["--values", file]).collect();
+        let by_chart = would_be(&plane, name, &template(&options).unwrap());
         let keys = |of: &BTreeMap<_, _>| of.keys().cloned().collect::<Vec<(String, String)>>();
         assert_eq!(keys(&by_chart), keys(&by_kustomize), "{name}");
         for (key, object) in &by_kustomize {
@@ -191,10 +219,8 @@ fn chart_and_kustomize_make_the_same() {
         let key = (kind.to_owned(), "podzone".to_owned());
         assert_eq!(by_chart[&key], by_kustomize[&key], "{kind}");
     }
-    for (name, kind) in [("hpa", "HorizontalPodAutoscaler"), ("monitor", "ServiceMonitor")] {
-        let objects = would_be(&plane, name, &template(&["--values", &values(name)]).unwrap());
-        assert!(objects.contains_key(&(kind.to_owned(), "podzone".to_owned())), "{name}: {:?}", objects.keys());
-    }
+    let monitored = would_be(&plane, "monitor", &template(&["--values", &values("monitor")]).unwrap());
+    assert!(monitored.contains_key(&("ServiceMonitor".into(), "podzone".into())), "{:?}", monitored.keys());
     plane.kubectl(&["delete", "namespace", "podzone"], "");
     wait_until_only(&plane, &before, &[]);
 }

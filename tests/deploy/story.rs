@@ -21,7 +21,7 @@ fn the_pods_of_a_deployment_find_each_other_by_name() {
     let plane = cluster();
     let before = objects(&plane);
     let commands = document::blocks("docs/deploy.md", "In a cluster");
-    assert_eq!(document::blocks("README.md", "Use it on a cluster"), commands);
+    assert_eq!(document::blocks("README.md", "Use it on a cluster")[..2], commands);
     assert_eq!(document::blocks("deploy/chart/README.md", "Helm chart"), commands[1..]);
     let said = document::run(&plane, &commands[1]);
     assert!(said.contains("forward . 10.96.0.53"), "{said}");
