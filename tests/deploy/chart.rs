@@ -219,6 +219,9 @@ fn chart_and_kustomize_make_the_same() {
         let key = (kind.to_owned(), "podzone".to_owned());
         assert_eq!(by_chart[&key], by_kustomize[&key], "{kind}");
     }
+    would_be(&plane, "the default", &template(&[]).unwrap());
+    // The namespace asks for what is strictest of the Pod Security Standards, and warns; kube-system does not.
+    would_be(&plane, "replace, restricted", &template(&["--values", &values("replace")]).unwrap());
     let monitored = would_be(&plane, "monitor", &template(&["--values", &values("monitor")]).unwrap());
     assert!(monitored.contains_key(&("ServiceMonitor".into(), "podzone".into())), "{:?}", monitored.keys());
     plane.kubectl(&["delete", "namespace", "podzone"], "");
