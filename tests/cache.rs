@@ -417,3 +417,74 @@ fn podzone_counts_what_coredns_counts() {
     assert_eq!(ours, theirs);
     assert_eq!(ours["coredns_cache_requests_total"].values().sum::<f64>(), 16.0);
 }
+
+/// A cluster's own answers are as new as the cluster, with the TTLs that CoreDNS's cache gives them at first.
+#[test]
+fn the_clusters_zones_are_never_kept() {
+    let service = |address: &str| {
+        format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: web, namespace: shop}}\n\
+             spec: {{clusterIP: {address}, ports: [{{port: 80}}]}}\n"
+        )
+    };
+    let folder = support::process::Scratch::new();
+    let file = folder.path().join("web.yaml");
+    std::fs::write(&file, service("10.96.0.1")).unwrap();
+    let view = format!("kubernetes cluster.local {{\n manifests {}\n ttl", folder.path().display());
+    for (lines, ttl, denied) in [
+        (format!("{view} 30\n }}"), 30, 30),
+        (format!("cache 10\n {view} 30\n }}"), 10, 10),
+        (format!("cache\n {view} 0\n }}"), 5, 5),
+        (format!("cache 100 {{\n denial 2000 20\n }}\n {view} 30\n }}"), 30, 20),
+        (format!("cache 10 other.test\n {view} 30\n }}"), 30, 30),
+        (format!("cache 10\n {view} 30\n negative_ttl 1\n }}"), 10, 1),
+    ] {
+        std::fs::write(&file, service("10.96.0.1")).unwrap();
+        let server = Program::Podzone.start(&format!(". {{\n bind 127.0.0.1\n {lines}\n forward . 192.0.2.1\n}}\n"));
+        let (web, missing) = ("web.shop.svc.cluster.local", "missing.shop.svc.cluster.local");
+        wait_for("it is known", PATIENCE, || {
+            if ask(&server, web) == (vec![1], ttl) { Ok(()) } else { Err(lines.clone()) }
+        });
+        assert_eq!(ask(&server, missing).1, denied, "{lines}");
+        std::fs::write(&file, service("10.96.0.2")).unwrap();
+        wait_for(
+            "its change",
+            PATIENCE,
+            || if ask(&server, web) == (vec![2], ttl) { Ok(()) } else { Err(lines.clone()) },
+        );
+    }
+}
+
+/// A reload keeps what is kept where the same is said of it; CoreDNS begins anew.
+#[test]
+fn what_is_kept_outlives_a_reload() {
+    let upstream = Scripted::start();
+    let corefile = |more: &str, of_cache: &str| {
+        format!(
+            ". {{\n    bind 127.0.0.1\n    prometheus 127.0.0.1:{{port:metrics}}\n    {more}\n    cache {of_cache}\n    \
+             forward . {}\n}}\n",
+            upstream.addr()
+        )
+    };
+    let mut server = Program::Podzone.start(&corefile("", "300"));
+    assert_eq!(ask(&server, "ttl-300-a.test").0, [1]);
+    let name = "version.bind.";
+    for (more, of_cache, kept) in
+        [("chaos one", "300", true), ("chaos two", "200", false), ("chaos three\n    minimal", "200", false)]
+    {
+        let before = times(&upstream, "ttl-300-a.test");
+        server.rewrite_corefile(&corefile(more, of_cache));
+        server.process().signal("USR1");
+        let version = more.split_whitespace().nth(1).unwrap();
+        wait_for("it is at work", PATIENCE, || {
+            let answer = dns::ask(server.addr(), &Query::new(name, dns::TXT).class(3)).map_err(|it| it.to_string())?;
+            if answer.to_string().contains(version) { Ok(()) } else { Err(answer.to_string()) }
+        });
+        ask(&server, "ttl-300-a.test");
+        assert_eq!(times(&upstream, "ttl-300-a.test") == before, kept, "{more}: {of_cache}");
+    }
+    // What was counted goes on.
+    let page = scrape(&server);
+    let requests = added(&BTreeMap::new(), &page, "coredns_cache_requests_total", &[]);
+    assert!(requests[&Vec::new()] >= 4.0, "{requests:?}");
+}

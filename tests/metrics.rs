@@ -458,6 +458,7 @@ fn every_metric_is_documented_and_every_documented_one_is_told() {
     let more = "    transfer {\n        to *\n    }\n    reload 1h\n    acl {\n        block type MX\n        filter type NS\n        \
                 drop type TXT\n    }\n    ready ";
     let corefile = corefile(&plane, &upstream, &dead).replace("    ready ", more);
+    let corefile = corefile.replace("outside.test {\n", "outside.test {\n    cache\n");
     let theirs = Program::CoreDns.start(&corefile);
     // A loop, which would end CoreDNS, and a search path.
     let search = plane.folder().join("search");

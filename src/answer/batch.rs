@@ -90,27 +90,30 @@ impl<'r> Batch<'r> {
         if received.is_guarded {
             return None;
         }
-        let Some(spot) = received.spot.as_ref() else {
-            let Received { question, name, block, .. } = received;
-            if block.probes.as_ref().is_some_and(|probes| probes.has(question, name)) {
-                return None;
-            }
-            if block.autopath.as_ref().is_some_and(|autopath| autopath.concerns(received)) {
-                return None;
-            }
-            return self.responder.elsewhere(packet, received, (0, false), out);
-        };
+        let Some(spot) = received.spot.as_ref() else { return self.elsewhere(packet, received, out) };
         match self.contents.get(received.view?) {
-            Some(Some(content)) => self.prepared_from(spot, content, received, out),
-            _ => self.prepared_from(spot, &spot.fall().view.current(), received, out),
+            Some(Some(content)) => self.prepared_from(spot, content, (packet, received), out),
+            _ => self.prepared_from(spot, &spot.fall().view.current(), (packet, received), out),
         }
+    }
+
+    /// What others have to say to a name, or have said.
+    fn elsewhere<'p>(&self, packet: &[u8], received: &Received<'p, '_>, out: &mut Vec<u8>) -> Option<Outcome<'p>> {
+        let Received { question, name, block, .. } = received;
+        if block.probes.as_ref().is_some_and(|probes| probes.has(question, name)) {
+            return None;
+        }
+        if block.autopath.as_ref().is_some_and(|autopath| autopath.concerns(received)) {
+            return None;
+        }
+        self.responder.elsewhere(packet, received, (0, false), out)
     }
 
     fn prepared_from<'p>(
         &self,
         spot: &Spot<'_>,
         content: &Snapshot,
-        received: &Received<'p, '_>,
+        (packet, received): (&[u8], &Received<'p, '_>),
         out: &mut Vec<u8>,
     ) -> Option<Outcome<'p>> {
         let Received { query, question, name, block, client, .. } = received;
@@ -129,7 +132,8 @@ impl<'r> Batch<'r> {
                 }
                 Some(Outcome::Answered(answered(*query, Some(block.id), rcode, flags)))
             }
-            Verdict::PassedOn | Verdict::Elsewhere(_) => None,
+            Verdict::PassedOn => self.elsewhere(packet, received, out),
+            Verdict::Elsewhere(_) => None,
         }
     }
 }

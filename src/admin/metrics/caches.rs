@@ -21,18 +21,14 @@ fn of_store(cache: &CountedCache, store: CacheStore) -> [Label<'_>; 4] {
 impl All {
     pub(super) fn caches(&self, out: &mut Out<'_, '_>) -> fmt::Result {
         let caches = self.caches.read();
-        // A series appears with its first event.
-        let counted = |of: fn(&CacheCounts) -> u64| {
-            let counts = caches.iter().map(move |cache| (labels(cache), of(&cache.counts)));
-            counts.filter(|(_, count)| *count > 0).collect::<Vec<_>>()
-        };
+        // All series of a cache appear with its first query.
+        let asked = || caches.iter().filter(|cache| cache.counts.misses() > 0);
+        let counted = |of: fn(&CacheCounts) -> u64| asked().map(move |cache| (labels(cache), of(&cache.counts)));
         let of_stores = |of: fn(&CacheCounts, CacheStore) -> u64| {
-            let each = caches.iter().flat_map(|cache| CacheStore::ALL.map(|store| (cache, store)));
-            let counts = each.map(move |(cache, store)| (of_store(cache, store), of(&cache.counts, store)));
-            counts.filter(|(_, count)| *count > 0).collect::<Vec<_>>()
+            let each = asked().flat_map(|cache| CacheStore::ALL.map(|store| (cache, store)));
+            each.map(move |(cache, store)| (of_store(cache, store), of(&cache.counts, store)))
         };
-        let asked = caches.iter().filter(|cache| cache.counts.misses() > 0);
-        let entries = asked.flat_map(|cache| {
+        let entries = asked().flat_map(|cache| {
             let of = move |store| Some((of_store(cache, store), cache.cache()?.entries(store) as u64));
             CacheStore::ALL.into_iter().filter_map(of)
         });
