@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cluster::{cluster, deploy, helm, helm_on, objects, rendered, wait_until_only};
 use super::overlays::assert_rights;
@@ -16,7 +16,7 @@ use super::support::process::Scratch;
 use super::support::server::Program;
 
 /// The files of values in `deploy/chart/ci`, and of these, what they make as an overlay does.
-const VALUES: [&str; 6] = ["forwarded", "hpa", "monitor", "multicluster", "pods-verified", "replace"];
+const VALUES: [&str; 7] = ["everything", "forwarded", "hpa", "monitor", "multicluster", "pods-verified", "replace"];
 const OVERLAYS: [&str; 3] = ["forwarded", "pods-verified", "multicluster"];
 
 pub(crate) fn values(name: &str) -> String {
@@ -85,6 +85,91 @@ fn values_that_mean_nothing_are_refused_by_name() {
     }
     // What Helm itself hands down to a chart within another.
     template(&["--set", "global.anything=1"]).unwrap();
+}
+
+/// What each value does that is in no other file of values.
+#[test]
+fn every_value_is_put_to_work() {
+    let text = template(&["--values", &values("everything")]).unwrap();
+    let objects = documents(&text);
+    let get = |kind: &str, pointer: &str| {
+        let object =
+            objects.iter().find(|object| object["kind"] == kind).unwrap_or_else(|| panic!("no {kind}\n{text}"));
+        object.pointer(pointer).unwrap_or_else(|| panic!("{kind} has no {pointer}: {object:#}")).clone()
+    };
+    let of_pod = |pointer: &str| get("Deployment", &format!("/spec/template/spec{pointer}"));
+    let port =
+        |name: &str, port: u16, protocol: &str| json!({"name": name, "containerPort": port, "protocol": protocol});
+    for (found, expected) in [
+        (of_pod("/containers/0/image"), json!("registry.example/podzone:1.2.3@sha256")),
+        (of_pod("/containers/0/args"), json!(["-conf", "/etc/podzone/Corefile", "-log-format", "json"])),
+        (of_pod("/containers/0/env"), json!([{"name": "ZONE", "value": "cluster.local"}])),
+        (of_pod("/containers/0/ports/0"), port("dns", 1053, "UDP")),
+        (of_pod("/containers/0/ports/1"), port("dns-tcp", 1053, "TCP")),
+        (
+            of_pod("/containers/0/ports/2"),
+            json!({"name": "udp-2053", "containerPort": 2053, "protocol": "UDP", "hostPort": 2053}),
+        ),
+        (of_pod("/containers/0/ports/3"), port("health", 8081, "TCP")),
+        (of_pod("/containers/0/ports/4"), port("ready", 8182, "TCP")),
+        (of_pod("/containers/0/ports/5"), port("metrics", 9154, "TCP")),
+        (
+            of_pod("/containers/0/volumeMounts"),
+            json!([
+                {"name": "config", "mountPath": "/etc/podzone", "readOnly": true},
+                {"name": "keys", "mountPath": "/keys", "readOnly": true},
+                {"name": "more", "mountPath": "/more"},
+            ]),
+        ),
+        (of_pod("/volumes/1"), json!({"name": "keys", "secret": {"secretName": "keys", "defaultMode": 288}})),
+        (of_pod("/containers/1/name"), json!("beside")),
+        (of_pod("/initContainers/0/name"), json!("before")),
+        (of_pod("/imagePullSecrets"), json!([{"name": "registry"}])),
+        (of_pod("/serviceAccountName"), json!("everything")),
+        (of_pod("/dnsConfig/nameservers"), json!(["192.0.2.53"])),
+        (of_pod("/nodeSelector"), json!({"kubernetes.io/os": "linux"})),
+        (
+            of_pod(
+                "/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/0/podAffinityTerm/\
+                 labelSelector/matchLabels",
+            ),
+            json!({"app.kubernetes.io/instance": "podzone"}),
+        ),
+        (get("Deployment", "/spec/template/metadata/labels/example.org~1team"), json!("dns")),
+        (get("Deployment", "/spec/template/metadata/annotations/example.org~1pod"), json!("yes")),
+        (get("Deployment", "/metadata/annotations/example.org~1deployment"), json!("yes")),
+        (
+            get("ServiceAccount", "/metadata/annotations"),
+            json!({"example.org/account": "yes", "example.org/all": "yes"}),
+        ),
+        (get("ClusterRoleBinding", "/roleRef/name"), json!("everything")),
+        (get("PodDisruptionBudget", "/spec/minAvailable"), json!(1)),
+        (get("HorizontalPodAutoscaler", "/spec/scaleTargetRef/name"), json!("everything")),
+        (get("HorizontalPodAutoscaler", "/spec/behavior/scaleDown/stabilizationWindowSeconds"), json!(600)),
+        (get("NetworkPolicy", "/spec/egress/2/ports/0/port"), json!(5353)),
+        (get("NetworkPolicy", "/spec/egress/0/ports/0/port"), json!(8443)),
+    ] {
+        assert_eq!(found, expected, "{text}");
+    }
+    // Without `reload` a change of the Corefile has to roll out.
+    assert!(get("Deployment", "/spec/template/metadata/annotations")["checksum/config"].is_string());
+    let service =
+        objects.iter().find(|object| object["metadata"]["name"] == "everything" && object["kind"] == "Service");
+    let ports = &service.expect("the Service")["spec"]["ports"];
+    assert_eq!(ports[0], json!({"name": "dns", "port": 53, "protocol": "UDP", "targetPort": "dns", "nodePort": 30053}));
+    assert!(objects.iter().all(|object| object["metadata"]["labels"]["example.org/owner"] == "dns"), "{text}");
+    assert!(!text.contains("maxUnavailable: 1\n  minAvailable"), "{text}");
+
+    let bare =
+        ["podDisruptionBudget=null", "networkPolicy.enabled=false", "rbac.create=false", "serviceAccount.create=false"];
+    let options: Vec<&str> = bare.iter().flat_map(|option| ["--set", option]).collect();
+    let skipped = ["--set", "deployment.skipConfig=true", "--set", "extraConfig.import.parameters=/etc/more/*.conf"];
+    let objects = documents(&template(&[&options[..], &skipped[..]].concat()).unwrap());
+    let kinds: BTreeSet<&str> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
+    assert!(kinds.iter().eq(&["Deployment", "Service"]), "{kinds:?}");
+    let objects = documents(&template(&skipped[2..]).unwrap());
+    let map = objects.iter().find(|object| object["kind"] == "ConfigMap").expect("a ConfigMap");
+    assert!(map["data"]["Corefile"].as_str().unwrap().starts_with("import /etc/more/*.conf\n"), "{map}");
 }
 
 /// Where kubeadm's Service is, the chart brings pods that it selects, and no Service.
@@ -219,6 +304,9 @@ fn chart_and_kustomize_make_the_same() {
         let key = (kind.to_owned(), "podzone".to_owned());
         assert_eq!(by_chart[&key], by_kustomize[&key], "{kind}");
     }
+    would_be(&plane, "the default", &template(&[]).unwrap());
+    // The namespace asks for what is strictest of the Pod Security Standards, and warns; kube-system does not.
+    would_be(&plane, "replace, restricted", &template(&["--values", &values("replace")]).unwrap());
     let monitored = would_be(&plane, "monitor", &template(&["--values", &values("monitor")]).unwrap());
     assert!(monitored.contains_key(&("ServiceMonitor".into(), "podzone".into())), "{:?}", monitored.keys());
     plane.kubectl(&["delete", "namespace", "podzone"], "");
@@ -236,15 +324,16 @@ fn each_file_of_values_installs_and_leaves_nothing() {
         let install = ["install", name, "deploy/chart", "--namespace", namespace, "--create-namespace"];
         helm_on(&plane, &[&install[..], &["--values", &values(name), "--wait", "--timeout=120s"]].concat());
         // The release's name has the chart's in it.
-        let release = format!("{name}-podzone");
+        let release = if *name == "everything" { (*name).to_owned() } else { format!("{name}-podzone") };
         let more = match *name {
             "pods-verified" => &["pods"][..],
             "multicluster" => &["serviceimports.multicluster.x-k8s.io"],
+            "everything" => &["pods", "serviceimports.multicluster.x-k8s.io"],
             _ => &[],
         };
         assert_rights(&plane, namespace, &release, more);
         // The Corefile and what runs it are those of the overlays, which is held above: it is the rights that may be too few.
-        if !more.is_empty() {
+        if !more.is_empty() && *name != "everything" {
             let address = Ipv4Addr::new(10, 244, 0, 2 + u8::try_from(number).unwrap());
             let mut pod = Pod::run(&plane, &network, (namespace, &release), (name, address), &[]);
             pod.wait_until_ready();
