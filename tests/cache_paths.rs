@@ -88,7 +88,7 @@ impl Server {
         let mut out = Vec::new();
         match self.responder.respond_at_once(query, Client::unknown(Transport::Udp), &mut out) {
             Some(Outcome::Answered(_)) => Got::Answer(out),
-            Some(Outcome::Refreshing(_, refreshes)) => Got::Refreshing(out, refreshes),
+            Some(Outcome::Refreshing(refreshing)) => Got::Refreshing(out, refreshing.1),
             Some(Outcome::Deferred(deferred)) => Got::Asked(deferred),
             other => panic!("{other:?}"),
         }

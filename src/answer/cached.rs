@@ -52,10 +52,7 @@ impl Responder {
                     keeping.begun();
                     Some(Refresh { lookup, keeping })
                 });
-                Some(match refresh {
-                    Some(refresh) => Outcome::Refreshing(made, vec![refresh]),
-                    None => Outcome::Answered(made),
-                })
+                Some(Outcome::refreshing(made, Vec::from_iter(refresh)))
             }
         }
     }
