@@ -316,10 +316,13 @@ fn a_positive_answer_may_be_preferred_to_a_newer_denial() {
     assert_eq!(essence(&server.kept(&query)), (YES, Some(2), Some(10)));
 }
 
+/// What it is, answers and authority, whether it is kept, and the TTL that it has then.
+type Case = (&'static str, [Vec<Record>; 2], bool, Option<u32>);
+
 #[test]
 fn aliases_are_followed_to_what_was_asked_for() {
     let alias = |owner: &str, target: &str| Record::from_rdata(name(owner), 60, RData::CNAME(CNAME(name(target))));
-    let cases: [(&str, [Vec<Record>; 2], bool, Option<u32>); 6] = [
+    let cases: [Case; 6] = [
         ("whole", [vec![alias("www.test.", "a.test."), address("a.test.", 60, 1)], vec![]], true, Some(60)),
         ("without end", [vec![alias("www.test.", "a.test.")], vec![]], false, None),
         ("denied at its end", [vec![alias("www.test.", "a.test.")], vec![soa(9, 30)]], true, Some(9)),
