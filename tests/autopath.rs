@@ -207,6 +207,26 @@ fn only_pods_have_search_paths_and_each_its_own() {
 }
 
 #[test]
+fn what_names_have_is_cached_and_what_one_client_is_told_is_not() {
+    let upstream = Scripted::start();
+    let server = start(&corefile(&format!("cache 30\n    forward . {}", upstream.addr()), "@kubernetes"));
+    let name = |space: &str| format!("www.example.org.{space}.svc.cluster.local");
+    for _ in 0..3 {
+        for (client, space) in [(DEFAULT, "default"), (SHOP, "shop"), (BOTH, "default"), (BOTH, "shop")] {
+            let (rcode, answers) = told_as(&server, client, &name(space), A);
+            assert_eq!(rcode, NOERROR);
+            assert!(answers[0].ends_with(" IN CNAME www.example.org."), "{answers:?}");
+            assert!(answers[1].ends_with(" IN A 192.0.2.99") && answers.len() == 2, "{answers:?}");
+        }
+        for (client, space) in [(NOBODY, "default"), (SHOP, "default"), (DEFAULT, "shop")] {
+            assert_eq!(told_as(&server, client, &name(space), A), NOTHING, "{client} {space}");
+        }
+    }
+    assert_eq!(upstream.asked("www.example.org").len(), 1);
+    assert_eq!(autopathed(&server), 12.0);
+}
+
+#[test]
 fn the_search_path_of_a_file_is_everybodys() {
     let upstream = Scripted::start();
     let server = start(&corefile(&format!("forward . {}", upstream.addr()), "@kubernetes"));

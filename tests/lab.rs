@@ -76,7 +76,8 @@ fn essence(message: &Message) -> String {
 #[test]
 fn forwarded_answers_are_coredns_answers() {
     let (internet, upstream) = Internet::start();
-    let corefile = format!(".:{{port}} {{\n bind 127.0.0.1\n forward . {upstream} {{\n  max_fails 0\n }}\n}}\n");
+    let corefile =
+        format!(".:{{port}} {{\n bind 127.0.0.1\n cache 30\n forward . {upstream} {{\n  max_fails 0\n }}\n}}\n");
     let servers = PROGRAMS.map(|program| program.start(&corefile));
     for round in ["first", "second"] {
         let next = AtomicUsize::new(0);
@@ -119,6 +120,16 @@ fn forwarded_answers_are_coredns_answers() {
     assert_eq!(codes, [NOERROR, NXDOMAIN, SERVFAIL, REFUSED]);
     assert_eq!(ours.ask("spoof-98.test", A).data_of(A), ["192.0.2.98"]);
     assert!(internet.answered() >= NAMES);
+    // What is kept whole is given as far as it fits: some never come over TCP.
+    for query in [Query::new("tc-93.test", A), Query::new("tc-93.test", A).payload(1232)] {
+        let cut = servers.each_ref().map(|server| {
+            assert_eq!(dns::ask_tcp(server.addr(), &query).unwrap().answers.len(), 120);
+            let cut = dns::ask(server.addr(), &query).unwrap();
+            (cut.truncated(), cut.answers.len(), cut.size, cut.opt.is_some())
+        });
+        assert_eq!(cut[0], cut[1]);
+        assert!(cut[1].0 && cut[1].1 > 25, "{cut:?}");
+    }
 }
 
 /// How an upstream is away.

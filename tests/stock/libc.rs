@@ -84,6 +84,14 @@ fn a_libc_finds_the_same_with_either_server_with_autopath_and_without() {
             let count = requests(server) - before;
             (found, count)
         });
+        // musl of that age never comes over TCP, and takes as many addresses as a datagram holds, in any order.
+        let found = found.map(|(mut found, count)| {
+            let cut = found.get_mut("tc-1.test").unwrap();
+            if compiler == "musl-gcc" {
+                *cut = cut.split_inclusive(' ').take(2).collect();
+            }
+            (found, count)
+        });
         let [(theirs, _), (ours, plain), (their_path, _), (our_path, short)] = &found;
         assert_eq!(ours, theirs, "{compiler}");
         assert_eq!(our_path, their_path, "{compiler}, with autopath");

@@ -102,7 +102,7 @@ impl Stage {
         let folder = self.scratch.path().join(host.address().to_string());
         std::fs::create_dir(&folder).unwrap();
         let path = folder.join("Corefile");
-        std::fs::write(&path, without_cache(corefile)).unwrap();
+        std::fs::write(&path, corefile).unwrap();
         let mut command = self.as_pod(&host, &program.path());
         command.arg("-conf").arg(&path);
         let process = Process::spawn(&format!("{program:?}"), command, &folder.join("log"));
@@ -197,20 +197,6 @@ impl Server {
             other => Err(format!("{other:?}\n{}", self.process.log_tail())),
         });
     }
-}
-
-/// The same without `cache`.
-fn without_cache(corefile: &str) -> String {
-    let (mut out, mut skips) = (String::new(), false);
-    for line in corefile.lines() {
-        let begins = line.trim_start().starts_with("cache ");
-        if begins || skips {
-            skips = (begins && line.ends_with('{')) || skips && line.trim() != "}";
-            continue;
-        }
-        out = out + line + "\n";
-    }
-    out
 }
 
 /// Gives a connection to an address on a host to who listens on this machine.
