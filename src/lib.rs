@@ -12,12 +12,13 @@
 //! Data flows from left to right and never back. Everything left of `zone` runs at the pace of the cluster's
 //! changes, everything right of it at the pace of queries. A Corefile (`corefile`, `config`) says what is served;
 //! `cli` puts the parts together. What others know better, `answer` says so, `net` lets the query wait, and `forward`
-//! asks them. `transfer` gives whole zones, and what changes in them, to secondaries; `tsig` signs what two servers tell
-//! each other. `snapshot` keeps a cluster on disk, for a start without its API. `telemetry` logs and counts what was answered; `admin` tells of that, and of the state of all, over HTTP.
+//! asks them; `answer` keeps what they said for a while. `transfer` gives whole zones, and what changes in them, to
+//! secondaries; `tsig` signs what two servers tell each other. `snapshot` keeps a cluster on disk, for a start without its API. `telemetry` logs and counts what was answered; `admin` tells of that, and of the state of all, over HTTP.
 //!
 //! What always holds, each kept where it is named:
 //! 1. Answering never awaits and never logs above trace (`answer`). What is prepared is answered without an allocation
-//!    or a lock, and never waits for who publishes or for what is composed (`answer::Batch`, `net`).
+//!    or a lock, and never waits for who publishes or for what is composed (`answer::Batch`, `net`). What is kept of
+//!    others' answers takes the lock of a shard, if nobody writes there.
 //! 2. Records are born in one place, `zone::schema`; every other part consumes its deltas.
 //! 3. A name is never advertised before it resolves: a Service's targets and their addresses change in one step.
 //! 4. Not synced is never "no such name": until its first full listing, a zone's negative answers are SERVFAIL.

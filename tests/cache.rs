@@ -429,6 +429,7 @@ fn the_clusters_zones_are_never_kept() {
     };
     let folder = support::process::Scratch::new();
     let file = folder.path().join("web.yaml");
+    let upstream = Scripted::start();
     std::fs::write(&file, service("10.96.0.1")).unwrap();
     let view = format!("kubernetes cluster.local {{\n manifests {}\n ttl", folder.path().display());
     for (lines, ttl, denied) in [
@@ -440,7 +441,8 @@ fn the_clusters_zones_are_never_kept() {
         (format!("cache 10\n {view} 30\n negative_ttl 1\n }}"), 10, 1),
     ] {
         std::fs::write(&file, service("10.96.0.1")).unwrap();
-        let server = Program::Podzone.start(&format!(". {{\n bind 127.0.0.1\n {lines}\n forward . 192.0.2.1\n}}\n"));
+        let server =
+            Program::Podzone.start(&format!(". {{\n bind 127.0.0.1\n {lines}\n forward . {}\n}}\n", upstream.addr()));
         let (web, missing) = ("web.shop.svc.cluster.local", "missing.shop.svc.cluster.local");
         wait_for("it is known", PATIENCE, || {
             if ask(&server, web) == (vec![1], ttl) { Ok(()) } else { Err(lines.clone()) }

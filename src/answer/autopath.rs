@@ -180,10 +180,7 @@ impl Walk {
 
 impl Walk {
     fn end<'p>(&mut self, answered: Answered<'p>) -> Outcome<'p> {
-        match std::mem::take(&mut self.refreshes) {
-            none if none.is_empty() => Outcome::Answered(answered),
-            refreshes => Outcome::Refreshing(answered, refreshes),
-        }
+        Outcome::refreshing(answered, std::mem::take(&mut self.refreshes))
     }
 }
 
@@ -246,7 +243,8 @@ impl Responder {
         let outcome = refused.unwrap_or_else(|| self.compose_alone(packet, &received, walk.signature_octets, out));
         match outcome {
             Outcome::Answered(answered) => Step::Made(Made::of(answered)),
-            Outcome::Refreshing(answered, refreshes) => {
+            Outcome::Refreshing(refreshing) => {
+                let (answered, refreshes) = *refreshing;
                 let made = Made::of(answered);
                 walk.refreshes.extend(refreshes);
                 Step::Made(made)

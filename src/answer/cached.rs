@@ -44,18 +44,14 @@ impl Responder {
             Known::Kept(entry, ttl_secs, again) => {
                 let limit = edns::reply_limit(client.transport, query.edns.as_ref(), block.bufsize);
                 let limit = limit.saturating_sub(signature_octets);
-                let (rcode, flags) = write(&entry, &query, ttl_secs, (limit, block.terms()), out);
-                turn(block, &entry, flags, out);
+                let (rcode, flags) = write(&entry, &query, ttl_secs, (limit, block.terms()), Some(block), out);
                 let made = Answered { by: By::Cache, ..answered(query, Some(block.id), rcode, flags) };
                 let refresh = again.and_then(|keeping| {
                     let lookup = relay()?.into_lookup()?;
                     keeping.begun();
                     Some(Refresh { lookup, keeping })
                 });
-                Some(match refresh {
-                    Some(refresh) => Outcome::Refreshing(made, vec![refresh]),
-                    None => Outcome::Answered(made),
-                })
+                Some(Outcome::refreshing(made, Vec::from_iter(refresh)))
             }
         }
     }
@@ -106,16 +102,21 @@ impl Responder {
     }
 }
 
-/// Writes what is kept as the answer to a query, cut where it does not fit; its code and header bits.
+/// Writes what is kept as the answer to a query, in the order that `loadbalance` of a block wants, and cut where it does
+/// not fit; its code and header bits.
 pub(super) fn write(
     entry: &Entry,
     query: &Query<'_>,
     ttl_secs: u32,
     (limit, terms): (usize, Terms<'_>),
+    turned: Option<&Block>,
     out: &mut Vec<u8>,
 ) -> (Rcode, u16) {
     let takes_ad = query.flags & bits::AD != 0 || query.edns.is_some_and(|edns| edns.dnssec_ok);
     let flags = entry.write(query, takes_ad, ttl_secs, out);
+    if let Some(block) = turned {
+        rotate::kept(block, entry.turn(), out);
+    }
     if let Some(edns) = &query.edns {
         let additional = out.get(10..12).map_or(0, |count| u16::from_be_bytes([count[0], count[1]]));
         relay::append_opt(out, edns, additional, terms);
@@ -123,12 +124,5 @@ pub(super) fn write(
     match out.len() <= limit {
         true => (entry.rcode(), flags),
         false => (entry.rcode(), relay::cut(query, flags, entry.rcode(), (limit, terms), out)),
-    }
-}
-
-/// Changes the order of what was written, as `loadbalance` of the block says.
-pub(super) fn turn(block: &Block, entry: &Entry, flags: u16, out: &mut Vec<u8>) {
-    if flags & bits::TC == 0 {
-        rotate::kept(block, entry.turn(), out);
     }
 }

@@ -63,7 +63,7 @@ impl Responder {
         let flags = write(&query, &filled, false, (limit, block.terms()), out);
         rotate::if_wanted(block, out);
         let made = answered(query, Some(block.id), Rcode::NOERROR, flags);
-        if refreshes.is_empty() { Outcome::Answered(made) } else { Outcome::Refreshing(made, refreshes) }
+        Outcome::refreshing(made, refreshes)
     }
 
     fn end(&self, block: usize, name: &[u8], query: &Query<'_>, qtype: u16) -> Option<End> {

@@ -163,7 +163,7 @@ impl Responder {
             Then::Relay => match told.next() {
                 Some(Settled::Stale(entry, ttl_secs)) => {
                     by = By::Cache;
-                    let (rcode, flags) = cached::write(&entry, &query, ttl_secs, (limit, terms), out);
+                    let (rcode, flags) = cached::write(&entry, &query, ttl_secs, (limit, terms), None, out);
                     (rcode, flags, None)
                 }
                 other => {

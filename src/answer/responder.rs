@@ -129,8 +129,8 @@ pub enum Outcome<'p> {
     Ignored,
     /// The response is ready.
     Answered(Answered<'p>),
-    /// The response is ready, and these are to be asked for, for whoever comes next.
-    Refreshing(Answered<'p>, Vec<Refresh>),
+    /// The response is ready, and these are to be asked for, for whoever comes next. In a box, since it is rare.
+    Refreshing(Box<(Answered<'p>, Vec<Refresh>)>),
     /// There is to be no response, which is told of as one without octets.
     Dropped(Answered<'p>),
     /// Others must be asked first.
@@ -167,10 +167,19 @@ pub(super) enum Accepted<'p, 'n> {
 }
 
 impl<'p> Outcome<'p> {
+    /// An answer, and what is to be asked for, if anything is.
+    pub(super) fn refreshing(answered: Answered<'p>, refreshes: Vec<Refresh>) -> Self {
+        match refreshes.is_empty() {
+            true => Self::Answered(answered),
+            false => Self::Refreshing(Box::new((answered, refreshes))),
+        }
+    }
+
     /// The answer, if it is ready.
     pub fn answered(self) -> Option<Answered<'p>> {
         match self {
-            Self::Answered(answered) | Self::Refreshing(answered, _) => Some(answered),
+            Self::Answered(answered) => Some(answered),
+            Self::Refreshing(refreshing) => Some(refreshing.0),
             Self::Ignored | Self::Dropped(_) | Self::Deferred(_) | Self::Transfer(_) => None,
         }
     }

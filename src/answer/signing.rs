@@ -89,9 +89,9 @@ impl Responder {
                 signer.sign(out, now);
                 Outcome::Answered(answered)
             }
-            Outcome::Refreshing(answered, refreshes) => {
+            Outcome::Refreshing(refreshing) => {
                 signer.sign(out, now);
-                Outcome::Refreshing(answered, refreshes)
+                Outcome::Refreshing(refreshing)
             }
             Outcome::Deferred(mut deferred) => {
                 deferred.signer = Some(Box::new(signer));

@@ -69,10 +69,7 @@ impl Job {
         let answered = match service.responder.respond_composed(&packet, asks, answer) {
             Outcome::Ignored => return,
             Outcome::Answered(answered) => answered,
-            Outcome::Refreshing(answered, refreshes) => {
-                refresh(&service, refreshes);
-                answered
-            }
+            Outcome::Refreshing(refreshing) => refresh(&service, *refreshing),
             Outcome::Dropped(dropped) => {
                 let exchange = Exchange { client: &client, transport, took: received.elapsed(), response: &[] };
                 return service.observer.answered(&exchange, &dropped);

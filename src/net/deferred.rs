@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::{Exchange, Path, Service};
-use crate::answer::{Deferred, Lookup, LookupError, Made, Outcome, Refresh, Transport};
+use crate::answer::{Answered, Deferred, Lookup, LookupError, Made, Outcome, Refresh, Transport};
 use crate::tsig;
 
 /// Queries that may wait at a time, over all clients of a listener. One more is dropped, as one that a full socket
@@ -97,10 +97,7 @@ impl Waiting {
             }
             match responder.walk_on(&self.packet, *walk, block, made, &mut response) {
                 Some(Outcome::Answered(answered)) => break answered,
-                Some(Outcome::Refreshing(answered, refreshes)) => {
-                    refresh(&service, refreshes);
-                    break answered;
-                }
+                Some(Outcome::Refreshing(refreshing)) => break refresh(&service, *refreshing),
                 Some(Outcome::Deferred(deferred)) => self.deferred = deferred,
                 Some(Outcome::Dropped(dropped)) => {
                     let took = self.received.elapsed();
@@ -122,10 +119,11 @@ impl Waiting {
     }
 }
 
-/// Asks for what is kept anew, for no client. What there is no room for is not asked for.
-pub(super) fn refresh(service: &Arc<Service>, refreshes: Vec<Refresh>) {
+/// Asks for what is kept anew, for no client, and gives the answer back that there is. What there is no room for is not
+/// asked for.
+pub(super) fn refresh<'p>(service: &Arc<Service>, (answered, refreshes): (Answered<'p>, Vec<Refresh>)) -> Answered<'p> {
     for Refresh { lookup, keeping } in refreshes {
-        let Ok(place) = Arc::clone(&service.waiting.refreshing).try_acquire_owned() else { return };
+        let Ok(place) = Arc::clone(&service.waiting.refreshing).try_acquire_owned() else { break };
         let asking = Arc::clone(service);
         service.waiting.runtime.spawn(async move {
             let _place = place;
@@ -133,6 +131,7 @@ pub(super) fn refresh(service: &Arc<Service>, refreshes: Vec<Refresh>) {
             keeping.keep(asking.elsewhere.ask(lookup, Transport::Tcp).await);
         });
     }
+    answered
 }
 
 async fn look_up(

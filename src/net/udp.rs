@@ -143,9 +143,8 @@ impl Worker {
                     observer.answered(&exchange, &dropped);
                 }
                 Some(Some(Outcome::Answered(made))) => keep(index, *client, made),
-                Some(Some(Outcome::Refreshing(made, refreshes))) => {
-                    refresh(&service, refreshes);
-                    keep(index, *client, made);
+                Some(Some(Outcome::Refreshing(refreshing))) => {
+                    keep(index, *client, refresh(&service, *refreshing));
                 }
                 Some(Some(Outcome::Deferred(deferred))) => {
                     let waiting = Waiting {

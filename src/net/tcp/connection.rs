@@ -225,18 +225,20 @@ impl Connection {
             && self.has_room()
             && let Some(packet) = frames::first(rest)
         {
-            let (mut outcome, is_prepared) = responder.respond_telling(packet, Client::tcp(self.client), answer);
+            let (outcome, is_prepared) = responder.respond_telling(packet, Client::tcp(self.client), answer);
             let count = if is_prepared { &mut prepared } else { &mut composed };
-            if let Outcome::Refreshing(_, refreshes) = &mut outcome {
-                refresh(&service, std::mem::take(refreshes));
-            }
+            let outcome = match outcome {
+                Outcome::Refreshing(refreshing) => Outcome::Answered(refresh(&service, *refreshing)),
+                other => other,
+            };
             match outcome {
-                Outcome::Ignored => {}
                 Outcome::Dropped(dropped) => {
                     let exchange = Exchange { client: &self.client, transport, took: now.elapsed(), response: &[] };
                     service.observer.answered(&exchange, &dropped);
                 }
-                Outcome::Answered(answered) | Outcome::Refreshing(answered, _) => {
+                // The former has become an answer.
+                Outcome::Refreshing(_) | Outcome::Ignored => {}
+                Outcome::Answered(answered) => {
                     if is_watched {
                         let exchange =
                             Exchange { client: &self.client, transport, took: now.elapsed(), response: answer };
