@@ -11,9 +11,10 @@
 #   make bench   measure against other servers and a bare echo
 #   make bench-quick    the same in a minute: podzone and the echo
 #   make bench-scale    start, memory and changes of a large cluster, beside CoreDNS
+#   make bench-outside  names outside of the cluster, cached and forwarded, beside CoreDNS
 #   make bench-pieces   time the pieces of an answer
 
-.PHONY: run setup check test soak fuzz dist bench bench-quick bench-scale bench-pieces
+.PHONY: run setup check test soak fuzz dist bench bench-quick bench-scale bench-outside bench-pieces
 
 # The peers are found by what `make setup` installs, and cargo's colours follow the terminal.
 CARGO ?= cargo
@@ -73,6 +74,11 @@ bench-quick:
 bench-scale:
 	$(INSTALL)
 	$(CARGO) bench --locked --bench scale -- $(BENCH)
+
+# And here.
+bench-outside:
+	$(INSTALL) --bench
+	$(CARGO) bench --locked --bench outside -- $(BENCH)
 
 bench-pieces:
 	$(CARGO) bench --locked --bench pieces -- $(BENCH)

@@ -458,7 +458,15 @@ fn every_metric_is_documented_and_every_documented_one_is_told() {
     let more = "    transfer {\n        to *\n    }\n    reload 1h\n    acl {\n        block type MX\n        filter type NS\n        \
                 drop type TXT\n    }\n    ready ";
     let corefile = corefile(&plane, &upstream, &dead).replace("    ready ", more);
-    let [server, theirs] = [Program::Podzone, Program::CoreDns].map(|program| program.start(&corefile));
+    let corefile = corefile.replace("outside.test {\n", "outside.test {\n    cache\n");
+    let theirs = Program::CoreDns.start(&corefile);
+    // A loop, which would end CoreDNS, and a search path.
+    let search = plane.folder().join("search");
+    std::fs::write(&search, "search default.svc.cluster.local outside.test\n").expect("a search path");
+    let path = format!("    autopath {}\n    forward . {}\n    ready ", search.display(), upstream.addr());
+    let around = "loop.test {\n    loop\n    forward . 127.0.0.1:{port}\n}\n";
+    let corefile = corefile.replace("    ready ", &path) + around;
+    let server = Program::Podzone.start(&corefile);
     wait_for_slices(&server, 1);
     plane.apply(&slices(2));
     wait_for_slices(&server, 2);
@@ -471,6 +479,8 @@ fn every_metric_is_documented_and_every_documented_one_is_told() {
     dns::ask(server.addr(), &Query::new("www.outside.test.", A).edns(edns)).expect("an answer");
     dns::ask_tcp(server.addr(), &Query::new("cluster.local.", AXFR)).expect("a transfer");
     dns::ask(server.addr(), &Query::new("a.dead.test.", A)).expect("SERVFAIL");
+    let found = dns::ask(server.addr(), &Query::new("www.default.svc.cluster.local.", A)).expect("an answer");
+    assert_eq!(found.rcode, dns::NOERROR, "{found}");
     for rtype in [MX, NS, TXT] {
         let limit = Duration::from_millis(300);
         let _ = dns::udp_within(server.addr(), &Query::new("cluster.local.", rtype).to_bytes(), limit);

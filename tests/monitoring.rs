@@ -209,6 +209,10 @@ dead.test {{
         health_check 100ms
     }}
 }}
+loop.test {{
+    loop
+    forward . 127.0.0.1:{{port}}
+}}
 ",
         plane.kubeconfig().display(),
         upstream.addr(),
@@ -236,6 +240,10 @@ dead.test {{
     wait_for("the dead upstream is found out", PATIENCE, || {
         let failed = scrape_text(&server).contains("\ncoredns_proxy_healthcheck_failures_total{");
         if failed { Ok(()) } else { Err(String::new()) }
+    });
+    wait_for("the loop is found out", PATIENCE, || {
+        let found = scrape_text(&server).contains("\npodzone_looping{");
+        if found { Ok(()) } else { Err(String::new()) }
     });
     Exercised { server, _group: group, _plane: plane, _upstreams: [upstream, dead] }
 }

@@ -158,6 +158,9 @@ fn the_deployment_asks_for_what_its_cluster_takes() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kustomize/base/deployment.yaml");
     let deployment: serde_json::Value = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let resources = &deployment["spec"]["template"]["spec"]["containers"][0]["resources"];
+    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/chart/values.yaml");
+    let chart: serde_json::Value = serde_saphyr::from_str(&std::fs::read_to_string(chart).unwrap()).unwrap();
+    assert_eq!(&chart["resources"], resources, "the chart asks for something else");
     let [request, limit] = ["requests", "limits"].map(|name| quantity(resources[name]["memory"].as_str().unwrap()));
     // The size that the document names.
     let said = by_formula(size(10_000, 150_000, false));

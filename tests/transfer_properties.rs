@@ -109,7 +109,7 @@ fn ask(packet: &[u8], transport: Transport) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     match SERVER.responder.respond(packet, Client::unknown(transport), &mut out) {
         Outcome::Ignored | Outcome::Dropped(_) | Outcome::Deferred(_) => Vec::new(),
-        Outcome::Answered(_) => vec![out],
+        Outcome::Answered(_) | Outcome::Refreshing(..) => vec![out],
         Outcome::Transfer(mut asked) => {
             match SERVER.transfers.begin(&mut asked, CLIENT, transport, &mut out, podzone::tsig::now()) {
                 Begun::Answered { .. } => vec![out],

@@ -57,8 +57,19 @@ impl Measured {
 }
 
 impl Client {
-    /// Asks the questions of a file.
+    /// Asks the questions of a file, over and over while the time lasts, as fast as they are answered.
     pub(crate) fn ask(self, server: &Server, queries: &Path, way: Way) -> Measured {
+        self.run(server, queries, way, ["-l".to_owned(), self.seconds.to_string()])
+    }
+
+    /// Asks the questions of a file as much as dnsperf is told.
+    pub(crate) fn run(
+        self,
+        server: &Server,
+        queries: &Path,
+        way: Way,
+        much: impl IntoIterator<Item = String>,
+    ) -> Measured {
         let mut command = Command::new("taskset");
         command
             .args(["-c", &self.core.to_string(), "dnsperf", "-s", &server.addr.ip().to_string()])
@@ -66,7 +77,8 @@ impl Client {
             .args(way.arguments())
             .arg("-d")
             .arg(queries)
-            .args(["-T", "1", "-e", "-q", &self.outstanding.to_string(), "-l", &self.seconds.to_string()]);
+            .args(["-T", "1", "-e", "-q", &self.outstanding.to_string()])
+            .args(much);
         let before = server.cpu();
         let output = command.output().expect("dnsperf");
         let spent = server.cpu() - before;

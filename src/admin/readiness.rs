@@ -2,7 +2,8 @@
 //!
 //! CoreDNS's `kubernetes` is ready from its first full listing on, whatever comes; so is podzone with `until-ready`. Where
 //! `ready` is to `monitor continuously`, a zone is lost again when nothing was heard for a while of something that it is
-//! made of, because all attempts fail.
+//! made of, because all attempts fail. A forwarding loop that `loop` finds makes the server not ready, whatever was
+//! before: CoreDNS ends its process then.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::sources::FollowedSource;
+use crate::forward::{ForwardCounts, UpstreamCounts};
 use crate::model::Kind;
 use crate::source::{Failing, Status, Why};
 use crate::zone::View;
@@ -27,6 +29,7 @@ const TOLD_AFTER: Duration = Duration::from_secs(1);
 pub struct Readiness {
     views: Vec<Arc<View>>,
     sources: Vec<Arc<FollowedSource>>,
+    forwards: Vec<Arc<ForwardCounts>>,
     since: Instant,
     is_open: AtomicBool,
     is_ending: AtomicBool,
@@ -51,7 +54,13 @@ impl Readiness {
     ///
     /// What is not listed is so `since` the start.
     pub fn new(views: Vec<Arc<View>>, sources: Vec<Arc<FollowedSource>>, since: Instant) -> Self {
-        Self { views, sources, since, is_open: AtomicBool::new(false), is_ending: AtomicBool::new(false) }
+        let (is_open, is_ending) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { views, sources, forwards: Vec::new(), since, is_open, is_ending }
+    }
+
+    /// The same, and not ready while any upstream sends back what it is asked.
+    pub fn with_forwards(self, forwards: Vec<Arc<ForwardCounts>>) -> Self {
+        Self { forwards, ..self }
     }
 
     /// From now on DNS is answered. CoreDNS is ready up to a tenth of a second before its sockets are open: its endpoint
@@ -77,13 +86,18 @@ impl Readiness {
         if self.is_ending.load(Ordering::Acquire) {
             return State::Ending;
         }
-        if latch.is_some_and(|latch| latch.load(Ordering::Acquire)) {
+        let is_looping = self.upstreams().any(|(_, _, counts)| counts.is_looping());
+        if !is_looping && latch.is_some_and(|latch| latch.load(Ordering::Acquire)) {
             return State::Ready;
         }
-        // Views are all that can be waited for.
         let is_awaited = || self.views.iter().any(|view| view.current().is_awaited());
-        if is_awaited() || latch.is_none() && self.has_lost() {
-            return State::Waiting("kubernetes".to_owned());
+        let waiting = [
+            ("kubernetes", is_awaited() || latch.is_none() && self.has_lost()),
+            ("loop", is_looping || self.is_open() && self.upstreams().any(|(_, _, counts)| counts.is_awaited())),
+        ];
+        let waiting: Vec<&str> = waiting.into_iter().filter_map(|(name, waits)| waits.then_some(name)).collect();
+        if !waiting.is_empty() {
+            return State::Waiting(waiting.join(","));
         }
         if !self.is_open() {
             return State::Opening;
@@ -145,6 +159,13 @@ impl Readiness {
         }
     }
 
+    /// The upstreams with their addresses, and the names that they are asked.
+    fn upstreams(&self) -> impl Iterator<Item = (&str, &str, &UpstreamCounts)> {
+        self.forwards.iter().flat_map(|forward| {
+            forward.upstreams.iter().map(|(to, counts)| (forward.from.as_str(), to.as_str(), &**counts))
+        })
+    }
+
     fn has_lost(&self) -> bool {
         let kinds = |source: &Arc<FollowedSource>| source.health.kinds().any(|kind| is_lost(source, kind));
         self.sources.iter().any(kinds)
@@ -173,6 +194,13 @@ impl Readiness {
                 }
                 text.push_str(&cause(&status, kind));
                 text.push('\n');
+            }
+        }
+        for (from, to, counts) in self.upstreams() {
+            if counts.is_looping() {
+                let _ = writeln!(text, "forward {from} {to}: what it is asked comes back here: a forwarding loop");
+            } else if counts.is_awaited() {
+                let _ = writeln!(text, "forward {from} {to}: a forwarding loop is looked for");
             }
         }
         if text.is_empty() {

@@ -8,11 +8,11 @@ use std::hint::black_box;
 
 use super::chance;
 use super::client::Client;
-use super::elsewhere::Deferred;
 use super::folded::Folded;
 use super::kubernetes::Verdict;
 use super::order::Order;
 use super::prepared::{self, Spot};
+use super::rcode::Rcode;
 use super::responder::{Accepted, Outcome, Received, Responder, answered, begin, finish};
 use super::rotate;
 use crate::zone::{Current, Snapshot};
@@ -90,27 +90,41 @@ impl<'r> Batch<'r> {
         if received.is_guarded {
             return None;
         }
-        let Some(spot) = received.spot.as_ref() else {
-            let Received { query, name, block, .. } = received;
-            return Deferred::relay(block, name, packet, query).map(Outcome::Deferred);
-        };
+        let Some(spot) = received.spot.as_ref() else { return self.elsewhere(packet, received, out) };
         match self.contents.get(received.view?) {
-            Some(Some(content)) => self.prepared_from(spot, content, received, out),
-            _ => self.prepared_from(spot, &spot.fall().view.current(), received, out),
+            Some(Some(content)) => self.prepared_from(spot, content, (packet, received), out),
+            _ => self.prepared_from(spot, &spot.fall().view.current(), (packet, received), out),
         }
+    }
+
+    /// What others have to say to a name, or have said.
+    fn elsewhere<'p>(&self, packet: &[u8], received: &Received<'p, '_>, out: &mut Vec<u8>) -> Option<Outcome<'p>> {
+        let Received { question, name, block, .. } = received;
+        if block.probes.as_ref().is_some_and(|probes| probes.has(question, name)) {
+            return None;
+        }
+        if block.autopath.as_ref().is_some_and(|autopath| autopath.concerns(received)) {
+            return None;
+        }
+        self.responder.elsewhere(packet, received, (0, false), out)
     }
 
     fn prepared_from<'p>(
         &self,
         spot: &Spot<'_>,
         content: &Snapshot,
-        received: &Received<'p, '_>,
+        (packet, received): (&[u8], &Received<'p, '_>),
         out: &mut Vec<u8>,
     ) -> Option<Outcome<'p>> {
         let Received { query, question, name, block, client, .. } = received;
         let mut message = begin(query, block, client.transport, 0, out);
         let turn = (block.rotates && !matches!(block.order, Some(Order::Weighted(_)))).then(chance::next);
         match prepared::answer(content, spot, question, name, turn, &mut message)? {
+            Verdict::Answered(Rcode::NXDOMAIN)
+                if block.autopath.as_ref().is_some_and(|autopath| autopath.concerns(received)) =>
+            {
+                None
+            }
             Verdict::Answered(rcode) => {
                 let flags = finish(message, query, rcode, block.terms());
                 if block.order.is_some() {
@@ -118,7 +132,8 @@ impl<'r> Batch<'r> {
                 }
                 Some(Outcome::Answered(answered(*query, Some(block.id), rcode, flags)))
             }
-            Verdict::PassedOn | Verdict::Elsewhere(_) => None,
+            Verdict::PassedOn => self.elsewhere(packet, received, out),
+            Verdict::Elsewhere(_) => None,
         }
     }
 }

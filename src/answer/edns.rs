@@ -22,6 +22,8 @@ const NSID: u16 = 3;
 /// Options that are given back as they came: NSID, EXPIRE, COOKIE, TCP KEEPALIVE, PADDING. CoreDNS does so
 /// (request/edns0.go), and dig shows a cookie so echoed; all others are left out.
 const ECHOED: [u16; 5] = [NSID, 9, 10, 11, 12];
+/// EDNS Client Subnet (RFC 7871).
+const SUBNET: u16 = 8;
 /// Extended DNS Errors (RFC 8914).
 const EXTENDED_ERROR: u16 = 15;
 /// The payload size of an answer with an extended error to a client without EDNS.
@@ -103,6 +105,11 @@ impl<'a> Edns<'a> {
     /// The server's name, if it has one and the client asks for it.
     pub(super) fn wanted_name<'b>(&self, terms: Terms<'b>) -> Option<&'b [u8]> {
         terms.nsid.filter(|_| self.split().flatten().any(|(code, _)| code == NSID))
+    }
+
+    /// Whether it says for which subnet it asks (RFC 7871).
+    pub(super) fn has_subnet(&self) -> bool {
+        self.split().flatten().any(|(code, _)| code == SUBNET)
     }
 
     /// Lowers the payload size in a copy of the query to `bufsize`.

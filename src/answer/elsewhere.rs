@@ -3,21 +3,23 @@
 //! Answering is a function and does not wait. Where it needs another server's word, it says what to ask of which
 //! block's upstreams ([`Deferred`]), and goes on when the word has come ([`Responder::resume`]).
 
-use hickory_proto::op::Message as ParsedMessage;
-use hickory_proto::serialize::binary::{BinEncodable as _, BinEncoder};
+use std::time::Duration;
 
-use super::alias::{self, Data};
+use super::alias;
+use super::autopath::Walk;
+use super::cache::{Keeping, Settled};
+use super::cached;
 use super::client::Transport;
+use super::complete;
 use super::edns::{self, Terms};
 use super::folded::Folded;
 use super::message::Message;
-use super::query::{CLASS_IN, HEADER_OCTETS, Query, bits};
+use super::query::{Query, bits};
 use super::rcode::Rcode;
 use super::relay;
 use super::responder::{Answered, Block, By, Responder, finish};
 use super::rotate;
 use crate::tsig::{self, Signer};
-use crate::zone::Name;
 
 /// A query that cannot be answered here and now.
 #[derive(Debug)]
@@ -28,7 +30,11 @@ pub struct Deferred {
     pub block: usize,
     then: Then,
     /// Signs the answer, where the query was signed. In a box: what a query gives is moved, and few are signed.
-    pub(super) signer: Option<Box<Signer>>,
+    pub signer: Option<Box<Signer>>,
+    /// The search path that this is a name of: what becomes of it is for [`Responder::walk_on`] to say.
+    pub walk: Option<Box<Walk>>,
+    /// What is to be done with each answer, in their order; none where none is kept.
+    keeping: Vec<Option<Keeping>>,
 }
 
 /// A question to a block's upstreams.
@@ -73,52 +79,61 @@ impl Deferred {
             edns.limit_in(&mut lookup.query, bufsize);
         }
         lookup.is_signed = query.tsig_at.is_some();
-        Some(Self { lookups: vec![lookup], block: block.id, then: Then::Relay, signer: None })
+        let (signer, walk, keeping) = (None, None, Vec::new());
+        Some(Self { lookups: vec![lookup], block: block.id, then: Then::Relay, signer, walk, keeping })
     }
 
-    /// An alias chain, of which some ends are elsewhere.
+    /// A chain of which some ends are elsewhere: what is asked of whom, and what is to be done with each answer.
     pub(super) fn complete(
-        responder: &Responder,
         block: usize,
-        query: &Query<'_>,
-        qtype: u16,
+        lookups: Vec<Lookup>,
+        keeping: Vec<Option<Keeping>>,
         chain: Vec<alias::Record>,
     ) -> Self {
-        let lookups = chain
-            .iter()
-            .filter_map(|record| match (&record.data, &record.owner) {
-                (Data::Elsewhere { block }, Some(name)) => {
-                    Lookup::of(responder.block(*block)?, name, || question_of(query, name, qtype))
-                }
-                _ => None,
-            })
-            .collect();
-        Self { lookups, block, then: Then::Complete(chain), signer: None }
+        Self { lookups, block, then: Then::Complete(chain), signer: None, walk: None, keeping }
+    }
+
+    /// Has the one answer kept. What a resolver checked is told to those who come later, so that it is asked for with AD
+    /// (RFC 6840 section 5.7; plugin/cache/handler.go, func authenticatedRefreshState).
+    pub(super) fn keeping(mut self, keeping: Keeping) -> Self {
+        self.lookups.iter_mut().for_each(Lookup::ask_for_ad);
+        Self { keeping: vec![Some(keeping)], ..self }
+    }
+
+    /// The one question, for no client.
+    pub(super) fn into_lookup(mut self) -> Option<Lookup> {
+        self.lookups.iter_mut().for_each(Lookup::ask_for_ad);
+        self.lookups.pop()
+    }
+
+    /// How long the client waits, if it is told what has expired then.
+    pub fn patience(&self) -> Option<Duration> {
+        match &self.keeping[..] {
+            [Some(keeping)] if matches!(self.then, Then::Relay) => keeping.patience(),
+            _ => None,
+        }
+    }
+
+    /// Leaves to the caller what is to be done with the answer: it comes too late for the client, who is told what is known.
+    pub fn give_up(&mut self) -> Option<Keeping> {
+        self.keeping.first_mut()?.as_mut().map(Keeping::split)
     }
 }
 
 impl Lookup {
-    fn of(block: &Block, name: &[u8], query: impl FnOnce() -> Vec<u8>) -> Option<Self> {
+    pub(super) fn of(block: &Block, name: &[u8], query: impl FnOnce() -> Vec<u8>) -> Option<Self> {
         let mut forwards = block.forwards(name);
         let forward = forwards.next()?;
         let then = forwards.collect();
         Some(Self { block: block.id, forward, then, query: query(), is_signed: false })
     }
-}
 
-/// A query like the client's for another name: its flags and EDNS stay (plugin/pkg/upstream, request.NewWithQuestion).
-fn question_of(query: &Query<'_>, name: &[u8], qtype: u16) -> Vec<u8> {
-    let mut wire = Vec::with_capacity(HEADER_OCTETS + name.len() + 15);
-    wire.extend_from_slice(&[0, 0]);
-    wire.extend_from_slice(&(query.flags & (bits::OPCODE | bits::RD | bits::AD | bits::CD)).to_be_bytes());
-    wire.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, u8::from(query.edns.is_some())]);
-    wire.extend_from_slice(name);
-    wire.extend_from_slice(&qtype.to_be_bytes());
-    wire.extend_from_slice(&CLASS_IN.to_be_bytes());
-    if let Some(edns) = &query.edns {
-        edns.write_query(&mut wire);
+    /// Asks the upstream to say whether it checked its answer (RFC 6840 section 5.7).
+    pub(super) fn ask_for_ad(&mut self) {
+        if let Some(octet) = self.query.get_mut(3) {
+            *octet |= bits::AD as u8;
+        }
     }
-    wire
 }
 
 impl Responder {
@@ -138,30 +153,39 @@ impl Responder {
         let is_minimal = block.is_some_and(|block| block.minimal);
         let signature_octets = deferred.signer.as_ref().map_or(0, |signer| signer.octets());
         let limit = edns::reply_limit(transport, query.edns.as_ref(), bufsize).saturating_sub(signature_octets);
-        let by = if matches!(deferred.then, Then::Relay) { By::Elsewhere } else { By::Views };
+        let mut by = if matches!(deferred.then, Then::Relay) { By::Elsewhere } else { By::Views };
+        let mut keeping = deferred.keeping.into_iter();
+        let mut told = responses.into_iter().map(|response| match keeping.next().flatten() {
+            Some(keeping) => keeping.tell(response),
+            None => Settled::Response(response),
+        });
         let (rcode, flags, failure) = match deferred.then {
-            Then::Relay => {
-                let response = responses.into_iter().next();
-                let response = response.unwrap_or_else(|| Err(LookupError::servfail("no upstream was asked")));
-                match response.and_then(|response| relay::relay(&query, &response, limit, (terms, is_minimal), out)) {
-                    Ok((rcode, flags)) => (rcode, flags, None),
-                    Err(error) => {
-                        let flags =
-                            finish(Message::reply(out, &query, limit), &query, error.rcode, Terms::unnamed(bufsize));
-                        (error.rcode, flags, Some(format!("plugin/forward: {}", error.reason)))
+            Then::Relay => match told.next() {
+                Some(Settled::Stale(entry, ttl_secs)) => {
+                    by = By::Cache;
+                    let (rcode, flags) = cached::write(&entry, &query, ttl_secs, (limit, terms), out);
+                    (rcode, flags, None)
+                }
+                other => {
+                    let response = match other {
+                        Some(Settled::Response(response)) => response,
+                        _ => Err(LookupError::servfail("no upstream was asked")),
+                    };
+                    let relayed =
+                        response.and_then(|response| relay::relay(&query, &response, limit, (terms, is_minimal), out));
+                    match relayed {
+                        Ok((rcode, flags)) => (rcode, flags, None),
+                        Err(error) => {
+                            let message = Message::reply(out, &query, limit);
+                            let flags = finish(message, &query, error.rcode, Terms::unnamed(bufsize));
+                            (error.rcode, flags, Some(format!("plugin/forward: {}", error.reason)))
+                        }
                     }
                 }
-            }
+            },
             Then::Complete(chain) => {
-                let reserved = query.edns.map_or(0, |edns| edns.reply_octets(terms));
-                let mut message = Message::reply(out, &query, limit.saturating_sub(reserved));
-                // An end that was cut, and whose client may have more of it over TCP.
-                let cut =
-                    responses.iter().flatten().any(|response| response.get(2).is_some_and(|octet| octet & 0x02 != 0));
-                message.set(if cut { bits::AA | bits::TC } else { bits::AA });
-                let chain = fill(chain, responses);
-                alias::write(&chain, &mut message);
-                (Rcode::NOERROR, finish(message, &query, Rcode::NOERROR, terms), None)
+                let told = told.collect();
+                (Rcode::NOERROR, complete::write_told(&query, chain, told, (limit, terms), out), None)
             }
         };
         if let Some(block) = block {
@@ -170,7 +194,15 @@ impl Responder {
         if let Some(mut signer) = deferred.signer {
             signer.sign(out, tsig::now());
         }
-        Some(Answered { query, block: Some(deferred.block), rcode, flags, by, failure: failure.map(Into::into) })
+        Some(Answered {
+            query,
+            block: Some(deferred.block),
+            rcode,
+            flags,
+            by,
+            is_by_path: false,
+            failure: failure.map(Into::into),
+        })
     }
 }
 
@@ -179,46 +211,4 @@ impl LookupError {
     pub fn servfail(reason: impl Into<String>) -> Self {
         Self { rcode: Rcode::SERVFAIL, reason: reason.into() }
     }
-}
-
-/// Puts the responses' answers where the chain leaves. A lookup that failed leaves the alias without an end, as in
-/// CoreDNS (plugin/backend_lookup.go, func A).
-fn fill(chain: Vec<alias::Record>, responses: Vec<Result<Vec<u8>, LookupError>>) -> Vec<alias::Record> {
-    let mut responses = responses.into_iter();
-    let mut filled = Vec::with_capacity(chain.len());
-    for record in chain {
-        match record.data {
-            Data::Elsewhere { .. } => {
-                if let Some(Ok(response)) = responses.next() {
-                    filled.extend(answer_records(&response));
-                }
-            }
-            _ => filled.push(record),
-        }
-    }
-    filled
-}
-
-/// The records of a response's answer section; none if it cannot be read.
-fn answer_records(response: &[u8]) -> Vec<alias::Record> {
-    let Ok(message) = ParsedMessage::from_vec(response) else { return Vec::new() };
-    let records = message.answers.iter().filter_map(|record| {
-        let owner = wire_of(|encoder| record.name.emit(encoder))?;
-        let kind = u16::from(record.record_type());
-        let data = Data::Raw { rtype: kind, rdata: wire_of(|encoder| record.data.emit(encoder))?.into() };
-        Some(alias::Record { owner: Some(owner.into()), ttl_secs: record.ttl, data })
-    });
-    records.collect()
-}
-
-/// The octets that something encodes itself to, alone: there is nothing that it could point back to.
-fn wire_of(emit: impl FnOnce(&mut BinEncoder<'_>) -> Result<(), hickory_proto::ProtoError>) -> Option<Vec<u8>> {
-    let mut wire = Vec::new();
-    emit(&mut BinEncoder::new(&mut wire)).ok()?;
-    Some(wire)
-}
-
-/// The records of a name that an alias leads to outside all views: a question to the block's upstreams.
-pub(super) fn placeholder(block: usize, name: &Name) -> alias::Record {
-    alias::Record { owner: Some(name.as_wire().into()), ttl_secs: 0, data: Data::Elsewhere { block } }
 }

@@ -6,6 +6,7 @@
 //!                                        └────▶ kubernetes ──▶ locate ──▶ zone::records
 //!                                               (by type)     (by name; composed)
 //!                             ├──────▶ ahead, acl, whoami (before the zones, and behind them)
+//!                             ├──────▶ cached ──▶ cache (what others answered before)
 //!                             └──────▶ message (write, cut) ──▶ response
 //! ```
 //!
@@ -15,9 +16,13 @@
 mod acl;
 mod ahead;
 mod alias;
+mod autopath;
 mod batch;
+mod cache;
+mod cached;
 mod chance;
 mod client;
+mod complete;
 pub mod edns;
 mod elsewhere;
 mod fall;
@@ -27,6 +32,7 @@ mod locate;
 mod message;
 mod order;
 mod prepared;
+mod probes;
 pub mod query;
 mod rcode;
 mod relay;
@@ -34,6 +40,7 @@ mod responder;
 mod rotate;
 mod routes;
 mod service;
+pub mod shard;
 mod signing;
 mod transfers;
 mod whoami;
@@ -41,11 +48,16 @@ mod window;
 
 pub use acl::{Acl, Action, Network, Policy, Rule, decide};
 pub use ahead::{Ahead, Chaos, Local};
+pub use autopath::{Autopath, Made, SearchPath, Walk};
 pub use batch::{Batch, Read};
+pub use cache::{
+    Cache, CacheCounts, CacheOptions, CacheSide, Clock, Keeping, Prefetch, Refresh, ServeStale, Side as CacheStore,
+};
 pub use client::{Client, Transport};
 pub use elsewhere::{Deferred, Lookup, LookupError};
 pub use folded::Folded;
 pub use order::{Order, Weights};
+pub use probes::{Probe, Probes};
 pub use rcode::Rcode;
 pub use responder::{Answered, Block, By, Forwarded, Outcome, Responder};
 pub use signing::{Required, Signing};

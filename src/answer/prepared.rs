@@ -122,7 +122,7 @@ pub(super) fn answer(
     };
     match found {
         Found::Composed => return None,
-        Found::Missing if asked.view.options().passes_on(asked.name) => return None,
+        Found::Missing if asked.view.options().passes_on(asked.name) => return Some(Verdict::PassedOn),
         Found::Missing => return Some(Verdict::Answered(asked.deny(message, Rcode::NXDOMAIN))),
         Found::NoData => return Some(Verdict::Answered(asked.deny(message, Rcode::NOERROR))),
         Found::Written => {}
@@ -190,7 +190,10 @@ fn pointers(asked: &Asked<'_>, name: &Folded, message: &mut Message<'_>) -> Opti
     });
     if !is_known {
         let is_passed_on = asked.view.options().passes_on(asked.name);
-        return (!is_passed_on).then(|| Verdict::Answered(asked.deny(message, Rcode::NXDOMAIN)));
+        return Some(match is_passed_on {
+            true => Verdict::PassedOn,
+            false => Verdict::Answered(asked.deny(message, Rcode::NXDOMAIN)),
+        });
     }
     message.set(bits::AA);
     Some(Verdict::Answered(Rcode::NOERROR))

@@ -3,8 +3,9 @@
 
 use super::edns::{Edns, Terms, with_name, write_opt};
 use super::elsewhere::LookupError;
-use super::message::Message;
-use super::query::{HEADER_OCTETS, Query, RawRecord, bits, opcode, parse_record, rtype, skip_question};
+use super::query::{
+    HEADER_OCTETS, Query, RawRecord, bits, opcode, parse_record, reply_question_end, rtype, skip_question,
+};
 use super::rcode::Rcode;
 
 /// Writes the response to a query into `out`; its code and header bits.
@@ -86,12 +87,47 @@ pub(super) fn relay(
     if out.len() <= limit {
         return Ok((rcode, flags));
     }
-    // What does not fit is asked for again over TCP; a part of it would serve nobody.
-    let mut message = Message::reply(out, query, limit);
-    message.set(flags & (bits::AA | bits::RA | bits::AD) | bits::TC);
-    let opt = query.edns.map(|edns| move |out: &mut Vec<u8>| edns.write_reply(out, terms));
-    let flags = message.finish(Rcode(rcode.0 & 0xf), opt);
-    Ok((rcode, flags))
+    Ok((rcode, cut(query, flags, rcode, (limit, terms), out)))
+}
+
+/// Cuts a response in `out` that does not fit: the answers that do are left, for resolvers that never come over TCP (musl
+/// before 1.2.4 takes what it gets), and TC tells all others to. Names point only backwards, so that what is left stands
+/// by itself. Its header bits.
+pub(super) fn cut(
+    query: &Query<'_>,
+    flags: u16,
+    rcode: Rcode,
+    (limit, terms): (usize, Terms<'_>),
+    out: &mut Vec<u8>,
+) -> u16 {
+    let room = limit.saturating_sub(query.edns.map_or(0, |edns| edns.reply_octets(terms)));
+    let (end, answers) = fitting(out, room);
+    let kept = bits::QR | flags & (bits::AA | bits::RA | bits::AD) | bits::TC;
+    let copied = query.flags & (bits::OPCODE | bits::RD | bits::CD);
+    let flags = kept | copied | rcode.0 & 0xf;
+    out.truncate(end);
+    if let Some(header) = out.first_chunk_mut::<HEADER_OCTETS>() {
+        header[2..4].copy_from_slice(&flags.to_be_bytes());
+        header[6..8].copy_from_slice(&answers.to_be_bytes());
+        header[8..12].fill(0);
+    }
+    if let Some(edns) = &query.edns {
+        append_opt(out, edns, 0, terms);
+    }
+    flags
+}
+
+/// Where the last answer ends that is within so many octets, and how many there are until then.
+fn fitting(message: &[u8], room: usize) -> (usize, u16) {
+    let answers = message.get(6..8).map_or(0, |count| u16::from_be_bytes([count[0], count[1]]));
+    let mut end = reply_question_end(message).unwrap_or(HEADER_OCTETS);
+    for number in 0..answers {
+        match parse_record(message, end).filter(|record| record.end <= room) {
+            Some(record) => end = record.end,
+            None => return (end, number),
+        }
+    }
+    (end, answers)
 }
 
 /// Whether a query is neither for a transfer nor a NOTIFY.
@@ -100,7 +136,8 @@ fn is_plain(query: &Query<'_>) -> bool {
     query.opcode() == opcode::QUERY && !asks_for_zone
 }
 
-fn append_opt(out: &mut Vec<u8>, edns: &Edns<'_>, additional: u16, terms: Terms<'_>) {
+/// Writes our OPT record behind a message with so many additional records.
+pub(super) fn append_opt(out: &mut Vec<u8>, edns: &Edns<'_>, additional: u16, terms: Terms<'_>) {
     edns.write_reply(out, terms);
     if let Some(count) = out.get_mut(10..12) {
         count.copy_from_slice(&additional.saturating_add(1).to_be_bytes());

@@ -6,15 +6,19 @@ use std::sync::Arc;
 
 use super::ahead::Ahead;
 use super::alias;
+use super::autopath::{Autopath, Walk};
+use super::cache::{Cache, CacheCounts, Refresh};
 use super::client::{Client, Transport};
+use super::complete;
 use super::edns::{self, Terms};
-use super::elsewhere::{self, Deferred};
+use super::elsewhere::Deferred;
 use super::fall::{self, Fall};
 use super::folded::Folded;
 use super::kubernetes::{self, Verdict};
 use super::message::Message;
 use super::order::Order;
 use super::prepared::Spot;
+use super::probes::Probes;
 use super::query::{CLASS_IN, Parsed, Query, Question, bits, parse, rtype};
 use super::rcode::Rcode;
 use super::rotate;
@@ -43,8 +47,14 @@ pub struct Block {
     pub ahead: Option<Box<Ahead>>,
     /// `whoami`: who asks is told who that is, where nobody else has an answer.
     pub whoami: bool,
+    /// `autopath`: search paths that are gone through here.
+    pub autopath: Option<Autopath>,
+    /// `loop`: what was sent out to see whether it comes back, if that is looked for.
+    pub probes: Option<Arc<Probes>>,
     /// `forward`: which names go to whose upstreams, in order.
     pub forwards: Vec<Forwarded>,
+    /// `cache`: what they answered is kept for a while.
+    pub cache: Option<Arc<Cache>>,
     /// `tsig`: which queries must be signed.
     pub signing: Option<Signing>,
     /// `transfer`: the zones that it is about.
@@ -75,7 +85,7 @@ impl Block {
     }
 
     /// Where a name falls in them, and the number of the view.
-    fn fall(&self, name: &Folded) -> Option<(usize, Fall<'_>)> {
+    pub(super) fn fall(&self, name: &Folded) -> Option<(usize, Fall<'_>)> {
         fall::find(self.views().map(|view| &**view), name)
     }
 
@@ -107,6 +117,8 @@ pub struct Responder {
     any_class: bool,
     /// The keys of all blocks: a block's queries may be signed with any of them.
     pub(super) keys: Keyring,
+    /// What is counted of each block's cache, by [`Block::id`].
+    pub(super) cache_counts: Vec<Option<Arc<CacheCounts>>>,
 }
 
 /// What becomes of a packet.
@@ -117,6 +129,8 @@ pub enum Outcome<'p> {
     Ignored,
     /// The response is ready.
     Answered(Answered<'p>),
+    /// The response is ready, and these are to be asked for, for whoever comes next.
+    Refreshing(Answered<'p>, Vec<Refresh>),
     /// There is to be no response, which is told of as one without octets.
     Dropped(Answered<'p>),
     /// Others must be asked first.
@@ -156,7 +170,7 @@ impl<'p> Outcome<'p> {
     /// The answer, if it is ready.
     pub fn answered(self) -> Option<Answered<'p>> {
         match self {
-            Self::Answered(answered) => Some(answered),
+            Self::Answered(answered) | Self::Refreshing(answered, _) => Some(answered),
             Self::Ignored | Self::Dropped(_) | Self::Deferred(_) | Self::Transfer(_) => None,
         }
     }
@@ -169,6 +183,8 @@ pub enum By {
     Views,
     /// Another server.
     Elsewhere,
+    /// Another server, before.
+    Cache,
     /// The transfers.
     Transfers,
     /// The check of signatures, which lets nothing through to the others.
@@ -183,6 +199,8 @@ pub enum By {
     Acl,
     /// `whoami`
     Whoami,
+    /// `loop`
+    Loop,
 }
 
 /// What was answered, for logs and counters.
@@ -198,6 +216,8 @@ pub struct Answered<'p> {
     pub flags: u16,
     /// Who made the answer.
     pub by: By,
+    /// It is that of another name, which `autopath` found.
+    pub is_by_path: bool,
     /// What failed, for the error log; the client was told by the response code.
     pub failure: Option<Cow<'static, str>>,
 }
@@ -209,12 +229,17 @@ impl Responder {
         let blocks: HashMap<usize, Arc<Block>> = routes.blocks().map(|block| (block.id, Arc::clone(block))).collect();
         let has_chaos = |block: &Block| block.ahead.as_ref().is_some_and(|ahead| ahead.chaos.is_some());
         let any_class = blocks.values().any(|block| !block.forwards.is_empty() || has_chaos(block));
-        Self { routes, blocks, any_class, keys: Keyring::default() }
+        Self { routes, blocks, any_class, ..Self::default() }
     }
 
     /// The same with keys that queries may be signed with.
     pub fn with_keys(self, keys: Keyring) -> Self {
         Self { keys, ..self }
+    }
+
+    /// The same with counts of the blocks' caches, by [`Block::id`].
+    pub fn with_cache_counts(self, cache_counts: Vec<Option<Arc<CacheCounts>>>) -> Self {
+        Self { cache_counts, ..self }
     }
 
     /// Answers a packet into `out`, as far as that can be done here and now.
@@ -316,7 +341,7 @@ impl Responder {
         signature_octets: usize,
         out: &mut Vec<u8>,
     ) -> Outcome<'p> {
-        let &Received { query, question, name, block, client, spot, .. } = received;
+        let &Received { query, question, block, client, .. } = received;
         let transport = client.transport;
         if let Some(asked) = Asked::read(packet, received) {
             // A transfer is a stream of messages, but for an IXFR that fits into one (RFC 5936 section 4.2, RFC 1995
@@ -326,6 +351,22 @@ impl Responder {
             }
             return Outcome::Transfer(asked);
         }
+        if let Some(walk) = Walk::begin(packet, received, signature_octets) {
+            return self.walk(query, block, walk, out);
+        }
+        self.compose_alone(packet, received, signature_octets, out)
+    }
+
+    /// The same for what is no transfer, and the name alone.
+    pub(super) fn compose_alone<'p>(
+        &self,
+        packet: &[u8],
+        received: &Received<'p, '_>,
+        signature_octets: usize,
+        out: &mut Vec<u8>,
+    ) -> Outcome<'p> {
+        let &Received { query, question, name, block, client, spot, .. } = received;
+        let transport = client.transport;
         if let Some(spot) = spot {
             let mut message = begin(&query, block, transport, signature_octets, out);
             match kubernetes::answer(self, spot.fall(), &question, name, &mut message) {
@@ -335,13 +376,19 @@ impl Responder {
                     return Outcome::Answered(answered(query, Some(block.id), rcode, flags));
                 }
                 Verdict::Elsewhere(chain) => {
-                    return Outcome::Deferred(Deferred::complete(self, block.id, &query, question.qtype, chain));
+                    return self.complete(received, chain, signature_octets, out);
                 }
                 Verdict::PassedOn => {}
             }
         }
-        if let Some(deferred) = Deferred::relay(block, name, packet, &query) {
-            return Outcome::Deferred(deferred);
+        if let Some(probes) = block.probes.as_ref().filter(|probes| probes.has(&question, name)) {
+            probes.note(name);
+            // It goes round no more.
+            let ended = self.fail(query, Some(block), Rcode::NXDOMAIN, None, transport, out);
+            return Outcome::Answered(Answered { by: By::Loop, ..ended });
+        }
+        if let Some(outcome) = self.elsewhere(packet, received, (signature_octets, true), out) {
+            return outcome;
         }
         if block.whoami {
             let mut message = begin(&query, block, transport, signature_octets, out).with_class(question.qclass);
@@ -401,7 +448,7 @@ impl Responder {
             }
         }
         let is_forwarded = block.forwards(wire).next().is_some();
-        if is_forwarded { vec![elsewhere::placeholder(block.id, name)] } else { Vec::new() }
+        if is_forwarded { vec![complete::placeholder(block.id, name)] } else { Vec::new() }
     }
 }
 
@@ -437,5 +484,5 @@ pub(super) fn reject<'p>(mut query: Query<'p>, rcode: Rcode, out: &mut Vec<u8>) 
 
 /// An answer that is our own, and no failure.
 pub(super) fn answered(query: Query<'_>, block: Option<usize>, rcode: Rcode, flags: u16) -> Answered<'_> {
-    Answered { query, block, rcode, flags, by: By::Views, failure: None }
+    Answered { query, block, rcode, flags, by: By::Views, is_by_path: false, failure: None }
 }

@@ -34,6 +34,63 @@ pub(super) fn if_wanted(block: &Block, response: &mut Vec<u8>) {
     }
 }
 
+/// How a response that is sent often may change its order, found out once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It has one order.
+    Settled,
+    /// These records in a row, each of so many octets, are all that changes places, and nothing points into them.
+    Row { start: usize, octets: usize, count: usize },
+    /// As [`rotated`] finds out.
+    Any,
+}
+
+impl Turn {
+    /// That of a response without OPT.
+    pub(super) fn of(response: &[u8]) -> Self {
+        let Some((sections, _)) = read(response) else { return Self::Settled };
+        if sections.iter().all(|records| is_settled(records)) {
+            return Self::Settled;
+        }
+        let [answers, authority, additional] = &sections;
+        let at = answers.iter().position(|record| record.kind == Kind::Address).unwrap_or(answers.len());
+        let (aliases, row) = answers.split_at(at);
+        let Some(first) = row.first() else { return Self::Any };
+        let octets = first.end - first.start;
+        // A name before them may not point forward (RFC 1035 section 4.1.4), and behind them there is none.
+        let is_alike = |record: &Record| {
+            let owner = response.get(record.start..record.start + 2);
+            let target = owner.map_or(0, |owner| u16::from_be_bytes([owner[0], owner[1]]));
+            let is_pointer = target & 0xc000 == 0xc000 && usize::from(target & 0x3fff) < first.start;
+            record.rtype == first.rtype && record.end - record.start == octets && is_pointer
+        };
+        let is_row = authority.is_empty()
+            && additional.is_empty()
+            && aliases.iter().all(|record| record.kind == Kind::Alias)
+            && row.iter().all(is_alike);
+        if is_row { Self::Row { start: first.start, octets, count: row.len() } } else { Self::Any }
+    }
+}
+
+/// Changes the order of a response, if the block has `loadbalance`, without another buffer where a row is all that
+/// changes.
+pub(super) fn kept(block: &Block, turn: Turn, response: &mut Vec<u8>) {
+    match (&block.order, turn) {
+        _ if !block.rotates => {}
+        (None, Turn::Settled) => {}
+        (None, Turn::Row { start, octets, count }) => {
+            let Some(row) = response.get_mut(start..start + octets * count) else { return };
+            let mut dice = Dice(chance::next());
+            dice.pairs(count, |one, other| {
+                for at in 0..octets {
+                    row.swap(one * octets + at, other * octets + at);
+                }
+            });
+        }
+        _ => if_wanted(block, response),
+    }
+}
+
 /// The response in an order that `choice` decides: in each section the aliases first, as they were, since some stub
 /// resolvers stop at an address, then all else, then addresses and then mail exchangers in any order, or in that which is
 /// wanted. `None` if it is to stay as it is.
@@ -354,10 +411,15 @@ impl Dice {
 
     /// Every order with about the same chance (Fisher and Yates).
     fn shuffle<T>(&mut self, items: &mut [T]) {
-        for last in (1..items.len()).rev() {
+        self.pairs(items.len(), |one, other| items.swap(one, other));
+    }
+
+    /// The pairs of places that are to be swapped for that.
+    fn pairs(&mut self, count: usize, mut swap: impl FnMut(usize, usize)) {
+        for last in (1..count).rev() {
             let span = u64::try_from(last).unwrap_or(0) + 1;
             let other = usize::try_from((u64::from(self.next()) * span) >> 32).unwrap_or(0);
-            items.swap(last, other);
+            swap(last, other);
         }
     }
 }

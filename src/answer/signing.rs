@@ -89,6 +89,10 @@ impl Responder {
                 signer.sign(out, now);
                 Outcome::Answered(answered)
             }
+            Outcome::Refreshing(answered, refreshes) => {
+                signer.sign(out, now);
+                Outcome::Refreshing(answered, refreshes)
+            }
             Outcome::Deferred(mut deferred) => {
                 deferred.signer = Some(Box::new(signer));
                 Outcome::Deferred(deferred)

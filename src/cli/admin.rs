@@ -16,7 +16,7 @@ use crate::admin::{
 };
 use crate::config::{AdminAddress, Config, ServerBlock, Version};
 use crate::forward::ForwardCounts;
-use crate::telemetry::{Counters, server_label};
+use crate::telemetry::{CacheTally, Counters, server_label};
 
 /// Endpoints at work.
 pub(super) struct Admin {
@@ -49,6 +49,7 @@ pub(super) struct Subjects<'s> {
     pub(super) sources: Vec<Arc<FollowedSource>>,
     pub(super) counters: Arc<Counters>,
     pub(super) forwards: Vec<Arc<ForwardCounts>>,
+    pub(super) caches: Arc<CacheTally>,
 }
 
 /// An address; where the system chooses the port, each directive has a socket of its own.
@@ -100,7 +101,8 @@ impl Admin {
     pub(super) fn replace(&mut self, opened: Opened, subjects: Subjects<'_>) {
         let config = subjects.config;
         let views = subjects.views.iter().flatten().flat_map(BlockViews::views).cloned().collect();
-        let readiness = Readiness::new(views, subjects.sources.clone(), self.begun);
+        let readiness =
+            Readiness::new(views, subjects.sources.clone(), self.begun).with_forwards(subjects.forwards.clone());
         if self.readiness.is_open() {
             readiness.open();
         }
@@ -197,7 +199,7 @@ fn addresses(config: &Config) -> impl Iterator<Item = (&'static str, &AdminAddre
 }
 
 fn metrics(subjects: Subjects<'_>, health: Arc<HealthCounts>) -> Metrics {
-    let Subjects { config, version, views, sources, counters, forwards } = subjects;
+    let Subjects { config, version, views, sources, counters, forwards, caches } = subjects;
     let served = config.blocks.iter().zip(views).filter_map(|(block, plan)| {
         let (server, zone) = labels(block).into_iter().next()?;
         let plan = plan.as_ref()?;
@@ -211,7 +213,7 @@ fn metrics(subjects: Subjects<'_>, health: Arc<HealthCounts>) -> Metrics {
         Some(served)
     });
     let (enabled, views) = (enabled(config), served.flatten().collect());
-    Metrics::new(Told { version, counters, enabled, views, sources, forwards, health })
+    Metrics::new(Told { version, counters, enabled, views, sources, forwards, caches, health })
 }
 
 /// The servers of a block's first key, each with that key's zone: CoreDNS sets a directive up for that one only.

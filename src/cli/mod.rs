@@ -3,10 +3,12 @@
 mod admin;
 mod ahead;
 pub mod args;
+mod caches;
 mod check;
 mod fmt;
 mod follow;
 mod listeners;
+mod loops;
 mod pid_file;
 mod plan;
 mod reload;

@@ -112,7 +112,11 @@ pub(super) fn plan(config: &Config) -> Result<Plan, PlanError> {
             groups.push(Group { source, views: Vec::new() });
             groups.len() - 1
         });
-        let [view, multicluster] = view_options(kubernetes, &block.bind)?;
+        let mut views = view_options(kubernetes, &block.bind)?;
+        if let Some(cache) = &block.cache {
+            views.iter_mut().flatten().for_each(|view| bound_ttls(view, cache));
+        }
+        let [view, multicluster] = views;
         let mut place = |options: Option<ViewOptions>| {
             let (group, options) = (groups.get_mut(number)?, options?);
             let view = ViewPlan { options, filter: filter(kubernetes), is_transferred: !block.transfers.is_empty() };
@@ -174,6 +178,22 @@ fn source_plan(group: Group<'_>) -> Result<SourcePlan, PlanError> {
         mass_removal: said.clone().find_map(|kubernetes| kubernetes.mass_removal).map(rule),
     };
     Ok(SourcePlan { origin, keeping, views: views.into_iter().map(|(view, _)| view).collect() })
+}
+
+/// Gives a view whose zones are all in those of a cache the TTLs that the cache would give its answers. None of them is
+/// kept; what clients see is what CoreDNS says when it has not kept it either. What a Service says of its own records, and
+/// `negative_ttl`, which CoreDNS does not have, stay.
+fn bound_ttls(view: &mut ViewOptions, cache: &config::Cache) {
+    let zones: Vec<Name> = cache.zones.iter().filter_map(|zone| Name::parse(zone)).collect();
+    if !view.zones.iter().all(|zone| zones.iter().any(|cached| zone.is_within(cached))) {
+        return;
+    }
+    let bounded = |side: &config::CacheSide, secs: u32| secs.max(side.min_ttl_secs).min(side.max_ttl_secs);
+    let denial_secs = bounded(&cache.denial, view.denial_ttl_secs());
+    if view.negative_ttl_secs.is_none() && denial_secs != view.denial_ttl_secs() {
+        view.negative_ttl_secs = Some(denial_secs);
+    }
+    view.ttl_secs = bounded(&cache.success, view.ttl_secs);
 }
 
 fn filter(kubernetes: &Kubernetes) -> Filter {

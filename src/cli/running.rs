@@ -14,7 +14,9 @@ use tokio::time::{Instant, sleep};
 
 use super::admin::{self, Admin, Subjects};
 use super::args::Args;
+use super::caches::Caches;
 use super::listeners::{self, Listener};
+use super::loops;
 use super::pid_file::PidFile;
 use super::plan::plan;
 use super::serve::Failure;
@@ -25,7 +27,7 @@ use super::weights::WeightFiles;
 use super::{EXIT_OK, EXIT_UNFINISHED, version};
 use crate::admin::{FollowedSource, Readiness};
 use crate::config::{Config, Fingerprint, Loaded};
-use crate::forward::Forwarders;
+use crate::forward::{Forwarders, LoopWatch};
 use crate::net::{ListenError, Serving, SharedService, Sockets, TcpPlaces, WaitingRoom};
 use crate::telemetry;
 use crate::zone::View;
@@ -50,7 +52,9 @@ pub(super) struct Running {
     admin: Admin,
     notifying: Notifying,
     forwarders: Arc<Forwarders>,
+    caches: Caches,
     weights: WeightFiles,
+    loops: Vec<LoopWatch>,
     _pid_file: Option<PidFile>,
 }
 
@@ -73,7 +77,9 @@ pub(super) async fn start(args: &Args, loaded: &Loaded) -> Result<Running, Failu
         admin: Admin::default(),
         notifying: Notifying::default(),
         forwarders: Arc::new(forwarders(config, &Forwarders::default()).await?),
+        caches: Caches::default(),
         weights: WeightFiles::default(),
+        loops: Vec::new(),
         _pid_file: None,
     };
     telemetry::set_debug_lines(has_debug_lines(config));
@@ -185,7 +191,10 @@ impl Running {
         Opened { mut new, more }: Opened,
     ) -> Result<(), Failure> {
         self.weights.replace(config);
-        let services = Services::new(config, views, Arc::clone(&self.forwarders), &self.weights, &self.lasting);
+        let caches = self.caches.next(config, &self.forwarders);
+        let probes = loops::probes(config);
+        let kept = (&caches, &self.weights, &probes[..]);
+        let services = Services::new(config, views, Arc::clone(&self.forwarders), kept, &self.lasting);
         let served: HashSet<SocketAddr> = self.serving.addresses().collect();
         let no_thread = |error| Failure::Runtime(anyhow::Error::from(error).context("cannot start a UDP worker"));
         for listener in listeners {
@@ -203,6 +212,9 @@ impl Running {
                 service.replace(services.of(listener, service.waiting()));
             }
         }
+        drop(services);
+        self.caches = caches;
+        self.loops = loops::watch(config, &self.forwarders, &probes);
         Ok(())
     }
 
@@ -220,6 +232,7 @@ impl Running {
             sources,
             counters: Arc::clone(&self.lasting.counters),
             forwards: self.forwarders.counts(),
+            caches: Arc::clone(&self.lasting.cache_tally),
         };
         self.admin.replace(opened, subjects);
     }

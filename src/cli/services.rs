@@ -5,16 +5,17 @@ use std::sync::Arc;
 use anyhow::anyhow;
 
 use super::ahead::ahead;
+use super::caches::Caches;
 use super::listeners::Listener;
 use super::serve::Failure;
 use super::sources::BlockViews;
 use super::transfers::{keys, signing, transfers, zones};
 use super::weights::WeightFiles;
-use crate::answer::{Block, Forwarded, Network, Order, Responder};
-use crate::config::{Config, Forward, LoadBalance, ServerBlock};
+use crate::answer::{self, Block, Cache, Forwarded, Network, Order, Probes, Responder};
+use crate::config::{Autopath, Config, Forward, LoadBalance, SearchPath, ServerBlock};
 use crate::forward::{Forwarder, Forwarders, targets};
 use crate::net::{Elsewhere, Service, Slots, Transferring, WaitingRoom};
-use crate::telemetry::{BlockLog, Counters, KubernetesMetadata, Metadata, QueryLog, Witness};
+use crate::telemetry::{BlockLog, CacheTally, Counters, KubernetesMetadata, Metadata, QueryLog, Witness};
 use crate::transfer::Transfers;
 use crate::tsig::Keyring;
 use crate::zone::Name;
@@ -24,6 +25,8 @@ use crate::zone::Name;
 pub(super) struct Lasting {
     /// What was counted of queries.
     pub(super) counters: Arc<Counters>,
+    /// What was counted of caches.
+    pub(super) cache_tally: Arc<CacheTally>,
     /// Places for transfers.
     slots: Arc<Slots>,
 }
@@ -35,6 +38,7 @@ pub(super) struct Services<'c> {
     blocks: Vec<Arc<Block>>,
     keys: Keyring,
     transfers: Transfers,
+    caches: Vec<Option<Arc<Cache>>>,
     elsewhere: Arc<dyn Elsewhere>,
     logs: Arc<[BlockLog]>,
 }
@@ -44,18 +48,22 @@ impl<'c> Services<'c> {
         config: &'c Config,
         views: &[Option<BlockViews>],
         forwarders: Arc<Forwarders>,
-        weights: &WeightFiles,
+        (caches, weights, probes): (&Caches, &WeightFiles, &[Option<Arc<Probes>>]),
         lasting: &'c Lasting,
     ) -> Self {
-        let blocks = config.blocks.iter().zip(views).enumerate();
+        let blocks = config.blocks.iter().zip(views).zip(probes).enumerate();
         Self {
             config,
             lasting,
             blocks: blocks
-                .map(|(id, (block, views))| Arc::new(self::block(id, block, views.as_ref(), weights)))
+                .map(|(id, ((block, views), probes))| {
+                    let (cache, probes) = (caches.of(id).map(Arc::clone), probes.clone());
+                    Arc::new(Block { cache, probes, ..self::block(id, block, views.as_ref(), weights) })
+                })
                 .collect(),
             keys: keys(config),
             transfers: transfers(config, views),
+            caches: (0..config.blocks.len()).map(|id| caches.of(id).map(Arc::clone)).collect(),
             elsewhere: forwarders,
             logs: config.blocks.iter().zip(views).map(|(block, views)| log(block, views.as_ref())).collect(),
         }
@@ -77,9 +85,14 @@ impl<'c> Services<'c> {
             let ahead = self.blocks.iter().map(|block| block.ahead.as_deref().cloned()).collect();
             self.lasting.counters.server(listener.server(), zones, ahead)
         });
+        let server = listener.server();
+        let cache_counts = self.caches.iter().zip(blocks).map(|(cache, block)| {
+            let zones = block.cache.as_ref()?.zones.join(",");
+            Some(self.lasting.cache_tally.of(&server, &zones, cache.as_ref()?))
+        });
         let log = QueryLog { blocks: Arc::clone(&self.logs), local: listener.local() };
         Service {
-            responder: Responder::new(zones).with_keys(self.keys.clone()),
+            responder: Responder::new(zones).with_keys(self.keys.clone()).with_cache_counts(cache_counts.collect()),
             observer: Box::new(Witness { log, counters }),
             elsewhere: Arc::clone(&self.elsewhere),
             waiting,
@@ -143,17 +156,29 @@ fn block(id: usize, block: &ServerBlock, views: Option<&BlockViews>, weights: &W
         multicluster,
         forwards: block.forwards.iter().filter_map(forwarded).collect(),
         signing: block.tsig.as_ref().map(signing),
+        autopath: block.autopath.as_ref().map(autopath),
         transfers: zones(block),
         bufsize: block.bufsize,
         nsid: block.nsid.as_ref().map(|name| name.as_bytes().into()),
+        cache: None,
         minimal: block.minimal,
         ahead: ahead(block).map(Box::new),
+        probes: None,
         whoami: block.whoami,
         rotates: block.loadbalance.is_some(),
         order: block.loadbalance.as_ref().and_then(|balance| order(balance, weights)),
         handles: !handlers(block).is_empty(),
         id,
     }
+}
+
+fn autopath(autopath: &Autopath) -> answer::Autopath {
+    let names = |names: &[String]| names.iter().filter_map(|name| Name::parse(name)).collect();
+    let search = match &autopath.search {
+        SearchPath::OfPods { host } => answer::SearchPath::OfPods(names(host)),
+        SearchPath::These(path) => answer::SearchPath::These(names(path)),
+    };
+    answer::Autopath { zones: names(&autopath.zones), search }
 }
 
 /// The names that go to a directive's upstreams.
@@ -177,10 +202,13 @@ pub(super) fn handlers(block: &ServerBlock) -> Vec<&'static str> {
         ("chaos", block.chaos.is_some()),
         ("loadbalance", block.loadbalance.is_some()),
         ("tsig", block.tsig.is_some()),
+        ("autopath", block.autopath.is_some()),
         ("acl", !block.acl.is_empty()),
+        ("cache", block.cache.is_some()),
         ("minimal", block.minimal),
         ("transfer", !block.transfers.is_empty()),
         ("kubernetes", block.kubernetes.is_some()),
+        ("loop", block.finds_loops),
         ("forward", !block.forwards.is_empty()),
         ("whoami", block.whoami),
     ];

@@ -7,13 +7,17 @@ use super::machine::Machine;
 use super::reader::Reader;
 use super::report::Report;
 use super::zone::{self, ZoneError};
-use super::{Config, ServerBlock, ZoneKey, acl, admin_overlaps, bind, bufsize, cancel, chaos, errors, forward};
-use super::{health, instead, kubernetes, loadbalance, local, log, metadata, multisocket, nsid, plain, prometheus};
+use super::{
+    Config, ServerBlock, ZoneKey, acl, admin_overlaps, autopath, bind, bufsize, cache, cancel, chaos, errors, forward,
+};
+use super::{
+    health, instead, kubernetes, loadbalance, local, log, loops, metadata, multisocket, nsid, plain, prometheus,
+};
 use super::{outages, ready, reload, timeouts, transfer, tsig, usage};
 use crate::corefile::{self, Diagnostic, Directive, Token};
 
 /// Directives that podzone serves, in the order in which CoreDNS sets them up.
-pub const SERVED: [&str; 25] = [
+pub const SERVED: [&str; 28] = [
     "metadata",
     "cancel",
     "timeouts",
@@ -33,10 +37,13 @@ pub const SERVED: [&str; 25] = [
     "chaos",
     "loadbalance",
     "tsig",
+    "autopath",
     "acl",
+    "cache",
     "minimal",
     "transfer",
     "kubernetes",
+    "loop",
     "forward",
     "whoami",
 ];
@@ -75,8 +82,14 @@ pub(super) fn check(
             report.not_served_but(&directive.tokens[0], what, instead::of_directive(&directive.name));
         }
     }
+    if misread.none_of(&["cache", "forward"]) {
+        cache::check_all(blocks, &checked, report);
+    }
     if misread.none_of(&[KEYS, "tsig", "transfer", "kubernetes"]) {
         transfer::check_all(blocks, &checked, report);
+    }
+    if misread.none_of(&["autopath", "kubernetes"]) {
+        autopath::check_all(blocks, &checked, report);
     }
     if misread.none_of(&["kubernetes"]) {
         outages::check_all(blocks, &checked, report);
@@ -171,6 +184,7 @@ fn read_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn 
         "local" => block.local = Some(local::check(reader, report)),
         "chaos" => block.chaos = chaos::check(reader, &machine.host_name(), report),
         "acl" => block.acl = acl::check(reader, &block.keys, report),
+        "cache" => block.cache = cache::check(reader, &block.keys, report),
         "multisocket" => block.multisocket = multisocket::check(reader, report),
         "bufsize" => block.bufsize = bufsize::check(reader, report),
         "bind" => block.bind = bind::check(reader, machine, report).unwrap_or_default(),
@@ -183,8 +197,10 @@ fn read_directive(directive: &Directive, block: &mut ServerBlock, machine: &dyn 
             block.loadbalance = Some(loadbalance::check(reader, machine, report));
         }
         "tsig" => block.tsig = tsig::check(reader, &block.keys, report),
+        "autopath" => block.autopath = autopath::check(reader, &block.keys, machine, report),
         "transfer" => block.transfers = transfer::check(reader, &block.keys, report),
         "kubernetes" => block.kubernetes = kubernetes::check(reader, &block.keys, report),
+        "loop" => block.finds_loops = loops::check(reader, report),
         "forward" => block.forwards = forward::check(reader, machine, report),
         _ => {}
     }

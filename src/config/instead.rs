@@ -22,11 +22,6 @@ pub(super) fn of_directive(name: &str) -> &'static str {
         "shed" => "remove it: what cannot be answered in time is shed anyway (podzone_shed_queries_total)",
         "dnstap" => "write log instead, which has a format of your own",
         "rewrite" => "for an alias write a Service of type ExternalName; for the rest keep CoreDNS in front",
-        "autopath" => "remove it; clients ask less with ndots:1 in their dnsConfig, or with names that end with a dot",
-        "cache" => {
-            "remove it: the cluster's names are answered from memory; for others keep a cache (NodeLocal DNSCache) in front"
-        }
-        "loop" => "remove it, and name no upstream behind forward that asks podzone",
         "grpc" => "write forward with addresses instead",
         "erratic" => "remove it: it serves tests",
         "on" => "remove it, and run the command where podzone is started",

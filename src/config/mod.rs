@@ -8,8 +8,10 @@ mod acl;
 mod admin_address;
 mod admin_overlaps;
 mod api_limits;
+mod autopath;
 mod bind;
 mod bufsize;
+mod cache;
 mod cancel;
 mod chaos;
 mod check;
@@ -27,6 +29,7 @@ mod load;
 mod loadbalance;
 mod local;
 mod log;
+mod loops;
 mod machine;
 mod metadata;
 mod multisocket;
@@ -53,6 +56,7 @@ mod zone;
 
 pub use admin_address::AdminAddress;
 pub use api_limits::{ApiLimits, Qps};
+pub use cache::{Cache, CacheSide, Prefetch, ServeStale};
 pub use check::SERVED as DIRECTIVES;
 pub use error::ConfigError;
 pub use forward::{Forward, HealthCheck, Policy};
@@ -133,6 +137,8 @@ pub struct ServerBlock {
     pub chaos: Option<Chaos>,
     /// `acl`: what becomes of queries by who asks for what, in order.
     pub acl: Vec<AclRule>,
+    /// `cache`: what others answer is kept for a while.
+    pub cache: Option<Cache>,
     /// `minimal`: additional records are left out.
     pub minimal: bool,
     /// `whoami`: clients are told their own addresses, where nobody else has an answer.
@@ -141,10 +147,14 @@ pub struct ServerBlock {
     pub loadbalance: Option<LoadBalance>,
     /// `tsig`: keys, and which queries must be signed.
     pub tsig: Option<Tsig>,
+    /// `autopath`: search paths that are gone through here.
+    pub autopath: Option<Autopath>,
     /// `transfer`: who may have which zones.
     pub transfers: Vec<Transfer>,
     /// `kubernetes`: the view that this block answers from.
     pub kubernetes: Option<Kubernetes>,
+    /// `loop`: whether what is forwarded comes back is looked for.
+    pub finds_loops: bool,
     /// `forward`: who is asked about all else, in order; the first that is about a name is asked.
     pub forwards: Vec<Forward>,
 }
@@ -312,6 +322,27 @@ pub enum Multisocket {
     OnePerCpu,
     /// So many, 1 to [`SOCKETS_MAX`].
     Number(u16),
+}
+
+/// An `autopath` directive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Autopath {
+    /// The zones that it is about: lower case, trailing dot.
+    pub zones: Vec<String>,
+    /// Whose search path is gone through.
+    pub search: SearchPath,
+}
+
+/// A search path: names in lower case with trailing dots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SearchPath {
+    /// `@kubernetes`: that of the pod which asks.
+    OfPods {
+        /// What stands behind the cluster's names: the search path of this host.
+        host: Vec<String>,
+    },
+    /// That of a file.
+    These(Vec<String>),
 }
 
 /// A `transfer` directive.

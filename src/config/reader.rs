@@ -55,6 +55,11 @@ impl<'a> Reader<'a> {
         &self.tokens[start..self.next]
     }
 
+    /// The next word of the line, which is not moved on to.
+    pub(super) fn peek(&self) -> Option<&'a Token> {
+        self.peek_on_line()
+    }
+
     /// Moves on to the next word of the line, an opening brace too: `true` if there is one.
     pub(super) fn next_arg(&mut self) -> bool {
         let is_there = self.peek_on_line().is_some();

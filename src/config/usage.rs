@@ -41,6 +41,20 @@ const FORMS: &[(&str, &[&str])] = &[
             "drop [type QTYPE...] [net ADDRESS|NETWORK...]",
         ],
     ),
+    ("autopath [ZONE]... RESOLV-CONF|@kubernetes", &[]),
+    (
+        "cache [TTL] [ZONE]..., once in a block",
+        &[
+            "success CAPACITY [TTL] [MINTTL]",
+            "denial CAPACITY [TTL] [MINTTL]",
+            "prefetch AMOUNT [DURATION] [PERCENTAGE%]",
+            "serve_stale [DURATION] [immediate [TTL [RECHECK]]|verify [TIMEOUT [TTL [RECHECK]]]]",
+            "serve_stale_policy prefer_positive",
+            "servfail DURATION, at most 5m",
+            "disable success|denial [ZONE]...",
+            "keepttl",
+        ],
+    ),
     ("minimal", &[]),
     (
         "transfer [ZONE]... {, lines like 'to *', and }",
@@ -79,6 +93,7 @@ const FORMS: &[(&str, &[&str])] = &[
             "hold_mass_removal PERCENT% DURATION, like 'hold_mass_removal 50% 60s'",
         ],
     ),
+    ("loop, once in a block", &[]),
     (
         "forward FROM TO...",
         &[

@@ -2,7 +2,7 @@
 //! plugin/pkg/proxy/metrics.go).
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ pub struct ForwardCounts {
     pub broken: Count,
     /// Queries that were refused because of `max_concurrent`.
     pub rejected: Count,
+    /// FROM: the names that they are asked.
+    pub from: String,
     /// The upstreams by their addresses, with ports.
     pub upstreams: Vec<(String, Arc<UpstreamCounts>)>,
 }
@@ -32,7 +34,17 @@ pub struct UpstreamCounts {
     pub cached: [Count; Proto::ALL.len()],
     /// See [`Self::cached`].
     pub fresh: [Count; Proto::ALL.len()],
+    /// Times that it was found to send back what it is asked (`loop`).
+    pub loops: Count,
+    is_looping: AtomicBool,
+    /// Whether a loop was looked for: [`NEVER`], [`AWAITED`] or [`DONE`].
+    probed: AtomicU8,
 }
+
+/// Nobody looks for a loop; somebody does for the first time; somebody has.
+const NEVER: u8 = 0;
+const AWAITED: u8 = 1;
+const DONE: u8 = 2;
 
 /// Response codes below this are common: those with names (IANA "DNS RCODEs").
 const COMMON_RCODES: usize = 24;
@@ -93,6 +105,35 @@ impl UpstreamCounts {
         }
         let mut rare = self.took_rarely.lock().unwrap_or_else(PoisonError::into_inner);
         rare.entry(rcode).or_insert_with(|| Histogram::new(&TIME_BOUNDS)).took(took);
+    }
+
+    /// Whether it sends back what it is asked.
+    pub fn is_looping(&self) -> bool {
+        self.is_looping.load(Ordering::Acquire)
+    }
+
+    /// Whether it is not known yet if it does, and is looked for.
+    pub fn is_awaited(&self) -> bool {
+        self.probed.load(Ordering::Acquire) == AWAITED
+    }
+
+    /// Somebody begins to look whether it does.
+    pub(super) fn await_probe(&self) {
+        let _ = self.probed.compare_exchange(NEVER, AWAITED, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Nobody needs to wait for that any longer.
+    pub(super) fn probed(&self) {
+        self.probed.store(DONE, Ordering::Release);
+    }
+
+    /// Notes whether it does; what was known before.
+    pub(super) fn set_looping(&self, is_looping: bool) -> bool {
+        let before = self.is_looping.swap(is_looping, Ordering::AcqRel);
+        if is_looping && !before {
+            self.loops.add();
+        }
+        before
     }
 
     /// How long exchanges took that were answered, by the answers' codes.

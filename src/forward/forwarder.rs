@@ -1,6 +1,7 @@
 //! One `forward` directive: which upstream is asked, how often, and what a failure becomes (plugin/forward/forward.go,
 //! func ServeDNS).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -73,7 +74,8 @@ impl Forwarder {
             upstreams.push(Arc::new(Upstream::new(target.clone(), tls, &options)));
         }
         let counts = upstreams.iter().map(|upstream| (upstream.address().to_string(), upstream.counts())).collect();
-        let counts = Arc::new(ForwardCounts { upstreams: counts, ..ForwardCounts::default() });
+        let from = options.from.clone();
+        let counts = Arc::new(ForwardCounts { from, upstreams: counts, ..ForwardCounts::default() });
         let (turn, in_flight) = (AtomicU32::new(0), AtomicUsize::new(0));
         Ok(Self { options, cancel, targets, upstreams, turn, in_flight, counts })
     }
@@ -81,6 +83,24 @@ impl Forwarder {
     /// Whether it was made of these.
     pub fn is_for(&self, options: &Forward, cancel: Option<Duration>, targets: &[Target]) -> bool {
         (&self.options, self.cancel, &self.targets[..]) == (options, cancel, targets)
+    }
+
+    /// All upstreams.
+    pub(super) fn upstreams(&self) -> &[Arc<Upstream>] {
+        &self.upstreams
+    }
+
+    /// Whether they are asked over TCP, however the client came.
+    pub(super) fn asks_over_tcp(&self) -> bool {
+        self.options.force_tcp
+    }
+
+    /// The upstreams that do not send back what they are asked.
+    fn sound(&self) -> Cow<'_, [Arc<Upstream>]> {
+        if !self.upstreams.iter().any(|upstream| upstream.is_looping()) {
+            return Cow::Borrowed(&self.upstreams);
+        }
+        self.upstreams.iter().filter(|upstream| !upstream.is_looping()).cloned().collect()
     }
 
     /// What is counted of it.
@@ -113,7 +133,11 @@ impl Forwarder {
         let over_tcp = options.force_tcp || transport == Transport::Tcp && !options.prefer_udp;
         let begun = Instant::now();
         let deadline = self.cancel.unwrap_or(DEADLINE).min(DEADLINE);
-        let count = self.upstreams.len();
+        let upstreams = self.sound();
+        let count = upstreams.len();
+        if count == 0 {
+            return Err(LookupError::servfail("all upstreams send queries back here (plugin/loop)"));
+        }
         let order = Order::new(options.policy, count, &self.turn);
         let attempts_max = match options.max_connect_attempts {
             None => ATTEMPTS_PER_UPSTREAM * count as u64,
@@ -133,7 +157,7 @@ impl Forwarder {
                     tokio::time::sleep(ROUND_MIN.min(left)).await;
                 }
             }
-            let Some(mut upstream) = self.upstreams.get(order.at(place)) else { break };
+            let Some(mut upstream) = upstreams.get(order.at(place)) else { break };
             place += 1;
             if upstream.is_down(options.max_fails) {
                 down += 1;
@@ -145,7 +169,7 @@ impl Forwarder {
                     break;
                 }
                 // The health checks themselves are doubted, and any is tried.
-                let Some(any) = self.upstreams.get(rand::rng().random_range(0..count)) else { break };
+                let Some(any) = upstreams.get(rand::rng().random_range(0..count)) else { break };
                 upstream = any;
             }
             let reply = match self.attempt(upstream, question, over_tcp, left).await {

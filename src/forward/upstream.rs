@@ -97,6 +97,11 @@ impl Upstream {
         Arc::clone(&self.counts)
     }
 
+    /// Whether it sends back what it is asked.
+    pub(super) fn is_looping(&self) -> bool {
+        self.counts.is_looping()
+    }
+
     /// Whether more checks than `max_fails` failed in a row; with 0 it is never down.
     pub(super) fn is_down(&self, max_fails: u32) -> bool {
         max_fails > 0 && self.fails.load(Ordering::Relaxed) > max_fails

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
-use super::deferred::Waiting;
+use super::deferred::{Waiting, refresh};
 use super::mmsg::WayBack;
 use super::{Exchange, Path, Service};
 use crate::answer::query::{Parsed, parse};
@@ -69,6 +69,10 @@ impl Job {
         let answered = match service.responder.respond_composed(&packet, asks, answer) {
             Outcome::Ignored => return,
             Outcome::Answered(answered) => answered,
+            Outcome::Refreshing(answered, refreshes) => {
+                refresh(&service, refreshes);
+                answered
+            }
             Outcome::Dropped(dropped) => {
                 let exchange = Exchange { client: &client, transport, took: received.elapsed(), response: &[] };
                 return service.observer.answered(&exchange, &dropped);
@@ -106,7 +110,7 @@ impl Job {
 /// What is told of an answer to a question for a transfer.
 pub(super) fn answered_transfer(packet: &[u8], block: usize, rcode: Rcode, flags: u16) -> Option<Answered<'_>> {
     let Parsed::Query(query) = parse(packet) else { return None };
-    Some(Answered { query, block: Some(block), rcode, flags, by: By::Transfers, failure: None })
+    Some(Answered { query, block: Some(block), rcode, flags, by: By::Transfers, is_by_path: false, failure: None })
 }
 
 /// A client that is gone, a full buffer, a filter: of one datagram, and nothing to do about it.

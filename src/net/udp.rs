@@ -11,7 +11,7 @@ use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
 
 use super::composing::{self, Composer, Job};
-use super::deferred::Waiting;
+use super::deferred::{Waiting, refresh};
 use super::mmsg::{BATCH, Batch};
 use super::{Exchange, Path, Service, SharedService};
 use crate::answer::{Answered, Client, Folded, Outcome, Read, Transport};
@@ -126,6 +126,13 @@ impl Worker {
         let mut told: [Option<(SocketAddr, Answered<'_>)>; BATCH] = [const { None }; BATCH];
         let mut places = [0; BATCH];
         let mut answered = 0;
+        let mut keep = |index, client, made| {
+            if is_watched {
+                told[answered] = Some((client, made));
+            }
+            places[answered] = index;
+            answered += 1;
+        };
         for ((index, read), answer) in read.iter().enumerate().zip(answers.iter_mut()) {
             let Some((client, packet)) = read else { continue };
             match contain(|| answering.answer(packet, answer)) {
@@ -135,12 +142,10 @@ impl Worker {
                         Exchange { client, transport: Transport::Udp, took: received.elapsed(), response: &[] };
                     observer.answered(&exchange, &dropped);
                 }
-                Some(Some(Outcome::Answered(made))) => {
-                    if is_watched {
-                        told[answered] = Some((*client, made));
-                    }
-                    places[answered] = index;
-                    answered += 1;
+                Some(Some(Outcome::Answered(made))) => keep(index, *client, made),
+                Some(Some(Outcome::Refreshing(made, refreshes))) => {
+                    refresh(&service, refreshes);
+                    keep(index, *client, made);
                 }
                 Some(Some(Outcome::Deferred(deferred))) => {
                     let waiting = Waiting {

@@ -53,7 +53,7 @@ impl AccessCounts {
                 }
             }
             _ if ahead.acl.is_empty() => {}
-            By::Views | By::Elsewhere | By::Transfers | By::Whoami => {
+            By::Views | By::Elsewhere | By::Cache | By::Transfers | By::Whoami | By::Loop => {
                 self.allowed.fetch_add(1, Ordering::Relaxed);
             }
         }

@@ -6,11 +6,11 @@
 
 use std::array::from_fn;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::access::AccessCounts;
-use crate::answer::{Ahead, Answered, By, Folded, Rcode, Transport};
+use crate::answer::{Ahead, Answered, By, Folded, Rcode, Transport, shard};
 use crate::histogram::{Distribution, TIME_BOUNDS, bucket_of};
 use crate::net::{Exchange, Path};
 use crate::zone::Name;
@@ -74,7 +74,8 @@ pub fn rcode_name(rcode: u16) -> Option<&'static str> {
 }
 
 /// What may have made an answer; the first stands for a query that nothing took.
-const PLUGINS: [&str; 10] = ["", "kubernetes", "forward", "transfer", "tsig", "local", "any", "chaos", "acl", "whoami"];
+const PLUGINS: [&str; 12] =
+    ["", "kubernetes", "forward", "transfer", "tsig", "local", "any", "chaos", "acl", "whoami", "loop", "cache"];
 
 /// Codes with which one of them says that it has no answer.
 const REFUSALS: [Rcode; 4] = [Rcode::FORMERR, Rcode::SERVFAIL, Rcode::NOTIMP, Rcode::REFUSED];
@@ -86,8 +87,8 @@ const FAMILIES: [&str; 2] = ["1", "2"];
 /// Upper bounds of messages' sizes, in octets (plugin/metrics/vars/vars.go).
 const SIZE_BOUNDS: [u64; 14] = [0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16_000, 32_000, 48_000, 64_000];
 
-/// Threads that count beside each other without touching the same memory; further ones share.
-const SHARDS: usize = 16;
+/// See [`shard`].
+const SHARDS: usize = shard::COUNT;
 
 /// The zone of queries that no server block takes. It has no final dot, so that it is no zone's name.
 const DROPPED: &str = "dropped";
@@ -107,6 +108,7 @@ pub struct ServerCounts {
     pub label: String,
     dropped: ZoneCounters,
     shed: AtomicU64,
+    by_path: AtomicU64,
     paths: [PathCells; SHARDS],
     zones: Mutex<Vec<(Name, Arc<ZoneCounters>)>>,
     access: AccessCounts,
@@ -127,6 +129,7 @@ impl ServerCounts {
             label,
             dropped: ZoneCounters::default(),
             shed: AtomicU64::new(0),
+            by_path: AtomicU64::new(0),
             paths: Default::default(),
             zones: Mutex::default(),
             access: AccessCounts::default(),
@@ -157,6 +160,11 @@ impl ServerCounts {
         self.shed.load(Ordering::Relaxed)
     }
 
+    /// How many queries `autopath` answered by another name.
+    pub fn autopath_count(&self) -> u64 {
+        self.by_path.load(Ordering::Relaxed)
+    }
+
     /// How many answers went which way.
     pub fn paths(&self) -> [(&'static str, u64); Path::ALL.len()] {
         Path::ALL.map(|path| {
@@ -184,7 +192,7 @@ impl ServerCounters {
 
     /// Counts answers by how they were made.
     pub fn went(&self, path: Path, answers: u64) {
-        if let Some(PathCells(cells)) = self.counts.paths.get(own_shard()) {
+        if let Some(PathCells(cells)) = self.counts.paths.get(shard::own()) {
             add(cells.get(path as usize), answers);
         }
     }
@@ -193,6 +201,9 @@ impl ServerCounters {
     pub fn count(&self, exchange: &Exchange<'_>, answered: &Answered<'_>) {
         if let Some(zone) = self.zone(answered) {
             zone.shard().count(exchange, answered);
+        }
+        if answered.is_by_path {
+            self.counts.by_path.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(Some(ahead)) = answered.block.and_then(|block| self.ahead.get(block)) {
             self.counts.access.count(ahead, exchange, answered);
@@ -218,16 +229,6 @@ impl ServerCounters {
     }
 }
 
-/// The shard of this thread.
-fn own_shard() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static SHARD: usize = NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS;
-    }
-    // A thread that ends has counted for the last time; any shard is right.
-    SHARD.try_with(|shard| *shard).unwrap_or(0)
-}
-
 /// Answers by [`Path`], of one shard.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -240,7 +241,7 @@ struct ZoneCounters {
 
 impl ZoneCounters {
     fn shard(&self) -> &Cells {
-        self.shards[own_shard()].get_or_init(Box::default)
+        self.shards[shard::own()].get_or_init(Box::default)
     }
 
     /// The sum of the shards; `None` if nothing was counted.
@@ -368,6 +369,8 @@ fn plugin(answered: &Answered<'_>) -> usize {
             By::Chaos => 7,
             By::Acl => 8,
             By::Whoami => 9,
+            By::Loop => 10,
+            By::Cache => 11,
         },
         _ => 0,
     }

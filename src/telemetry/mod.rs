@@ -3,6 +3,7 @@
 //! Nobody waits for whoever reads standard output: lines wait in a queue, and what does not fit is dropped and counted.
 
 mod access;
+mod caches;
 mod changes;
 mod counters;
 mod failures;
@@ -24,6 +25,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 pub use access::{AccessCounts, REFUSALS, localhost_requests};
+pub use caches::{CacheTally, CountedCache};
 pub use changes::{Changes, ServiceKind};
 pub use counters::{Counters, Counts, ServerCounters, ServerCounts, rcode_name, server_label};
 pub use lines::LogFormat;

@@ -8,7 +8,7 @@ use crate::support::process::Scratch;
 const BAD: &str = "\
 .:53 {
     bufsize 1
-    cache 30
+    dnstap
     kuberentes cluster.local
     forward . 127.0.0.1 {
         polcy random
@@ -46,8 +46,8 @@ fn check_tells_all_errors_with_their_places_and_hints() {
         "plugin/bufsize: plugin/bufsize: Corefile:2 - Error during parsing: Wrong argument count",
         "plugin/forward: Corefile:6 - Error during parsing: unknown property 'polcy'\n --> Corefile:6:9\n",
         "  = help: did you mean 'policy'?\n",
-        "Corefile:3 - Error during parsing: directive 'cache' is not served by podzone\n",
-        "  = help: remove it: the cluster's names are answered from memory",
+        "Corefile:3 - Error during parsing: directive 'dnstap' is not served by podzone\n",
+        "  = help: write log instead, which has a format of your own",
         "Corefile:9 - Error during parsing: transport tls:// is not served by podzone\n",
         "\nCorefile: 5 errors\n",
     ] {

@@ -29,10 +29,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use podzone::config::{
-    self, ApiLimits, COMMON_FORMAT, Config, Forward, HealthCheck, LogClasses, Machine, Monitor, Multisocket,
+    self, ApiLimits, COMMON_FORMAT, Cache, CacheSide, Config, Forward, HealthCheck, LogClasses, Machine, Monitor,
+    Multisocket,
 };
 use podzone::config::{
-    PodMode, PodNames, Policy, RequiredCodes, ServerBlock, Source, Timeouts, Transfer, TransferTo, Tsig,
+    PodMode, PodNames, Policy, RequiredCodes, SearchPath, ServerBlock, Source, Timeouts, Transfer, TransferTo, Tsig,
 };
 use podzone::corefile::Files;
 use proptest::prelude::*;
@@ -204,6 +205,9 @@ fn summary(config: &Config) -> String {
         if let Some(tsig) = &block.tsig {
             text.push_str(&summary_of_tsig(tsig));
         }
+        if let Some(cache) = &block.cache {
+            text.push_str(&summary_of_cache(cache));
+        }
         for transfer in &block.transfers {
             text.push_str(&summary_of_transfer(transfer));
         }
@@ -321,6 +325,15 @@ fn summary_of_ahead(block: &ServerBlock) -> String {
     lines.extend(block.local.map(|local| format!("local prefix={}", local.prefix)));
     lines.extend(block.any.then(|| "any".to_owned()));
     lines.extend(block.chaos.as_ref().map(|chaos| format!("chaos {:?} {:?}", chaos.version, chaos.authors)));
+    if let Some(autopath) = &block.autopath {
+        let search = match &autopath.search {
+            SearchPath::OfPods { host } if host.is_empty() => "of pods".to_owned(),
+            SearchPath::OfPods { host } => format!("of pods, then {}", host.join(" ")),
+            SearchPath::These(path) => path.join(" "),
+        };
+        lines.push(format!("autopath {} {search}", autopath.zones.join(" ")).trim_end().to_owned());
+    }
+    lines.extend(block.finds_loops.then(|| "loop".to_owned()));
     for rule in &block.acl {
         lines.push(format!("acl {}", rule.zones.join(" ")));
         for policy in &rule.policies {
@@ -368,6 +381,28 @@ fn summary_of_transfer(transfer: &Transfer) -> String {
     if let Some(key) = &transfer.notify_key {
         writeln!(text, "    notify_key {key}").unwrap();
     }
+    text
+}
+
+fn summary_of_cache(cache: &Cache) -> String {
+    let mut text = format!("  cache {}\n", cache.zones.join(" "));
+    let mut line = |there: bool, what: String| {
+        if there {
+            writeln!(text, "    {what}").unwrap();
+        }
+    };
+    for (name, CacheSide { capacity, max_ttl_secs, min_ttl_secs }) in
+        [("success", cache.success), ("denial", cache.denial)]
+    {
+        line(true, format!("{name} {capacity} {max_ttl_secs} {min_ttl_secs}"));
+    }
+    line(cache.servfail.as_secs() != 5, format!("servfail {:?}", cache.servfail));
+    line(cache.prefetch.is_some(), format!("{:?}", cache.prefetch));
+    line(cache.stale.is_some(), format!("{:?}", cache.stale));
+    for (name, zones) in [("success", &cache.success_disabled), ("denial", &cache.denial_disabled)] {
+        line(!zones.is_empty(), format!("disable {name} {}", zones.join(" ")));
+    }
+    line(cache.keep_ttl, "keepttl".into());
     text
 }
 
@@ -543,6 +578,9 @@ fn nearly_a_corefile() -> impl Strategy<Value = String> {
         "bufsize",
         "multisocket",
         "loadbalance",
+        "autopath",
+        "@kubernetes",
+        "loop",
         "weighted",
         "prefer",
         "reload",

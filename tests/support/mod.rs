@@ -25,6 +25,7 @@ pub mod dnsperf;
 pub mod exposition;
 pub mod held;
 pub mod http;
+pub mod internet;
 pub mod kube;
 pub mod listed_api;
 pub mod mcs;

@@ -7,7 +7,7 @@
 use super::process::{Afterwards, Scratch};
 use nix::sched::{CloneFlags, setns};
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -119,14 +119,40 @@ impl Host {
     /// A socket that listens on this host, though who holds it does not run there: so a host may stand for a service that
     /// runs elsewhere.
     pub fn listen(&self, port: u16) -> TcpListener {
-        let (namespace, address) = (format!("/run/netns/{}", self.namespace), self.address);
-        // A thread may be in another namespace than its process. This one ends there; the socket stays.
-        let opened = thread::spawn(move || {
-            let namespace = File::open(namespace).expect("a host's namespace");
-            setns(namespace, CloneFlags::CLONE_NEWNET).expect("setns");
-            TcpListener::bind((address, port)).expect("a free port")
-        });
-        opened.join().expect("a socket on a host")
+        self.listen_at(self.address, port)
+    }
+
+    /// The same at another address of the host.
+    pub fn listen_at(&self, address: Ipv4Addr, port: u16) -> TcpListener {
+        self.inside(|| TcpListener::bind((address, port)).expect("a free port"))
+    }
+
+    /// The same over UDP.
+    pub fn bind_udp(&self, port: u16) -> UdpSocket {
+        self.inside(|| UdpSocket::bind((self.address, port)).expect("a free port"))
+    }
+
+    /// Does something in the host's network.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        // A thread may be in another namespace than its process. This one ends there; its sockets stay.
+        thread::scope(|scope| {
+            let worked = scope.spawn(|| {
+                let namespace = File::open(format!("/run/netns/{}", self.namespace)).expect("a host's namespace");
+                setns(namespace, CloneFlags::CLONE_NEWNET).expect("setns");
+                work()
+            });
+            worked.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Runs `ip` for the host's network.
+    pub fn ip(&self, arguments: &[&str]) {
+        ip(&[&["-n", &self.namespace], arguments].concat());
+    }
+
+    /// Writes its `/etc/resolv.conf` anew, for what is started from now on.
+    pub fn write_resolv_conf(&self, text: &str) {
+        fs::write(self.folder.join("resolv.conf"), text).expect("resolv.conf");
     }
 
     /// Cuts it off: what is sent to it is lost, as when its machine loses power.

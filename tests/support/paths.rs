@@ -2,7 +2,7 @@
 
 use hickory_proto::op::Message;
 use hickory_proto::rr::Record;
-use podzone::answer::{Client, Outcome, Responder, Transport};
+use podzone::answer::{Client, Deferred, Outcome, Responder, Transport};
 
 /// What must be equal of two answers: all but the records' order, and how names are compressed.
 #[derive(Debug, PartialEq)]
@@ -27,7 +27,17 @@ fn agree_over(responder: &Responder, query: &[u8], transport: Transport) -> bool
     let slowly = responder.respond_composed(query, client, &mut composed);
     match (at_once, slowly) {
         (Outcome::Ignored, Outcome::Ignored) | (Outcome::Dropped(_), Outcome::Dropped(_)) => {}
-        (Outcome::Answered(one), Outcome::Answered(other)) => {
+        (Outcome::Deferred(one), Outcome::Deferred(other)) => {
+            let asked = |deferred: Deferred| {
+                let lookups = deferred.lookups.into_iter();
+                lookups.map(|lookup| (lookup.block, lookup.forward, lookup.then, lookup.query)).collect::<Vec<_>>()
+            };
+            assert_eq!(asked(one), asked(other), "{query:02x?}");
+        }
+        (
+            Outcome::Answered(one) | Outcome::Refreshing(one, _),
+            Outcome::Answered(other) | Outcome::Refreshing(other, _),
+        ) => {
             assert_eq!((one.block, one.rcode, one.flags), (other.block, other.rcode, other.flags), "{query:02x?}");
             // What fits depends on how names are compressed.
             let is_cut = |answer: &[u8]| answer[2] & 2 != 0;

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The binary of a peer: `coredns`, `etcd`, `kube-apiserver`, `kube-controller-manager`, `kubectl`, `kwok`, `nsd`, `knot`
-/// or `promlint`; for the benchmark, `nsd-recvmmsg`.
+/// The binary of a peer: `coredns`, `etcd`, `helm`, `kube-apiserver`, `kube-controller-manager`, `kubectl`, `kwok`, `nsd`,
+/// `knot` or `promlint`; for the benchmark, `nsd-recvmmsg`.
 ///
 /// Looked for in the folder `PODZONE_PEERS`, else where `tests/peers/install` puts it. A missing peer fails the
 /// test: a test that is skipped in silence proves nothing.

@@ -10,6 +10,10 @@
 //! - `lower…` answers with the question in lower case, `upper…` with its letters as they came, and the name itself, not a
 //!   pointer to it, in the answer;
 //! - `loopback…` has the address 127.0.0.1;
+//! - `ttl-N…` has an address with the TTL N: 192.0.2.1 at first, and the next each time that the name is asked for; the
+//!   answer is authentic if it was asked with AD, and unchecked if with CD;
+//! - `soa-N-CODE…` answers with that code, and with a SOA whose TTL is N and whose last field is 900;
+//! - `many-N…` has so many addresses, with the TTL 60;
 //! - anything else has the address 192.0.2.99, and what [`Scripted::answer_with`] says instead.
 //!
 //! The letters of a question may come in any case.
@@ -186,7 +190,7 @@ fn answers(query: &[u8], over: Over, from: SocketAddr, state: &State) -> Vec<Vec
     }
     let name = question.name.to_ascii_lowercase();
     let script = name.split(['.', '-']).next().unwrap_or_default();
-    let number = || name.split(['.', '-']).nth(1).and_then(|it| it.parse().ok()).expect("a number");
+    let number = || -> u32 { name.split(['.', '-']).nth(1).and_then(|it| it.parse().ok()).expect("a number") };
     let with = |id: [u8; 2], flags: u16, addresses: u16, question: &[u8]| {
         let mut answer = id.to_vec();
         for word in [0x8180 | flags, 1, addresses, 0, 0] {
@@ -205,7 +209,7 @@ fn answers(query: &[u8], over: Over, from: SocketAddr, state: &State) -> Vec<Vec
     let good = with(id, 0, 1, asked);
     match script {
         "slow" => {
-            thread::sleep(Duration::from_millis(number()));
+            thread::sleep(Duration::from_millis(number().into()));
             vec![good]
         }
         "tc" if over == Over::Udp => vec![with(id, 0x200, 0, asked)],
@@ -216,6 +220,34 @@ fn answers(query: &[u8], over: Over, from: SocketAddr, state: &State) -> Vec<Vec
         "firstwrong" if over == Over::Udp => vec![with(wrong, 0, 1, asked), good],
         "rcode" => vec![with(id, u16::try_from(number()).expect("a code"), 0, asked)],
         "nodata" => vec![with(id, 0, 0, asked)],
+        "ttl" => {
+            let times = state.asked.lock().expect("no thread panics");
+            let times = times.iter().filter(|it| it.name.eq_ignore_ascii_case(&question.name)).count();
+            let mut answer = with(id, message.flags & 0x30, 1, asked);
+            answer[2] = answer[2] & !1 | query[2] & 1;
+            let at = answer.len();
+            answer[at - 10..at - 6].copy_from_slice(&u32::to_be_bytes(number()));
+            answer[at - 1] = u8::try_from(times).expect("few questions");
+            vec![answer]
+        }
+        "soa" => {
+            let code = name.split(['.', '-']).nth(2).and_then(|it| it.parse().ok()).expect("a code");
+            let mut answer = with(id, code, 0, asked);
+            answer[9] = 1;
+            answer.extend([0xc0, 12, 0, 6, 0, 1]);
+            answer.extend(u32::to_be_bytes(number()));
+            answer.extend([0, 24, 0xc0, 12, 0xc0, 12]);
+            answer.extend([1, 2, 3, 4, 900].into_iter().flat_map(u32::to_be_bytes));
+            vec![answer]
+        }
+        "many" => {
+            let count = u16::try_from(number()).expect("a count");
+            let mut answer = with(id, 0, count, asked);
+            for number in 0..usize::from(count) {
+                answer[12 + asked.len() + 16 * number + 15] = u8::try_from(number + 1).expect("few addresses");
+            }
+            vec![answer]
+        }
         "lower" if over == Over::Udp => vec![with(id, 0, 1, &asked.to_ascii_lowercase())],
         "upper" => {
             let owner = &asked[..asked.len() - 4];

@@ -17,6 +17,8 @@ const PROXY: Label<'static> = ("proxy_name", "forward");
 struct OfUpstream {
     took: BTreeMap<String, Distribution>,
     check_failures: u64,
+    loops: u64,
+    is_looping: bool,
     cached: [u64; Proto::ALL.len()],
     fresh: [u64; Proto::ALL.len()],
 }
@@ -28,6 +30,8 @@ impl OfUpstream {
             self.took.entry(name).or_default().add(&distribution);
         }
         self.check_failures += counts.check_failures.get();
+        self.loops += counts.loops.get();
+        self.is_looping |= counts.is_looping();
         for (sum, count) in self.cached.iter_mut().chain(&mut self.fresh).zip(counts.cached.iter().chain(&counts.fresh))
         {
             *sum += count.get();
@@ -60,6 +64,11 @@ impl All {
         let failed = failed.map(|(to, of)| ([PROXY, ("to", *to)], of.check_failures));
         let help = "Health checks of upstreams that failed.";
         out.counter("coredns_proxy_healthcheck_failures_total", help, failed)?;
+        let looped = || upstreams.iter().filter(|(_, of)| of.loops > 0);
+        let help = "Times that an upstream was found to send back what it is asked.";
+        out.counter("podzone_loops_total", help, looped().map(|(to, of)| ([("to", *to)], of.loops)))?;
+        let help = "1 while an upstream sends back what it is asked, so that it is asked no more.";
+        out.gauge("podzone_looping", help, looped().map(|(to, of)| ([("to", *to)], u64::from(of.is_looping))))?;
         // Of the transports that there were; over UDP nothing is kept, which is told as well.
         let of_protos = |of: fn(&OfUpstream, usize) -> u64| {
             upstreams.iter().flat_map(move |(to, upstream)| {

@@ -7,6 +7,7 @@
 //! writes gauges, under their full names, and bounds are written as CoreDNS writes them, so that the series of both
 //! programs can be added up.
 
+mod caches;
 mod forward;
 mod memory;
 mod out;
@@ -74,6 +75,8 @@ pub struct Told {
     pub sources: Vec<Arc<FollowedSource>>,
     /// What other servers are asked.
     pub forwards: Vec<Arc<ForwardCounts>>,
+    /// What is kept of their answers.
+    pub caches: Arc<telemetry::CacheTally>,
     /// The requests to our own `/health`.
     pub health: Arc<HealthCounts>,
 }
@@ -139,6 +142,7 @@ impl Collector for All {
         self.program(&mut out)?;
         self.queries(&mut out)?;
         self.forwards(&mut out)?;
+        self.caches(&mut out)?;
         self.changes(&mut out)?;
         self.requests(&mut out)?;
         self.views(&mut out)?;
@@ -241,6 +245,10 @@ impl All {
             let help = format!("Queries that acl {what}, by server and the zone of its rule.");
             out.counter(&format!("coredns_acl_{what}_requests_total"), &help, counts)?;
         }
+        let found = servers.iter().filter(|server| server.autopath_count() > 0);
+        let found = found.map(|server| ([("server", server.label.clone())], server.autopath_count()));
+        let help = "Queries that autopath answered by another name of their search path.";
+        out.counter("coredns_autopath_success_total", help, found)?;
         let shed = servers.iter().map(|server| ([("server", server.label.clone())], server.shed_count()));
         out.counter("podzone_shed_queries_total", "Queries that were dropped for want of room, by server.", shed)?;
         let went = servers.iter().flat_map(|server| {

@@ -23,7 +23,7 @@ use super::transfers::{Next, UnderWay};
 use super::{LINGER, Stop, frames, stopped};
 use crate::answer::{Asked, Client, Outcome, Rcode, Transport};
 use crate::net::composing::answered_transfer;
-use crate::net::deferred::Waiting;
+use crate::net::deferred::{Waiting, refresh};
 use crate::net::{Exchange, Path, Service, SharedService, TcpTimes};
 use crate::transfer::Begun;
 use crate::tsig;
@@ -225,15 +225,18 @@ impl Connection {
             && self.has_room()
             && let Some(packet) = frames::first(rest)
         {
-            let (outcome, is_prepared) = responder.respond_telling(packet, Client::tcp(self.client), answer);
+            let (mut outcome, is_prepared) = responder.respond_telling(packet, Client::tcp(self.client), answer);
             let count = if is_prepared { &mut prepared } else { &mut composed };
+            if let Outcome::Refreshing(_, refreshes) = &mut outcome {
+                refresh(&service, std::mem::take(refreshes));
+            }
             match outcome {
                 Outcome::Ignored => {}
                 Outcome::Dropped(dropped) => {
                     let exchange = Exchange { client: &self.client, transport, took: now.elapsed(), response: &[] };
                     service.observer.answered(&exchange, &dropped);
                 }
-                Outcome::Answered(answered) => {
+                Outcome::Answered(answered) | Outcome::Refreshing(answered, _) => {
                     if is_watched {
                         let exchange =
                             Exchange { client: &self.client, transport, took: now.elapsed(), response: answer };

@@ -1,0 +1,3 @@
+module podzone/examples/go
+
+go 1.24
