@@ -7,13 +7,14 @@
 #   make soak    the test of three minutes in make test alone, for any length: SOAK_SECONDS=n, 120 or more; shows what was
 #                done, what was answered wrong, and what memory and file descriptors came to
 #   make fuzz    random packets, Corefiles and API answers, a minute each (FUZZ_SECONDS=n for another time)
+#   make dist    what users are given: a static program, what is in it, and checksums (deploy/dist; PROFILE=quick links soon)
 #   make bench   measure against other servers and a bare echo
 #   make bench-quick    the same in a minute: podzone and the echo
 #   make bench-scale    start, memory and changes of a large cluster, beside CoreDNS
 #   make bench-outside  names outside of the cluster, cached and forwarded, beside CoreDNS
 #   make bench-pieces   time the pieces of an answer
 
-.PHONY: run setup check test soak fuzz bench bench-quick bench-scale bench-outside bench-pieces
+.PHONY: run setup check test soak fuzz dist bench bench-quick bench-scale bench-outside bench-pieces
 
 # The peers are found by what `make setup` installs, and cargo's colours follow the terminal.
 CARGO ?= cargo
@@ -56,6 +57,9 @@ fuzz:
 	    "$(FUZZ_DIR)/found/$$target" "corpus/$$target" -- -max_total_time=$(FUZZ_SECONDS) -seed=$(FUZZ_SEED) -timeout=10 \
 	    -artifact_prefix="$(FUZZ_DIR)/failed/" -print_final_stats=1 || exit 1; \
 	done
+
+dist:
+	PROFILE=$(PROFILE) DIST=$(DIST) deploy/dist
 
 # BENCH takes options: make bench BENCH=--help
 bench:

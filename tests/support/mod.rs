@@ -18,6 +18,7 @@ macro_rules! on_both {
 }
 
 pub mod answered;
+pub mod dist;
 pub mod dns;
 pub mod dns_text;
 pub mod dnsperf;
@@ -26,6 +27,7 @@ pub mod held;
 pub mod http;
 pub mod internet;
 pub mod kube;
+pub mod listed_api;
 pub mod mcs;
 pub mod namespace;
 pub mod page;
