@@ -200,6 +200,7 @@ fn exercised() -> Exercised {
 }}
 outside.test {{
     prometheus 127.0.0.1:{{port:metrics}}
+    cache
     forward . {}
 }}
 dead.test {{
@@ -235,7 +236,10 @@ loop.test {{
     }
     server.ask(name, SRV);
     dns::ask_tcp(server.addr(), &Query::new(name, A)).expect("an answer");
-    dns::ask(server.addr(), &Query::new("www.outside.test.", A)).expect("an answer");
+    // The second time from the cache.
+    for _ in 0..2 {
+        dns::ask(server.addr(), &Query::new("www.outside.test.", A)).expect("an answer");
+    }
     dns::ask(server.addr(), &Query::new("a.dead.test.", A)).expect("SERVFAIL");
     wait_for("the dead upstream is found out", PATIENCE, || {
         let failed = scrape_text(&server).contains("\ncoredns_proxy_healthcheck_failures_total{");
