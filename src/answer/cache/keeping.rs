@@ -202,9 +202,11 @@ impl Keeping {
         let kind = Kind::of(&response, message, unix_secs);
         let question = message.get(HEADER_OCTETS..response.question_end).unwrap_or(&[]);
         let is_its_own = response.flags & bits::QR != 0 && is_same_question(question, &self.question);
-        let is_answering = kind == Kind::Success && response.has_answers() && is_answered(&response, message);
-        let is_refreshed = self.is_refreshing(&response, kind, is_answering, is_its_own);
         let prefers_positive = options.stale.is_some_and(|stale| stale.prefer_positive);
+        // Nobody else asks.
+        let is_answering =
+            prefers_positive && kind == Kind::Success && response.has_answers() && is_answered(&response, message);
+        let is_refreshed = self.is_refreshing(&response, kind, is_answering, is_its_own);
         if has_expired && !is_refreshed && !(prefers_positive && is_its_own && response.flags & bits::TC == 0) {
             return false;
         }
