@@ -17,8 +17,10 @@ pub fn folder() -> &'static Path {
     })
 }
 
-/// What it says for its commit. That of the history would have all of podzone built anew with each.
+/// What it says for its commit. That of the history would have all of podzone built anew with each,
 pub const COMMIT: &str = "of-tests";
+/// and its time all that is written in C, and what stands on that.
+const TIME: &str = "1";
 
 /// Runs `make dist` into a folder, and gives what it says.
 pub fn make(folder: &Path, target: &Path) -> String {
@@ -36,7 +38,12 @@ pub fn make(folder: &Path, target: &Path) -> String {
             command.env_remove(&name);
         }
     }
-    let output = command.env("CARGO_TARGET_DIR", target).env("PODZONE_COMMIT", COMMIT).output().expect("make");
+    let output = command
+        .env("CARGO_TARGET_DIR", target)
+        .env("PODZONE_COMMIT", COMMIT)
+        .env("SOURCE_DATE_EPOCH", TIME)
+        .output()
+        .expect("make");
     let said = [output.stdout, output.stderr].map(|octets| String::from_utf8_lossy(&octets).into_owned()).concat();
     assert!(output.status.success(), "make dist: {said}");
     said
