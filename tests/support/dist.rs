@@ -1,17 +1,17 @@
-//! What users are given, made as they get it but for the time that a release's linking takes.
+//! What users are given, made as they get it but for the time that a release's building takes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The folder that `make dist PROFILE=quick` fills. The first time that takes as long as building all of podzone's
+/// The folder that `make dist PROFILE=brief` fills. The first time that takes as long as building all of podzone's
 /// dependencies; later as long as podzone itself, where that has changed.
 pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         // Beside the binary of the tests: `debug/podzone` in cargo's target folder.
         let target = Path::new(env!("CARGO_BIN_EXE_podzone")).ancestors().nth(2).expect("a target folder");
-        let folder = target.join("dist-quick");
+        let folder = target.join("dist-brief");
         make(&folder, target);
         folder
     })
@@ -25,7 +25,7 @@ const TIME: &str = "1";
 /// Runs `make dist` into a folder, and gives what it says.
 pub fn make(folder: &Path, target: &Path) -> String {
     let mut command = Command::new("make");
-    command.args(["--no-print-directory", "dist", "PROFILE=quick"]).arg(format!("DIST={}", folder.display()));
+    command.args(["--no-print-directory", "dist", "PROFILE=brief"]).arg(format!("DIST={}", folder.display()));
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     // Cargo's variables for this test are not those of a shell, and what is built depends on them.
     for (name, _) in std::env::vars_os() {
