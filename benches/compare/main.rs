@@ -18,6 +18,7 @@ mod generator;
 mod latency;
 mod library;
 mod load;
+mod nsd;
 mod peers;
 mod pipelined;
 mod queries;

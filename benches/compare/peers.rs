@@ -2,6 +2,7 @@
 
 use crate::cluster::{Cluster, Shape};
 use crate::follower::Follower;
+use crate::nsd;
 use crate::server::Server;
 use crate::support::kube::ControlPlane;
 use crate::support::{peers, ports};
@@ -43,32 +44,6 @@ impl Peer {
         matches!(self, Self::Echo | Self::EchoUnbatched)
     }
 }
-
-/// One process that serves, podzone's receive buffer, no limit on the rate of answers (Debian's build has one), and
-/// answers as large as the client takes, as podzone without `bufsize`.
-const NSD: &str = r#"
-server:
-  server-count: 1
-  ip-address: 127.0.0.1@{port}
-  username: ""
-  chroot: ""
-  zonesdir: "{folder}"
-  pidfile: "{folder}/nsd.pid"
-  xfrdfile: "{folder}/xfrd.state"
-  zonelistfile: "{folder}/zone.list"
-  xfrdir: "{folder}"
-  database: ""
-  receive-buffer-size: 4194304
-  minimal-responses: yes
-  ipv4-edns-size: 4096
-  rrl-ratelimit: 0
-  tcp-count: 1000
-remote-control:
-  control-enable: no
-zone:
-  name: cluster.local
-  zonefile: zone
-"#;
 
 /// One worker for each transport; the kernel's default buffers.
 const KNOT: &str = r#"
@@ -164,24 +139,16 @@ impl Stage {
     }
 
     fn spawn_nsd(&self, program: &Path) -> Server {
-        Server::spawn("nsd", self.core, |command, folder, port| {
-            let text = NSD.replace("{folder}", &folder.to_string_lossy()).replace("{port}", &port.to_string());
-            self.write_zone(folder, "nsd.conf", &text);
-            command.arg(program).args(["-d", "-c", "nsd.conf"]);
-        })
+        nsd::spawn(program, self.core, "cluster.local", &zone_file::text(&self.cluster))
     }
 
     fn spawn_knot(&self) -> Server {
         Server::spawn("knot", self.core, |command, folder, port| {
             let text = KNOT.replace("{folder}", &folder.to_string_lossy()).replace("{port}", &port.to_string());
-            self.write_zone(folder, "knot.conf", &text);
+            std::fs::write(folder.join("knot.conf"), text).expect("a configuration");
+            std::fs::write(folder.join("zone"), zone_file::text(&self.cluster)).expect("a zone file");
             command.arg(peers::binary("knot")).args(["-c", "knot.conf"]);
         })
-    }
-
-    fn write_zone(&self, folder: &Path, name: &str, configuration: &str) {
-        std::fs::write(folder.join(name), configuration).expect("a configuration");
-        std::fs::write(folder.join("zone"), zone_file::text(&self.cluster)).expect("a zone file");
     }
 
     /// Starts a program that reads a Corefile and follows the API server.

@@ -1,5 +1,6 @@
 //! A made-up internet: NSD with 10,000 names, and all names below another.
 
+use crate::nsd;
 use crate::server::Server;
 use crate::support::peers;
 use std::fmt::Write as _;
@@ -11,27 +12,6 @@ pub(crate) const ANY: &str = "any.example";
 /// The domain that a pod's search path ends with, as a cloud's machines have one. No name of the search exists in it.
 pub(crate) const MACHINES: &str = "machines.example";
 
-const NSD: &str = r#"
-server:
-  server-count: 1
-  ip-address: 127.0.0.1@{port}
-  username: ""
-  chroot: ""
-  zonesdir: "{folder}"
-  pidfile: "{folder}/nsd.pid"
-  xfrdfile: "{folder}/xfrd.state"
-  zonelistfile: "{folder}/zone.list"
-  xfrdir: "{folder}"
-  database: ""
-  receive-buffer-size: 4194304
-  rrl-ratelimit: 0
-remote-control:
-  control-enable: no
-zone:
-  name: example
-  zonefile: zone
-"#;
-
 /// A name of the internet, without its last dot.
 pub(crate) fn name(number: usize) -> String {
     format!("www.site-{number:05}.example")
@@ -39,12 +19,7 @@ pub(crate) fn name(number: usize) -> String {
 
 /// Starts it on a core.
 pub(crate) fn start(core: usize) -> Server {
-    let mut server = Server::spawn("nsd", core, |command, folder, port| {
-        let text = NSD.replace("{folder}", &folder.to_string_lossy()).replace("{port}", &port.to_string());
-        std::fs::write(folder.join("nsd.conf"), text).expect("a configuration");
-        std::fs::write(folder.join("zone"), zone()).expect("a zone file");
-        command.arg(peers::binary("nsd")).args(["-d", "-c", "nsd.conf"]);
-    });
+    let mut server = nsd::spawn(&peers::binary("nsd"), core, "example", &zone());
     server.wait_until_it_speaks();
     server
 }

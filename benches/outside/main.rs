@@ -9,12 +9,16 @@ mod cluster;
 mod internet;
 #[path = "../compare/load.rs"]
 mod load;
+#[path = "../compare/nsd.rs"]
+mod nsd;
 mod questions;
 mod report;
 mod rounds;
 #[path = "../compare/server.rs"]
 mod server;
 mod stage;
+#[path = "../scale/subject.rs"]
+mod subject;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 #[path = "../compare/tables.rs"]

@@ -1,6 +1,6 @@
 //! What is compared, and what it must reach.
 
-use crate::stage::Subject;
+use crate::subject::Subject;
 use crate::tables::Must::{self, AtMost};
 use crate::tables::{Columns, Measures, Table};
 
@@ -48,7 +48,7 @@ pub(crate) struct Sheet {
 impl Sheet {
     /// What was measured of both in one round, podzone's first; what is void is said of neither.
     pub(crate) fn add(&mut self, column: Column, measure: Option<Measure>, values: [Option<f64>; 2]) {
-        for (subject, value) in crate::stage::SUBJECTS.into_iter().zip(values) {
+        for (subject, value) in crate::subject::SUBJECTS.into_iter().zip(values) {
             if let Some(value) = value {
                 self.servers.add(subject, column, value);
             }

@@ -5,7 +5,8 @@ use crate::load::{Client, Measured, Way};
 use crate::questions::Questions;
 use crate::report::{Column, Measure, Sheet};
 use crate::server::Server;
-use crate::stage::{SUBJECTS, Stage, Subject};
+use crate::stage::Stage;
+use crate::subject::{SUBJECTS, Subject};
 use std::path::Path;
 
 /// The parts, in the order in which a server is asked: what was never asked about fills a cache.

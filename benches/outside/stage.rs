@@ -1,28 +1,11 @@
 //! Both servers with the Corefile that kubeadm gives CoreDNS, but for addresses.
 
 use crate::server::Server;
+use crate::subject::Subject;
 use crate::support::kube::{ControlPlane, Options};
 use crate::support::{peers, ports};
 use crate::{arguments::Arguments, internet};
 use std::path::PathBuf;
-
-/// Who is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Subject {
-    Podzone,
-    Coredns,
-}
-
-pub(crate) const SUBJECTS: [Subject; 2] = [Subject::Podzone, Subject::Coredns];
-
-impl Subject {
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Podzone => "podzone",
-            Self::Coredns => "CoreDNS",
-        }
-    }
-}
 
 const COREFILE: &str = "
 . {

@@ -40,6 +40,7 @@ mod server;
 mod stage;
 mod starts;
 mod stored;
+mod subject;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 mod sustained;

@@ -1,7 +1,7 @@
 //! What is measured at scale, and what it must reach.
 
 use crate::memory::Memory;
-use crate::stage::Subject;
+use crate::subject::Subject;
 use crate::tables::Must::{self, AtMost};
 use crate::tables::{Columns, Measures, Table};
 

@@ -7,30 +7,13 @@ use crate::follower::Follower;
 use crate::memory::Memory;
 use crate::restart::slice_lists;
 use crate::server::{self, Server};
+use crate::subject::Subject;
 use crate::support::dns;
 use crate::support::kube::ControlPlane;
 use crate::support::peers;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Who is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Subject {
-    Podzone,
-    Coredns,
-}
-
-pub(crate) const SUBJECTS: [Subject; 2] = [Subject::Podzone, Subject::Coredns];
-
-impl Subject {
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Podzone => "podzone",
-            Self::Coredns => "CoreDNS",
-        }
-    }
-}
 
 /// What servers are started on.
 pub(crate) struct Stage {
