@@ -27,6 +27,8 @@ pub(in crate::answer) struct Entry {
     is_answering: bool,
     /// The last that had, where this one has none (`prefer_positive`).
     last_good: Option<Arc<Self>>,
+    /// It is a success, and a denial may stand beside it.
+    is_denied: AtomicBool,
     turn: Turn,
     last_used: AtomicU64,
     used: AtomicU32,
@@ -61,6 +63,7 @@ impl Entry {
             stored: now,
             is_answering,
             last_good,
+            is_denied: AtomicBool::new(false),
             turn: Turn::of(message),
             last_used: AtomicU64::new(0),
             used: AtomicU32::new(0),
@@ -89,6 +92,16 @@ impl Entry {
     /// Whether it says that the upstream failed.
     pub(super) fn is_failure(&self) -> bool {
         self.rcode == Rcode::SERVFAIL
+    }
+
+    /// A denial is kept as well.
+    pub(super) fn deny(&self) {
+        self.is_denied.store(true, Ordering::Release);
+    }
+
+    /// Whether there may be a denial as well.
+    pub(super) fn is_denied(&self) -> bool {
+        self.is_denied.load(Ordering::Acquire)
     }
 
     /// Its response code.

@@ -268,12 +268,16 @@ impl Keeping {
         if let Purpose::Prefetch(refreshing) | Purpose::Expired(refreshing) = &self.purpose {
             entry.goes_on(&refreshing.entry, now);
         }
+        // What succeeds is newer than what was denied.
+        let stands_alone = side == Side::Success && (is_answering || !prefers_positive);
+        if !stands_alone {
+            entry.deny();
+        }
         let evicted = cache.insert(side, hash, Arc::new(entry));
         if let Some(counts) = &self.counts {
             counts.evicted(side, evicted);
         }
-        // What succeeds is newer than what was denied.
-        if side == Side::Success && (is_answering || !prefers_positive) {
+        if stands_alone {
             cache.remove(Side::Denial, hash);
         }
     }

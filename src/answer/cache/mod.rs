@@ -204,7 +204,13 @@ impl Cache {
             true => Ok(store.get(&wanted.hash)),
             false => store.try_get(&wanted.hash),
         };
-        let (Ok(success), Ok(denial)) = (get(success), get(denial)) else { return Found::Contended };
+        let Ok(success) = get(success) else { return Found::Contended };
+        // As a rule there is either, and a second look costs as much as the first.
+        let denial = match success.as_ref().is_none_or(|entry| entry.is_denied()) {
+            true => get(denial),
+            false => Ok(None),
+        };
+        let Ok(denial) = denial else { return Found::Contended };
         if prefers_positive
             && let Some(entry) = success.as_ref().and_then(|entry| entry.answering(wanted))
             && self.is_served(&entry, now)
@@ -245,10 +251,13 @@ impl Cache {
         hits >= amount && u64::try_from(entry.left_secs(now)).unwrap_or(0) <= threshold
     }
 
-    /// Keeps an entry; how many others went for it.
+    /// Keeps an entry; how many others went for it. Where there are a success and a denial, the success says so.
     fn insert(&self, side: Side, hash: u64, entry: Arc<Entry>) -> usize {
         let mut gone = Vec::new();
         self.stores[side as usize].insert_with_lifecycle(hash, entry, &mut gone);
+        if let (Side::Denial, Some(success)) = (side, self.peek(Side::Success, hash)) {
+            success.deny();
+        }
         // What it replaces is none of them.
         gone.iter().filter(|key| **key != hash).count()
     }
