@@ -294,19 +294,39 @@ fn forwards_no_other_names(program: Program) {
 fn refuses_more_than_max_concurrent(program: Program) {
     let up = Scripted::start();
     let server = start(program, &format!("forward . {} {{\n        max_concurrent 2\n    }}", up.addr()));
-    let client = Udp::connect(server.addr(), Duration::from_secs(5)).unwrap();
-    for (id, name) in [(1, "slow-1000-a"), (2, "slow-1000-b")] {
-        client.send(&Query::new(name, dns::A).id(id).to_bytes()).unwrap();
-    }
-    wait_for("both are under way", Duration::from_secs(2), || {
-        let asked = up.asked("slow-1000-a").len() + up.asked("slow-1000-b").len();
-        if asked == 2 { Ok(()) } else { Err(asked.to_string()) }
-    });
-    client.send(&Query::new("plain", dns::A).id(3).to_bytes()).unwrap();
-    let answers: Vec<_> = (0..3).map(|_| Message::decode(&client.receive().unwrap()).unwrap()).collect();
+    // A query's place may be given back after its answer has come: that by which the start was seen may still have one.
+    let answers = (0..10).find_map(|attempt| three_at_once(&server, &up, attempt));
+    let answers = answers.expect("two queries under way");
     assert_eq!((answers[0].id, answers[0].rcode), (3, dns::REFUSED));
     assert!(answers[1..].iter().all(|it| it.rcode == dns::NOERROR && it.data_of(dns::A).len() == 1), "{answers:?}");
-    assert_eq!(server.ask("plain", dns::A).rcode, dns::NOERROR, "places are given back");
+    wait_for("places are given back", Duration::from_secs(10), || match server.ask("plain", dns::A).rcode {
+        dns::NOERROR => Ok(()),
+        rcode => Err(rcode.to_string()),
+    });
+}
+
+/// The answers to three queries, of which two take a second, in the order of their coming; `None` if the two were not under
+/// way when the third came.
+fn three_at_once(server: &Server, up: &Scripted, attempt: u32) -> Option<Vec<Message>> {
+    let client = Udp::connect(server.addr(), Duration::from_secs(5)).unwrap();
+    let receive = || Message::decode(&client.receive().unwrap()).unwrap();
+    let slow = [1, 2].map(|id| (id, format!("slow-1000-{attempt}-{id}")));
+    for (id, name) in &slow {
+        client.send(&Query::new(name, dns::A).id(*id).to_bytes()).unwrap();
+    }
+    let asked = || slow.iter().map(|(_, name)| up.asked(name).len()).sum::<usize>();
+    let begin = Instant::now();
+    while asked() < 2 && begin.elapsed() < Duration::from_millis(500) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    if asked() < 2 {
+        receive();
+        receive();
+        return None;
+    }
+    client.send(&Query::new("plain", dns::A).id(3).to_bytes()).unwrap();
+    let answers: Vec<_> = (0..3).map(|_| receive()).collect();
+    (answers[0].id == 3).then_some(answers)
 }
 
 fn passes_over_a_dead_upstream(program: Program) {

@@ -96,7 +96,12 @@ fn a_killed_test_leaves_nothing_behind() {
     let started = lines.map(Result::unwrap).find(|line| line.starts_with("started\t")).unwrap();
     let [_, id, folder] = started.split('\t').collect::<Vec<_>>().try_into().unwrap();
     let process = Path::new("/proc").join(id).join("cmdline");
-    assert!(std::fs::read_to_string(&process).unwrap().contains("sleep") && Path::new(folder).exists());
+    // A process that is just becoming another program has no command line for a moment.
+    wait_for("the child runs", Duration::from_secs(20), || {
+        let text = std::fs::read_to_string(&process).unwrap();
+        if text.contains("sleep") { Ok(()) } else { Err(text) }
+    });
+    assert!(Path::new(folder).exists());
 
     test.kill().unwrap();
     test.wait().unwrap();
