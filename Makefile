@@ -42,7 +42,7 @@ test: setup
 	$(MAKE) --no-print-directory check
 	$(CARGO) test --locked
 	$(CARGO) test --locked --features planted-faults --test differential every_planted_fault_is_seen
-	$(MAKE) --no-print-directory fuzz FUZZ_SEED=1
+	$(MAKE) --no-print-directory fuzz FUZZ_SEED=1 FUZZ_SECONDS=30
 
 soak: setup
 	SOAK_SECONDS=$(SOAK_SECONDS) $(CARGO) test --locked --test soak -- --nocapture
