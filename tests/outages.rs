@@ -299,6 +299,9 @@ fn a_listing_that_loses_too_much_is_not_believed_at_once() {
     // Less than the share goes at once.
     api.set(some(9));
     expect(&server, &name("s9"), NXDOMAIN, 0);
+    // Its Service is enough for that; its slice may be listed later.
+    let slices = || metric(&server, "podzone_objects", Some("EndpointSlice"));
+    wait_for("its slice is gone", PATIENCE, || if slices() == Some(9.0) { Ok(()) } else { Err(server.log()) });
     assert_eq!(metric(&server, "podzone_holds_total", None), Some(0.0));
 
     // More stays; what is new comes, and what is changed is changed.
