@@ -1,30 +1,18 @@
 //! API servers that are none, or bad ones: the zone that needs them says SERVFAIL, its neighbour is served.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
 use super::manifests::service;
 use super::support::dns::{A, NOERROR, SERVFAIL};
-use super::support::http::{reply, request};
+use super::support::http::{reply, request, serve};
 use super::support::pki::Pki;
 use super::support::process::{Process, Scratch};
 use super::support::server::{Program, Server};
 use super::support::{ports, wait_for};
 
 const SEEN_WITHIN: Duration = Duration::from_secs(30);
-
-/// A server on loopback that treats every connection so; it ends with the test's process.
-fn serve(treat: fn(TcpStream)) -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || treat(stream));
-        }
-    });
-    port
-}
 
 fn reset(stream: TcpStream) {
     // Without lingering, a close sends RST.

@@ -2,10 +2,9 @@
 //! silent.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::net::TcpStream;
 
-use super::http::{reply, request};
+use super::http::{reply, request, serve};
 
 const JSON: &str = "application/json";
 
@@ -33,15 +32,8 @@ impl ListedApi {
     /// One with Services in namespaces of a hundred each, every second of them headless, among which the endpoints are shared
     /// out evenly. Pods are named as those of Deployments.
     pub fn start(size: Size) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let lists = Arc::new(Lists::of(size));
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let lists = Arc::clone(&lists);
-                std::thread::spawn(move || lists.answer(&stream));
-            }
-        });
+        let lists = Lists::of(size);
+        let port = serve(move |stream| lists.answer(&stream));
         Self { port, size }
     }
 

@@ -2,12 +2,12 @@
 //! so that all is listed again. It may be away, or break its lists off.
 
 use std::io::Write;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::http::{reply, request};
+use super::http::{reply, request, serve};
 
 const JSON: &str = "application/json";
 /// How often a watch looks whether it is to end.
@@ -37,17 +37,10 @@ pub struct ToyApi {
 impl ToyApi {
     /// One with nothing but the namespace.
     pub fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State::default());
         state.version.store(1, Ordering::SeqCst);
         let served = Arc::clone(&state);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let state = Arc::clone(&served);
-                std::thread::spawn(move || state.answer(&stream));
-            }
-        });
+        let port = serve(move |stream| served.answer(&stream));
         Self { port, state }
     }
 
